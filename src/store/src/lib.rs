@@ -1,0 +1,66 @@
+//! Versioned objects over bytes: get, list, watch, compare-and-swap, compaction.
+//!
+//! A store is one ordered log. Every write takes the next [`Revision`], names one key, and is on stable storage before
+//! anyone hears of it; watchers then see all writes in that order. What a key held at an older revision can be read
+//! until the log is [compacted](Store::compact) above it. That is all an API server needs of its storage: object
+//! versions, lists that keep their snapshot over many pages, and watches that go on where they stopped.
+//!
+//! The store knows no kinds and no HTTP; values are opaque. [`SqliteStore`] keeps the log in one local file. What any
+//! implementation must do is said by one generic contract test, which every implementation runs.
+
+mod any;
+#[cfg(test)]
+mod contract;
+mod error;
+mod memory;
+mod model;
+mod sqlite;
+
+use std::future::Future;
+
+use bytes::Bytes;
+
+pub use any::AnyStore;
+pub use error::Error;
+pub use model::{Event, Expect, Got, Object, Outcome, Page, Range, Revision, Watch, WatchItem};
+pub use sqlite::{Options, SqliteStore};
+
+/// A store of versioned objects.
+///
+/// Keys are plain text, ordered by their bytes; a prefix names a range of them.
+pub trait Store: Clone + Send + Sync + 'static {
+    /// The live object under `key`, and the revision at which that was true.
+    fn get(&self, key: &str) -> impl Future<Output = Result<Got, Error>> + Send;
+
+    /// The objects under a prefix, ordered by key, all of one revision.
+    ///
+    /// # Errors
+    /// [`Error::Compacted`] when the revision asked for is gone, [`Error::Future`] when it is yet to come.
+    fn range(&self, range: Range) -> impl Future<Output = Result<Page, Error>> + Send;
+
+    /// Writes `value` under `key`, or deletes the key when there is no value, if what is there now is as `expect`ed.
+    ///
+    /// A write that meets something else changes nothing and takes no revision: it answers [`Outcome::Differs`].
+    fn write(
+        &self,
+        key: &str,
+        expect: Expect,
+        value: Option<Bytes>,
+    ) -> impl Future<Output = Result<Outcome, Error>> + Send;
+
+    /// All changes under `prefix` after the revision `after`, in order, without a gap, for ever.
+    ///
+    /// A [`WatchItem::Progress`] comes once everything up to the present was delivered, and from then on within
+    /// seconds whenever the revision has moved on without a matching change. [`WatchItem::Compacted`] ends a watch
+    /// that lags behind compaction. A slow reader costs no memory.
+    ///
+    /// # Errors
+    /// [`Error::Compacted`] when `after` is below the compacted revision.
+    fn watch(&self, prefix: &str, after: Revision) -> impl Future<Output = Result<Watch, Error>> + Send;
+
+    /// The revision of the newest write.
+    fn current(&self) -> impl Future<Output = Result<Revision, Error>> + Send;
+
+    /// Forgets what was replaced or deleted at or before `revision`. Reads at `revision` itself still work.
+    fn compact(&self, revision: Revision) -> impl Future<Output = Result<(), Error>> + Send;
+}
