@@ -1,0 +1,132 @@
+//! The CustomResourceDefinitions of all kinds, made from the types and tidied so that a Kubernetes API server takes
+//! them without a warning.
+
+use kube::CustomResourceExt;
+use serde_json::{Map, Value, json};
+
+use crate::{Flavor, Host, IPAddress, Image, Network, Port, Server, StoragePool, Volume};
+
+/// The CRDs in the order in which a person would read them.
+pub fn crds() -> Vec<Value> {
+    [
+        Server::crd(),
+        Image::crd(),
+        Volume::crd(),
+        Network::crd(),
+        Port::crd(),
+        IPAddress::crd(),
+        Flavor::crd(),
+        StoragePool::crd(),
+        Host::crd(),
+    ]
+    .into_iter()
+    .map(|crd| {
+        let mut crd = serde_json::to_value(crd).expect("a CRD is plain data");
+        for version in crd["spec"]["versions"].as_array_mut().expect("a CRD has versions") {
+            let schema = &mut version["schema"]["openAPIV3Schema"];
+            tidy(schema);
+            // Without this, Helm 4 takes an object that nobody has looked at for a healthy one.
+            schema["properties"]["status"]["default"] = json!({"observedGeneration": -1});
+        }
+        crd
+    })
+    .collect()
+}
+
+/// Removes what schemars says and a structural schema has no use for.
+fn tidy(schema: &mut Value) {
+    match schema {
+        Value::Object(map) => {
+            // An absent optional field is left out, never null.
+            map.remove("nullable");
+            // Says the same as the extension beside it, and kube's derive has emptied its branches.
+            if map.contains_key("x-kubernetes-int-or-string") {
+                map.remove("anyOf");
+            }
+            // Rust's doc comments are wrapped by hand; explain wraps by itself.
+            if let Some(Value::String(text)) = map.get_mut("description") {
+                *text = text.replace('\n', " ");
+            }
+            if let Some(Value::Array(values)) = map.get_mut("enum") {
+                values.retain(|value| !value.is_null());
+            }
+            if map.get("format").and_then(Value::as_str).is_some_and(|format| format.starts_with("uint")) {
+                map.remove("format");
+            }
+            for bound in ["minimum", "maximum"] {
+                whole_number(map, bound);
+            }
+            map.values_mut().for_each(tidy);
+        }
+        Value::Array(values) => values.iter_mut().for_each(tidy),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn whole_number(map: &mut Map<String, Value>, key: &str) {
+    if let Some(number) = map.get(key).and_then(Value::as_f64)
+        && number.fract() == 0.0
+    {
+        map.insert(key.into(), json!(number as i64));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn walk<'a>(path: &str, value: &'a Value, visit: &mut impl FnMut(&str, &'a Map<String, Value>)) {
+        match value {
+            Value::Object(map) => {
+                visit(path, map);
+                map.iter().for_each(|(key, value)| walk(&format!("{path}.{key}"), value, visit));
+            }
+            Value::Array(values) => values.iter().for_each(|value| walk(path, value, visit)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn every_list_of_objects_is_a_map_by_a_required_key() {
+        for crd in crds() {
+            walk("", &crd["spec"]["versions"][0]["schema"], &mut |path, schema| {
+                if schema.get("type") == Some(&json!("array"))
+                    && schema["items"]["type"] == "object"
+                    && !path.ends_with("matchExpressions")
+                {
+                    assert_eq!(schema.get("x-kubernetes-list-type"), Some(&json!("map")), "{path}");
+                    for key in schema["x-kubernetes-list-map-keys"].as_array().unwrap() {
+                        assert!(schema["items"]["required"].as_array().unwrap().contains(key), "{path}");
+                    }
+                    walk(path, &schema["items"], &mut |path, schema| {
+                        assert!(schema.get("default").is_none(), "{path}: a default inside a list item");
+                    });
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn every_field_is_explained() {
+        for crd in crds() {
+            let kind = crd["spec"]["names"]["kind"].as_str().unwrap();
+            walk(kind, &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"], &mut |path, schema| {
+                if let Some(Value::Object(properties)) = schema.get("properties") {
+                    for (name, schema) in properties {
+                        assert!(schema.get("description").is_some() || name == "metadata", "{path}.{name}");
+                    }
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn every_kind_has_the_group_the_category_and_a_waiting_status() {
+        for crd in crds() {
+            assert_eq!(crd["spec"]["group"], crate::GROUP);
+            assert_eq!(crd["spec"]["names"]["categories"], json!(["nubium"]));
+            let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+            assert_eq!(schema["properties"]["status"]["default"], json!({"observedGeneration": -1}));
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! The kinds of Nubium: what users write (`spec`), what is reported back (`status`), and the pure rules about both.
+//!
+//! No I/O lives here. `crds()` turns these types into the CustomResourceDefinitions in `crds/`; the doc comment of a
+//! field is what `kubectl explain` prints, so it is written for the person who fills the field in.
+
+mod condition;
+mod crd;
+mod flavor;
+mod host;
+mod image;
+mod ip_address;
+mod made_for;
+mod network;
+mod port;
+mod quantity;
+mod server;
+mod storage_pool;
+mod volume;
+
+pub use condition::{Condition, ConditionStatus, condition};
+pub use crd::crds;
+pub use flavor::{Flavor, FlavorSpec, FlavorStatus};
+pub use host::{
+    Acceleration, HOSTS_NAMESPACE, Host, HostAddress, HostCapacity, HostPool, HostSoftware, HostSpec, HostStatus,
+    host_namespace,
+};
+pub use image::{Checksum, FileSource, HttpSource, Image, ImageHost, ImageSource, ImageSpec, ImageStatus};
+pub use ip_address::{IPAddress, IPAddressSpec, IPAddressStatus, ip_address_name};
+pub use made_for::MadeFor;
+pub use network::{
+    AddressPool, DEFAULT_MTU, Egress, EgressType, Network, NetworkHost, NetworkSpec, NetworkStatus, Subnet,
+};
+pub use port::{Port, PortAddress, PortSpec, PortStatus};
+pub use quantity::{CpuCount, Quantity, QuantityError};
+pub use server::{
+    Blank, CloudInit, ConfigMapRef, Device, Disk, Nic, PowerState, Resources, Scheduling, SecretKeyRef, Server,
+    ServerAddress, ServerResources, ServerSpec, ServerStatus, UserDataSource, child_name,
+};
+pub use storage_pool::{DirectoryPool, StoragePool, StoragePoolSpec, StoragePoolStatus};
+pub use volume::{AttachedTo, DeletionPolicy, Volume, VolumeSpec, VolumeStatus};
+
+/// The API group of every kind here.
+pub const GROUP: &str = "nubium.dev";
+/// The served and stored version of every kind here.
+pub const VERSION: &str = "v1alpha1";
+/// The pool an object uses when it names none.
+pub const DEFAULT_POOL: &str = "default";

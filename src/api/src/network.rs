@@ -1,0 +1,154 @@
+//! Network: an isolated layer 2 and layer 3 network.
+
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+use crate::Condition;
+
+/// The MTU of a Network: fits VXLAN over either IP version on an ordinary 1500-byte link.
+pub const DEFAULT_MTU: i32 = 1430;
+
+/// An isolated network. Two Networks never meet, even with the same range.
+#[derive(CustomResource, Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "nubium.dev",
+    version = "v1alpha1",
+    kind = "Network",
+    namespaced,
+    status = "NetworkStatus",
+    category = "nubium",
+    shortname = "net",
+    derive = "PartialEq",
+    validation = Rule::new("size(self.metadata.name) <= 63 && !self.metadata.name.contains('.')").message("a Network's name is a DNS label: at most 63 letters, digits and dashes, and no dot"),
+    doc = "Network is an isolated network of Servers, with its own addresses, gateway and DHCP.",
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Status", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(name = "CIDR", type_ = "string", json_path = ".spec.subnets[*].cidr"),
+    printcolumn(name = "Egress", type_ = "string", json_path = ".spec.egress.type"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "VNI", type_ = "integer", json_path = ".status.vni", priority = "1"),
+    printcolumn(name = "MTU", type_ = "integer", json_path = ".status.mtu", priority = "1"),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = "1")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct NetworkSpec {
+    /// The address ranges. Exactly one IPv4 subnet for now.
+    #[schemars(length(min = 1, max = 1))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub subnets: Vec<Subnet>,
+    /// How Servers reach what is outside the Network.
+    #[serde(default)]
+    pub egress: Egress,
+    /// Whether the host itself can reach the Servers' addresses. Two Networks whose ranges overlap cannot both have it on one host.
+    #[serde(default)]
+    pub host_access: bool,
+}
+
+/// One address range of a Network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = Rule::new("isCIDR(self.cidr) && cidr(self.cidr).ip().family() == 4").message("cidr must be an IPv4 range such as 10.10.0.0/24"))]
+#[x_kube(validation = Rule::new("!isCIDR(self.cidr) || cidr(self.cidr) == cidr(self.cidr).masked()").message("cidr must be the first address of its range: 10.10.0.0/24, not 10.10.0.7/24"))]
+#[x_kube(validation = Rule::new("!isCIDR(self.cidr) || (cidr(self.cidr).prefixLength() >= 8 && cidr(self.cidr).prefixLength() <= 29)").message("cidr must be between /8 and /29"))]
+#[x_kube(validation = Rule::new("!isCIDR(self.cidr) || !has(self.gateway) || (isIP(self.gateway) && cidr(self.cidr).containsIP(self.gateway))").message("gateway must be an address of cidr"))]
+#[x_kube(validation = Rule::new("!isCIDR(self.cidr) || !has(self.pool) || (isIP(self.pool.start) && isIP(self.pool.end) && cidr(self.cidr).containsIP(self.pool.start) && cidr(self.cidr).containsIP(self.pool.end))").message("pool.start and pool.end must be addresses of cidr"))]
+#[x_kube(validation = Rule::new("self.cidr == oldSelf.cidr").message("a subnet's cidr cannot change while addresses are given out from it: make another Network"))]
+#[x_kube(validation = Rule::new("has(self.gateway) == has(oldSelf.gateway) && (!has(self.gateway) || self.gateway == oldSelf.gateway)").message("a subnet's gateway cannot change: make another Network"))]
+#[serde(rename_all = "camelCase")]
+pub struct Subnet {
+    /// A name of your choice, such as v4.
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// The range, such as 10.10.0.0/24.
+    #[schemars(length(max = 18), regex(pattern = r"^[0-9.]+/[0-9]+$"))]
+    pub cidr: String,
+    /// The Network's own address, which Servers use as router. Default: the first of the range.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 15), regex(pattern = r"^[0-9.]+$"))]
+    pub gateway: Option<String>,
+    /// From where to where addresses are given out to Servers that ask for none. Default: all but the gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<AddressPool>,
+    /// DNS servers told by DHCP. Default: the ones that the host itself uses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4), inner(length(max = 15), regex(pattern = r"^[0-9.]+$")))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub dns_servers: Option<Vec<String>>,
+    /// Whether DHCP answers the Network's Servers. Default: true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dhcp: Option<bool>,
+}
+
+/// A run of addresses, both ends included.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AddressPool {
+    /// First address.
+    #[schemars(length(max = 15), regex(pattern = r"^[0-9.]+$"))]
+    pub start: String,
+    /// Last address.
+    #[schemars(length(max = 15), regex(pattern = r"^[0-9.]+$"))]
+    pub end: String,
+}
+
+/// How Servers reach what is outside their Network.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Egress {
+    /// NAT: through the host's address. None: not at all.
+    #[serde(rename = "type", default)]
+    pub type_: EgressType,
+}
+
+/// NAT or None.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub enum EgressType {
+    #[default]
+    NAT,
+    None,
+}
+
+/// What was seen of a Network.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NetworkStatus {
+    /// The metadata.generation this status speaks of; -1 until somebody looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Facts about this Network: Ready, and Reconciling or Stalled while true.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// The number that keeps this Network apart from others between hosts; chosen once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vni: Option<i32>,
+    /// Largest packet, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<i32>,
+    /// What each host has of it; every host writes its own entry.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub hosts: Vec<NetworkHost>,
+}
+
+/// What one host has of a Network.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NetworkHost {
+    /// The Host's name.
+    pub name: String,
+    /// The generation of the Network that the host looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Whether all of it was seen there: namespace, bridge, rules, DHCP, the way out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready: Option<bool>,
+    /// One word on why it is or is not ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// One sentence on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// True once the host, asked to delete it, saw nothing of it left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released: Option<bool>,
+}
