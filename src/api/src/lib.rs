@@ -3,6 +3,9 @@
 //! No I/O lives here. `crds()` turns these types into the CustomResourceDefinitions in `crds/`; the doc comment of a
 //! field is what `kubectl explain` prints, so it is written for the person who fills the field in.
 
+// kube reads one printcolumn attribute per column; clippy takes their common fields for repetition.
+#![allow(clippy::duplicated_attributes)]
+
 mod condition;
 mod crd;
 mod flavor;
