@@ -1,0 +1,27 @@
+//! Which of a Kubernetes API server's refusals this is.
+
+use kube::Error;
+
+fn is(error: &Error, code: u16, reason: &str) -> bool {
+    matches!(error, Error::Api(status) if status.code == code && (status.reason == reason || status.reason.is_empty()))
+}
+
+/// The object changed since it was read, or is not the one that was meant (another UID): look again, then decide again.
+pub fn conflict(error: &Error) -> bool {
+    is(error, 409, "Conflict")
+}
+
+/// The name is taken.
+pub fn already_exists(error: &Error) -> bool {
+    matches!(error, Error::Api(status) if status.code == 409 && status.reason == "AlreadyExists")
+}
+
+/// There is no such object.
+pub fn not_found(error: &Error) -> bool {
+    is(error, 404, "NotFound")
+}
+
+/// Not allowed; also what a create in a namespace that is being deleted answers.
+pub fn forbidden(error: &Error) -> bool {
+    is(error, 403, "Forbidden")
+}

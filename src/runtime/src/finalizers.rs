@@ -1,0 +1,94 @@
+//! Adds and removes one finalizer, on exactly the object that was read.
+//!
+//! A JSON patch that tests the UID and the list it is based on: it cannot undo another's change of the list, and it
+//! does not fail because a status was written meanwhile, as a test of resourceVersion would.
+
+use std::fmt::Debug;
+
+use kube::{
+    Api, Error, Resource, ResourceExt,
+    api::{Patch, PatchParams},
+    core::Status,
+};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::not_found;
+
+/// Whether the object has that finalizer.
+pub fn has_finalizer<K: Resource>(object: &K, finalizer: &str) -> bool {
+    object.finalizers().iter().any(|held| held == finalizer)
+}
+
+/// Adds `finalizer`. Gives the object as it is now; None when it had it already.
+///
+/// Fails with a conflict when the object or its finalizers are no longer as `seen` shows them.
+pub async fn add_finalizer<K>(api: &Api<K>, seen: &K, finalizer: &str) -> Result<Option<K>, Error>
+where
+    K: Resource + Clone + Debug + DeserializeOwned,
+{
+    if has_finalizer(seen, finalizer) {
+        return Ok(None);
+    }
+    let mut wanted = seen.finalizers().to_vec();
+    wanted.push(finalizer.to_owned());
+    replace(api, seen, &wanted).await.map(Some)
+}
+
+/// Removes `finalizer`. True when it wrote; an object that is gone, or never had it, is fine.
+///
+/// Fails with a conflict when the object or its finalizers are no longer as `seen` shows them.
+pub async fn remove_finalizer<K>(api: &Api<K>, seen: &K, finalizer: &str) -> Result<bool, Error>
+where
+    K: Resource + Clone + Debug + DeserializeOwned,
+{
+    if !has_finalizer(seen, finalizer) {
+        return Ok(false);
+    }
+    let wanted: Vec<String> = seen.finalizers().iter().filter(|held| *held != finalizer).cloned().collect();
+    match replace(api, seen, &wanted).await {
+        Ok(_) => Ok(true),
+        Err(error) if not_found(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+async fn replace<K>(api: &Api<K>, seen: &K, wanted: &[String]) -> Result<K, Error>
+where
+    K: Resource + Clone + Debug + DeserializeOwned,
+{
+    let patch = serde_json::from_value(change(seen.uid(), seen.finalizers(), wanted)).map_err(Error::SerdeError)?;
+    let result = api.patch(&seen.name_any(), &PatchParams::default(), &Patch::<()>::Json(patch)).await;
+    result.map_err(|error| match error {
+        // This is how a test that does not hold is answered.
+        Error::Api(status) if status.code == 422 => {
+            let text = format!("finalizers changed meanwhile: {}", status.message);
+            Error::Api(Status::failure(&text, "Conflict").with_code(409).boxed())
+        }
+        error => error,
+    })
+}
+
+/// The patch from the list that was seen to the one that is wanted.
+fn change(uid: Option<String>, seen: &[String], wanted: &[String]) -> Value {
+    let before = if seen.is_empty() { Value::Null } else { json!(seen) };
+    json!([
+        {"op": "test", "path": "/metadata/uid", "value": uid},
+        {"op": "test", "path": "/metadata/finalizers", "value": before},
+        {"op": "add", "path": "/metadata/finalizers", "value": wanted},
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_patch_tests_what_it_is_based_on() {
+        let patch = change(Some("u1".into()), &["a".into()], &["a".into(), "b".into()]);
+        assert_eq!(patch[0]["value"], "u1");
+        assert_eq!(patch[1]["value"], json!(["a"]));
+        assert_eq!(patch[2]["value"], json!(["a", "b"]));
+        assert_eq!(change(None, &[], &["a".into()])[1]["value"], Value::Null);
+    }
+}
