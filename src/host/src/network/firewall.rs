@@ -1,0 +1,234 @@
+//! Other software's firewall on the host. An accept in our table does not undo a drop in another's: each base chain
+//! judges for itself. So where a forwarded packet of ours would be dropped, the others are told by their own means.
+//!
+//! | found | means | tried |
+//! |---|---|---|
+//! | a `DOCKER-USER` chain | two rules at its top (Docker keeps that chain for this) | yes |
+//! | iptables `FORWARD` with policy DROP or with rules of others | the same two rules at its top | yes |
+//! | an nftables base chain on `forward` with policy drop (firewalld, hand-written) | none of ours; named, with a command for the admin | reading it: yes; firewalld itself: no |
+//!
+//! ufw is the second row: it works through iptables' `FORWARD`, and its own chains come after our two rules. This
+//! was not tried with a live ufw. After `ufw reload` the next pass puts the rules back if it took them.
+//!
+//! The rules carry a comment, are looked for in every pass, and are removed by teardown.
+
+use std::{fs, process::Command};
+
+use serde_json::Value;
+
+use super::{
+    error::{NetworkError, Result},
+    nft::TABLE,
+};
+
+/// The comment on each of our rules.
+const COMMENT: &str = "nubium";
+
+/// Which iptables holds the rules; they are two separate sets in the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Backend {
+    Nft,
+    Legacy,
+}
+
+impl Backend {
+    fn program(self) -> &'static str {
+        match self {
+            Backend::Nft => "iptables-nft",
+            Backend::Legacy => "iptables-legacy",
+        }
+    }
+}
+
+/// A place in iptables where forwarded packets must be let through.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct IptablesChain {
+    pub backend: Backend,
+    /// `DOCKER-USER` or `FORWARD`.
+    pub chain: String,
+}
+
+/// What a look finds.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FirewallSeen {
+    /// Chains that need our two rules, and whether they are there, at the top.
+    pub iptables: Vec<(IptablesChain, bool)>,
+    /// nftables chains that drop what is forwarded and that we leave alone: `family table chain`.
+    pub blocked_by: Vec<String>,
+}
+
+fn rules() -> [Vec<&'static str>; 2] {
+    [
+        vec!["-i", "nub+", "-m", "comment", "--comment", COMMENT, "-j", "ACCEPT"],
+        vec![
+            "-o",
+            "nub+",
+            "-m",
+            "conntrack",
+            "--ctstate",
+            "RELATED,ESTABLISHED",
+            "-m",
+            "comment",
+            "--comment",
+            COMMENT,
+            "-j",
+            "ACCEPT",
+        ],
+    ]
+}
+
+pub(super) fn look(listing: &[Value]) -> Result<FirewallSeen> {
+    let mut seen = FirewallSeen::default();
+    for backend in backends(listing)? {
+        let listed = iptables(backend, &["-S"])?;
+        if let Some((chain, in_place)) = needed(&listed) {
+            seen.iptables.push((IptablesChain { backend, chain: chain.to_string() }, in_place));
+        }
+    }
+    for item in listing {
+        let chain = &item["chain"];
+        if chain["hook"] == "forward" && chain["policy"] == "drop" && chain["table"] != TABLE {
+            let text = |key: &str| chain[key].as_str().unwrap_or_default().to_string();
+            let iptables_own = chain["table"] == "filter" && chain["family"] == "ip" && chain["name"] == "FORWARD";
+            // IPv4 is all that Networks send for now.
+            if !iptables_own && chain["family"] != "ip6" && chain["family"] != "bridge" {
+                seen.blocked_by.push(format!("{} {} {}", text("family"), text("table"), text("name")));
+            }
+        }
+    }
+    Ok(seen)
+}
+
+/// The chain that needs our rules, by what `iptables -S` prints, and whether they are first in it.
+fn needed(listed: &str) -> Option<(&'static str, bool)> {
+    let docker = listed.lines().any(|line| line == "-N DOCKER-USER");
+    let chain = if docker { "DOCKER-USER" } else { "FORWARD" };
+    let prefix = format!("-A {chain} ");
+    let of_chain: Vec<&str> = listed.lines().filter(|line| line.starts_with(&prefix)).collect();
+    let ours = |line: &&str| {
+        line.contains(&format!("--comment {COMMENT} ")) || line.contains(&format!("--comment \"{COMMENT}\" "))
+    };
+    let dropping = !listed.lines().any(|line| line == "-P FORWARD ACCEPT") || of_chain.iter().any(|line| !ours(line));
+    let in_place =
+        of_chain.len() >= 2 && of_chain[..2].iter().all(ours) && of_chain.iter().filter(|l| ours(l)).count() == 2;
+    let there = of_chain.iter().any(ours);
+    (docker || dropping || there).then_some((chain, in_place))
+}
+
+/// Puts our two rules at the top of the chain, in place of any of ours further down.
+pub(super) fn allow(chain: &IptablesChain) -> Result<()> {
+    remove_from(chain.backend, &chain.chain)?;
+    for rule in rules().iter().rev() {
+        let mut arguments = vec!["-I", chain.chain.as_str(), "1"];
+        arguments.extend(rule);
+        iptables(chain.backend, &arguments)?;
+    }
+    Ok(())
+}
+
+/// Takes our rules out of every chain.
+pub(super) fn remove(listing: &[Value]) -> Result<()> {
+    for backend in backends(listing)? {
+        let listed = iptables(backend, &["-S"])?;
+        for chain in ["DOCKER-USER", "FORWARD"] {
+            if listed.lines().any(|l| l.starts_with(&format!("-A {chain} ")) && l.contains(COMMENT)) {
+                remove_from(backend, chain)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn remove_from(backend: Backend, chain: &str) -> Result<()> {
+    for rule in rules() {
+        let with = |verb| {
+            let mut arguments = vec![verb, chain];
+            arguments.extend(&rule);
+            arguments
+        };
+        while iptables(backend, &with("-C")).is_ok() {
+            iptables(backend, &with("-D"))?;
+        }
+    }
+    Ok(())
+}
+
+/// The iptables that are in use here. Asking one that is not would load it, and leave its tables behind.
+fn backends(listing: &[Value]) -> Result<Vec<Backend>> {
+    let mut backends = Vec::new();
+    if listing.iter().any(|item| item["table"]["family"] == "ip" && item["table"]["name"] == "filter") {
+        backends.push(Backend::Nft);
+    }
+    // Of the namespace of the thread that reads it.
+    match fs::read_to_string("/proc/thread-self/net/ip_tables_names") {
+        Ok(names) if names.lines().any(|name| name == "filter") => backends.push(Backend::Legacy),
+        _ => {}
+    }
+    Ok(backends)
+}
+
+fn iptables(backend: Backend, arguments: &[&str]) -> Result<String> {
+    let program = backend.program();
+    let output = Command::new(program)
+        .args(["-w", "5"])
+        .args(arguments)
+        .output()
+        .map_err(|source| NetworkError::Run { program: program.into(), source })?;
+    if !output.status.success() {
+        return Err(NetworkError::Command {
+            command: format!("{program} {}", arguments.join(" ")),
+            output: String::from_utf8_lossy(&output.stderr).trim().to_string(),
+        });
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OURS: [&str; 2] = [
+        "-i nub+ -m comment --comment nubium -j ACCEPT",
+        "-o nub+ -m conntrack --ctstate RELATED,ESTABLISHED -m comment --comment nubium -j ACCEPT",
+    ];
+
+    fn listing(policy: &str, chain: &str, rules: &[&str]) -> String {
+        let mut text = format!("-P INPUT ACCEPT\n-P FORWARD {policy}\n-P OUTPUT ACCEPT\n");
+        if chain != "FORWARD" {
+            text.push_str(&format!("-N {chain}\n-A FORWARD -j {chain}\n"));
+        }
+        for rule in rules {
+            text.push_str(&format!("-A {chain} {rule}\n"));
+        }
+        text
+    }
+
+    #[test]
+    fn an_open_host_needs_nothing() {
+        assert_eq!(needed(&listing("ACCEPT", "FORWARD", &[])), None);
+    }
+
+    #[test]
+    fn docker_has_a_chain_for_it() {
+        assert_eq!(needed(&listing("DROP", "DOCKER-USER", &["-j RETURN"])), Some(("DOCKER-USER", false)));
+        assert_eq!(
+            needed(&listing("DROP", "DOCKER-USER", &[OURS[0], OURS[1], "-j RETURN"])),
+            Some(("DOCKER-USER", true))
+        );
+        assert_eq!(
+            needed(&listing("DROP", "DOCKER-USER", &["-j RETURN", OURS[0], OURS[1]])),
+            Some(("DOCKER-USER", false))
+        );
+        assert_eq!(needed(&listing("DROP", "DOCKER-USER", &[OURS[0], "-j RETURN"])), Some(("DOCKER-USER", false)));
+    }
+
+    #[test]
+    fn without_docker_it_is_forward_if_anything_there_may_drop() {
+        assert_eq!(needed(&listing("DROP", "FORWARD", &[])), Some(("FORWARD", false)));
+        assert_eq!(
+            needed(&listing("ACCEPT", "FORWARD", &["-j REJECT --reject-with icmp-host-prohibited"])),
+            Some(("FORWARD", false))
+        );
+        assert_eq!(needed(&listing("DROP", "FORWARD", &OURS)), Some(("FORWARD", true)));
+    }
+}

@@ -1,0 +1,223 @@
+//! The real host: [`Networks`] over netlink, nft, iptables and `/proc/sys`.
+
+use std::path::PathBuf;
+
+use ipnet::Ipv4Net;
+use tokio::sync::Mutex;
+
+use super::{
+    Networks,
+    bridge::{self, Bridge},
+    error::{NetworkError, Result},
+    firewall::{self, IptablesChain},
+    gate,
+    inside::inside,
+    links,
+    look::{self, HostSeen, NetworkSeen},
+    names::{LINK_PREFIX, Netns, OUT},
+    netns, nft,
+    nft::Ruleset,
+    record::Record,
+    sysctl,
+    tap::{self, Tap},
+    way::{self, Way},
+};
+
+/// The machine that this process runs on.
+pub struct LinuxNetworks {
+    record: Record,
+    /// Changes to what all Networks share on the host are made one after another, so that what one of them checked
+    /// (a free pair, an unused range) still holds when it is used.
+    shared: Mutex<()>,
+}
+
+impl LinuxNetworks {
+    /// `state` is the folder that outlives this process; what the host was like before is noted there.
+    pub fn new(state: impl Into<PathBuf>) -> Self {
+        LinuxNetworks { record: Record::in_folder(&state.into()), shared: Mutex::new(()) }
+    }
+}
+
+impl Networks for LinuxNetworks {
+    async fn list(&self) -> Result<Vec<Netns>> {
+        netns::list()
+    }
+
+    async fn look(&self, netns: &Netns) -> Result<Option<NetworkSeen>> {
+        look::look(netns).await
+    }
+
+    async fn look_host(&self) -> Result<HostSeen> {
+        look::look_host().await
+    }
+
+    async fn create_namespace(&self, netns: &Netns) -> Result<()> {
+        let _one_at_a_time = self.shared.lock().await;
+        let dir = netns::dir_state()?;
+        self.record.note(|before| {
+            before.made_netns_dir |= !dir.exists;
+            before.mounted_netns_dir |= !dir.mounted;
+        })?;
+        netns::create(netns)
+    }
+
+    async fn set_sysctls(&self, netns: &Netns) -> Result<()> {
+        inside(Some(netns), |_| async { sysctl::set_namespace_values() }).await
+    }
+
+    async fn set_bridge(&self, netns: &Netns, bridge: &Bridge) -> Result<()> {
+        let bridge = bridge.clone();
+        inside(Some(netns), |handle| async move { bridge::set(&handle, &bridge).await }).await
+    }
+
+    async fn replace_rules(&self, netns: &Netns, rules: &Ruleset) -> Result<()> {
+        let rules = rules.clone();
+        inside(Some(netns), |_| async move { nft::replace(&rules) }).await
+    }
+
+    async fn set_way(&self, netns: &Netns, way: &Way) -> Result<()> {
+        let _one_at_a_time = self.shared.lock().await;
+        let has_inner = inside(Some(netns), |h| async move { Ok(links::find(&h, OUT).await?.is_some()) }).await?;
+        let (outer, place) = (way.clone(), netns.clone());
+        inside(None, move |handle| async move {
+            let file = netns::open(&place)?.ok_or_else(|| NetworkError::NoNamespace { name: place.to_string() })?;
+            way::set_host(&handle, &place, &file, !has_inner, &outer).await
+        })
+        .await?;
+        let inner = way.clone();
+        inside(Some(netns), |handle| async move { way::set_inner(&handle, &inner).await }).await
+    }
+
+    async fn delete_way(&self, name: &str) -> Result<()> {
+        self.delete_link(name).await
+    }
+
+    async fn add_host_route(&self, subnet: Ipv4Net, way: &Way) -> Result<()> {
+        let _one_at_a_time = self.shared.lock().await;
+        let seen = look::look_host().await?;
+        if let Some(by) = seen.routed_by(subnet, &way.name) {
+            return Err(NetworkError::RangeRouted { range: subnet.to_string(), by: format!("{by:?}") });
+        }
+        let way = way.clone();
+        inside(None, move |handle| async move {
+            let link = links::need(&handle, &way.name).await?;
+            let route = links::route(subnet, way.transit.inner(), link.index);
+            let added = handle.route().add(route).replace().execute().await;
+            added.map_err(links::failed(format!("route {subnet} to {}", way.name)))
+        })
+        .await
+    }
+
+    async fn delete_host_route(&self, subnet: Ipv4Net, way: &str) -> Result<()> {
+        let way = way.to_string();
+        inside(None, move |handle| async move {
+            let Some(link) = links::find(&handle, &way).await? else { return Ok(()) };
+            let route = links::route_over(subnet, link.index);
+            match handle.route().del(route).execute().await {
+                Err(error) if links::errno(&error) == Some(libc::ESRCH) => Ok(()),
+                other => other.map_err(links::failed(format!("remove the route to {subnet}"))),
+            }
+        })
+        .await
+    }
+
+    async fn set_gate_rules(&self, rules: &Ruleset) -> Result<()> {
+        let _one_at_a_time = self.shared.lock().await;
+        let rules = rules.clone();
+        inside(None, |_| async move { nft::replace(&rules) }).await
+    }
+
+    async fn enable_forwarding(&self) -> Result<()> {
+        let _one_at_a_time = self.shared.lock().await;
+        let now = sysctl::get(sysctl::FORWARDING)?;
+        if now.as_deref() != Some("1") {
+            self.record.note(|before| {
+                before.sysctls.entry(sysctl::FORWARDING.to_string()).or_insert_with(|| now.unwrap_or_default());
+            })?;
+            sysctl::set(sysctl::FORWARDING, "1")?;
+        }
+        Ok(())
+    }
+
+    async fn allow_in_firewall(&self, chain: &IptablesChain) -> Result<()> {
+        let _one_at_a_time = self.shared.lock().await;
+        let chain = chain.clone();
+        inside(None, |_| async move { firewall::allow(&chain) }).await
+    }
+
+    async fn create_tap(&self, tap: &Tap) -> Result<()> {
+        let tap = tap.clone();
+        inside(None, |handle| async move { tap::create(&handle, &tap).await }).await
+    }
+
+    async fn move_tap(&self, name: &str, netns: &Netns, mtu: u32) -> Result<()> {
+        let (tap, place) = (name.to_string(), netns.clone());
+        inside(None, |handle| async move { tap::move_in(&handle, &tap, &place).await }).await?;
+        self.attach_tap(name, netns, mtu).await
+    }
+
+    async fn attach_tap(&self, name: &str, netns: &Netns, mtu: u32) -> Result<()> {
+        let tap = name.to_string();
+        inside(Some(netns), move |handle| async move { tap::attach(&handle, &tap, mtu).await }).await
+    }
+
+    async fn delete_tap(&self, name: &str, netns: &Netns) -> Result<()> {
+        let tap = name.to_string();
+        self.delete_link(name).await?;
+        match inside(Some(netns), |handle| async move { links::delete(&handle, &tap).await }).await {
+            Err(NetworkError::NoNamespace { .. }) => Ok(()),
+            other => other,
+        }
+    }
+
+    async fn delete_link(&self, name: &str) -> Result<()> {
+        let name = name.to_string();
+        inside(None, |handle| async move { links::delete(&handle, &name).await }).await
+    }
+
+    async fn delete_namespace(&self, netns: &Netns) -> Result<()> {
+        // Links first: whatever still holds the namespace itself, nothing of the Network is left in it.
+        let emptied = inside(Some(netns), |handle| async move {
+            for name in links::list(&handle).await?.into_keys() {
+                if name == OUT || name == super::names::BRIDGE || name.starts_with(LINK_PREFIX) {
+                    links::delete(&handle, &name).await?;
+                }
+            }
+            nft::remove(&["bridge", "inet"])
+        })
+        .await;
+        match emptied {
+            Ok(()) | Err(NetworkError::NoNamespace { .. }) => netns::delete(netns),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn teardown_host(&self) -> Result<()> {
+        let _one_at_a_time = self.shared.lock().await;
+        inside(None, |handle| async move {
+            for name in links::list(&handle).await?.into_keys() {
+                if name.starts_with(LINK_PREFIX) {
+                    links::delete(&handle, &name).await?;
+                }
+            }
+            let listing = nft::list()?;
+            firewall::remove(&listing)?;
+            if listing.iter().any(|item| item["table"]["name"] == nft::TABLE && item["table"]["family"] == "inet") {
+                nft::remove(&["inet"])?;
+            }
+            Ok(())
+        })
+        .await?;
+        let before = self.record.read()?;
+        for (name, value) in &before.sysctls {
+            sysctl::set(name, value)?;
+        }
+        netns::restore_dir(before.mounted_netns_dir, before.made_netns_dir)?;
+        self.record.forget()
+    }
+}
+
+/// The rules that [`Networks::set_gate_rules`] is given, for a host whose transit addresses come from `transit`.
+pub fn gate_rules(transit: Ipv4Net) -> Ruleset {
+    gate::render(transit)
+}

@@ -1,0 +1,217 @@
+//! One snapshot of a Network's namespace, and one of what the host has around all of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::Ipv4Net;
+
+use super::{
+    bridge::Owner,
+    error::{NetworkError, Result},
+    firewall::{self, FirewallSeen},
+    inside::inside,
+    links::{self, LinkSeen, RouteSeen},
+    mac::MacAddr,
+    names::{BRIDGE, LINK_PREFIX, Netns, OUT},
+    netns,
+    nft::{self, RulesSeen},
+    ruleset::{self, Guest},
+    sysctl,
+    tap::TapSeen,
+    transit::Transit,
+    way,
+};
+
+/// What is inside a Network's namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkSeen {
+    /// The kernel's number of the namespace: another one means that it was made anew.
+    pub inode: u64,
+    /// Read off the bridge; `None` when there is no bridge or it says nothing.
+    pub owner: Option<Owner>,
+    pub loopback_up: bool,
+    pub bridge: Option<BridgeSeen>,
+    /// Those of [`sysctl::NAMESPACE`] that exist on this kernel.
+    pub sysctls: BTreeMap<String, String>,
+    pub rules: Option<RulesSeen>,
+    /// The guests that the rules in force let speak, by tap.
+    pub guests: BTreeMap<String, Guest>,
+    pub taps: BTreeMap<String, TapSeen>,
+    pub out: Option<OutSeen>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BridgeSeen {
+    pub mac: Option<MacAddr>,
+    pub mtu: u32,
+    pub up: bool,
+    pub stp: bool,
+    pub multicast_snooping: bool,
+    pub addresses: Vec<Ipv4Net>,
+}
+
+/// The inner end of the way out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutSeen {
+    pub mtu: u32,
+    pub up: bool,
+    pub addresses: Vec<Ipv4Net>,
+    /// Whether the default route leaves by it.
+    pub default_route: bool,
+}
+
+/// What the host's own namespace has for all Networks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostSeen {
+    /// The host's ends of the ways out, by link name.
+    pub ways: BTreeMap<String, WaySeen>,
+    /// Routes over links that are not ours: ranges this host uses for something else.
+    pub foreign_routes: Vec<RouteSeen>,
+    pub gate: GateSeen,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaySeen {
+    pub owner: Option<Owner>,
+    /// The namespace it leads to, by its alias.
+    pub netns: Option<Netns>,
+    pub mtu: u32,
+    pub up: bool,
+    pub addresses: Vec<Ipv4Net>,
+    /// Ranges the host reaches over it, the /31 left out.
+    pub routes: Vec<RouteSeen>,
+}
+
+/// What lets packets of Networks through the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GateSeen {
+    pub rules: Option<RulesSeen>,
+    pub forwarding: bool,
+    pub firewall: FirewallSeen,
+}
+
+impl HostSeen {
+    /// The transit pairs in use, by whatever link.
+    pub fn transits_taken(&self) -> BTreeSet<Transit> {
+        self.ways.values().flat_map(|w| &w.addresses).map(|net| Transit::of(net.addr())).collect()
+    }
+
+    /// Who on this host routes a range that overlaps with `range`, other than the way out `but`.
+    /// Default routes, and halves of the Internet as VPNs set them, overlap with nothing.
+    pub fn routed_by(&self, range: Ipv4Net, but: &str) -> Option<RoutedBy> {
+        let overlaps = |route: &RouteSeen| {
+            let d = route.destination;
+            d.prefix_len() > 1 && (d.contains(&range) || range.contains(&d))
+        };
+        for (name, way) in &self.ways {
+            if name != but && way.routes.iter().any(overlaps) {
+                return Some(match &way.netns {
+                    Some(netns) => RoutedBy::Network(netns.clone()),
+                    None => RoutedBy::Link(name.clone()),
+                });
+            }
+        }
+        let route = self.foreign_routes.iter().find(|route| overlaps(route))?;
+        Some(match &route.link {
+            Some(link) => RoutedBy::Link(format!("{link} ({})", route.destination)),
+            None => RoutedBy::Link(route.destination.to_string()),
+        })
+    }
+}
+
+/// Who has a range.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RoutedBy {
+    /// Another Network, by its `hostAccess`.
+    Network(Netns),
+    /// A link of the host, with the range it routes.
+    Link(String),
+}
+
+pub(super) async fn look(place: &Netns) -> Result<Option<NetworkSeen>> {
+    let Some(file) = netns::open(place)? else { return Ok(None) };
+    let inode =
+        netns::inode(&file).map_err(|source| NetworkError::EnterNamespace { name: place.to_string(), source })?;
+    drop(file);
+    let seen = inside(Some(place), move |handle| async move {
+        let links = links::list(&handle).await?;
+        let routes = links::routes(&handle, &links).await?;
+        let listing = nft::list()?;
+        let bridge = links.get(BRIDGE).filter(|link| link.kind == "bridge");
+        Ok(NetworkSeen {
+            inode,
+            owner: bridge.and_then(|b| b.alias.as_deref()).and_then(Owner::from_alias),
+            loopback_up: links.get("lo").is_some_and(|lo| lo.up),
+            bridge: bridge.map(|b| BridgeSeen {
+                mac: b.mac,
+                mtu: b.mtu,
+                up: b.up,
+                stp: b.stp,
+                multicast_snooping: b.multicast_snooping,
+                addresses: b.addresses.clone(),
+            }),
+            sysctls: sysctl::namespace_values()?,
+            rules: nft::seen(&listing),
+            guests: ruleset::guests_seen(&listing),
+            taps: links.values().filter(|l| l.name.starts_with(LINK_PREFIX)).map(|l| tap_seen(l, bridge)).collect(),
+            out: links.get(OUT).map(|out| OutSeen {
+                mtu: out.mtu,
+                up: out.up,
+                addresses: out.addresses.clone(),
+                default_route: routes.iter().any(|r| r.destination.prefix_len() == 0 && r.link.as_deref() == Some(OUT)),
+            }),
+        })
+    })
+    .await;
+    match seen {
+        Ok(seen) => Ok(Some(seen)),
+        // Deleted since it was opened.
+        Err(NetworkError::NoNamespace { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn tap_seen(link: &LinkSeen, bridge: Option<&LinkSeen>) -> (String, TapSeen) {
+    let on_bridge = bridge.is_some_and(|b| link.controller == Some(b.index));
+    (link.name.clone(), TapSeen { mtu: link.mtu, up: link.up, on_bridge })
+}
+
+pub(super) async fn look_host() -> Result<HostSeen> {
+    inside(None, move |handle| async move {
+        let links = links::list(&handle).await?;
+        let routes = links::routes(&handle, &links).await?;
+        let listing = nft::list()?;
+        let (ours, foreign): (Vec<_>, Vec<_>) =
+            routes.into_iter().partition(|r| r.link.as_deref().is_some_and(|name| name.starts_with(LINK_PREFIX)));
+        let ways = links
+            .values()
+            // Only links that we made as ways: a tap on its way to its namespace has no address and no such alias.
+            .filter(|link| link.name.starts_with(LINK_PREFIX) && link.kind == "veth")
+            .map(|link| {
+                let alias = link.alias.as_deref();
+                let seen = WaySeen {
+                    owner: alias.and_then(Owner::from_alias),
+                    netns: alias.and_then(way::leads_to),
+                    mtu: link.mtu,
+                    up: link.up,
+                    addresses: link.addresses.clone(),
+                    routes: ours
+                        .iter()
+                        .filter(|r| r.link.as_ref() == Some(&link.name) && r.gateway.is_some())
+                        .cloned()
+                        .collect(),
+                };
+                (link.name.clone(), seen)
+            })
+            .collect();
+        Ok(HostSeen {
+            ways,
+            foreign_routes: foreign,
+            gate: GateSeen {
+                rules: nft::seen(&listing),
+                forwarding: sysctl::get(sysctl::FORWARDING)?.as_deref() == Some("1"),
+                firewall: firewall::look(&listing)?,
+            },
+        })
+    })
+    .await
+}

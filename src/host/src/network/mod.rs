@@ -1,0 +1,105 @@
+//! Networks on a host. A Network is one network namespace, `nubium.<namespace>.<network>`: overlapping ranges of
+//! different tenants cannot meet, rules are few and replaced whole, and deleting it leaves nothing behind.
+//!
+//! ```text
+//!  the host's namespace                         nubium.shop.blue
+//!  ┌────────────────────────────┐             ┌─────────────────────────────────────────────┐
+//!  │ uplink      nubx… 198.19.0.2/31 ─ veth ─ out0 198.19.0.3/31     br0 10.10.0.1/24        │
+//!  │ inet nubium: what may pass │             │ inet nubium: route, NAT    ├ nub<port> ─ QEMU   │
+//!  │ DOCKER-USER / FORWARD      │             │ bridge nubium: spoofing    └ nub<port> ─ QEMU   │
+//!  └────────────────────────────┘             └─────────────────────────────────────────────┘
+//! ```
+//! [`Networks`] is all that an agent asks of a host: looks, and idempotent changes. It knows no kind and decides
+//! nothing. The real one is [`LinuxNetworks`]; a simulated twin belongs in the testkit.
+
+mod bridge;
+mod dial;
+mod error;
+mod firewall;
+mod gate;
+mod inside;
+mod links;
+mod linux;
+mod look;
+mod mac;
+pub mod names;
+mod netns;
+mod nft;
+mod record;
+mod resolvers;
+mod ruleset;
+pub mod sysctl;
+mod tap;
+pub mod transit;
+mod way;
+
+use std::future::Future;
+
+use ipnet::Ipv4Net;
+
+pub use bridge::{Bridge, Owner};
+pub use dial::dial;
+pub use error::{NetworkError, Result};
+pub use firewall::{Backend, FirewallSeen, IptablesChain};
+pub use links::RouteSeen;
+pub use linux::{LinuxNetworks, gate_rules};
+pub use look::{BridgeSeen, GateSeen, HostSeen, NetworkSeen, OutSeen, RoutedBy, WaySeen};
+pub use mac::{MacAddr, NotAMac};
+pub use names::Netns;
+pub use netns::DIR as NETNS_DIR;
+pub use nft::{RulesSeen, Ruleset};
+pub use resolvers::resolvers;
+pub use ruleset::{Guest, NamespaceRules};
+pub use tap::{Tap, TapSeen};
+pub use transit::Transit;
+pub use way::Way;
+
+/// A host's networks. Every change may be repeated; every look that fails is an error, never "absent".
+pub trait Networks: Send + Sync {
+    /// The Networks' namespaces on this host, whoever made them.
+    fn list(&self) -> impl Future<Output = Result<Vec<Netns>>> + Send;
+    /// What is in one of them; `None` when there is no such namespace.
+    fn look(&self, netns: &Netns) -> impl Future<Output = Result<Option<NetworkSeen>>> + Send;
+    /// What the host itself has for all of them.
+    fn look_host(&self) -> impl Future<Output = Result<HostSeen>> + Send;
+
+    /// Makes the namespace, empty.
+    fn create_namespace(&self, netns: &Netns) -> impl Future<Output = Result<()>> + Send;
+    /// Writes the values of [`sysctl::NAMESPACE`].
+    fn set_sysctls(&self, netns: &Netns) -> impl Future<Output = Result<()>> + Send;
+    /// Makes or mends the bridge: owner, MAC, MTU, gateway address, up; and the loopback up.
+    fn set_bridge(&self, netns: &Netns, bridge: &Bridge) -> impl Future<Output = Result<()>> + Send;
+    /// Puts rules in force in the namespace, in one transaction, in place of ours before.
+    fn replace_rules(&self, netns: &Netns, rules: &Ruleset) -> impl Future<Output = Result<()>> + Send;
+    /// Makes or mends the way out. Refused ([`NetworkError::TransitTaken`]) when another link has the pair.
+    fn set_way(&self, netns: &Netns, way: &Way) -> impl Future<Output = Result<()>> + Send;
+    /// Deletes a way out by the name of the host's end.
+    fn delete_way(&self, name: &str) -> impl Future<Output = Result<()>> + Send;
+    /// Lets the host reach the subnet over the way. Refused ([`NetworkError::RangeRouted`]) when the range overlaps
+    /// with another route.
+    fn add_host_route(&self, subnet: Ipv4Net, way: &Way) -> impl Future<Output = Result<()>> + Send;
+    fn delete_host_route(&self, subnet: Ipv4Net, way: &str) -> impl Future<Output = Result<()>> + Send;
+
+    /// Puts the host's own rules for Networks in force ([`gate_rules`]).
+    fn set_gate_rules(&self, rules: &Ruleset) -> impl Future<Output = Result<()>> + Send;
+    /// Lets the host pass packets on, noting whether it did before.
+    fn enable_forwarding(&self) -> impl Future<Output = Result<()>> + Send;
+    /// Puts our two rules at the top of another software's chain.
+    fn allow_in_firewall(&self, chain: &IptablesChain) -> impl Future<Output = Result<()>> + Send;
+
+    /// Makes a guest's tap, down, in the host's namespace, in place of a stale one there.
+    fn create_tap(&self, tap: &Tap) -> impl Future<Output = Result<()>> + Send;
+    /// Moves a tap into its namespace, onto the bridge, and up.
+    fn move_tap(&self, name: &str, netns: &Netns, mtu: u32) -> impl Future<Output = Result<()>> + Send;
+    /// Puts a tap that is in its namespace (back) on the bridge, and up.
+    fn attach_tap(&self, name: &str, netns: &Netns, mtu: u32) -> impl Future<Output = Result<()>> + Send;
+    /// Deletes a tap, in the host's namespace and in its Network's.
+    fn delete_tap(&self, name: &str, netns: &Netns) -> impl Future<Output = Result<()>> + Send;
+    /// Deletes a link in the host's namespace.
+    fn delete_link(&self, name: &str) -> impl Future<Output = Result<()>> + Send;
+
+    /// Deletes the links in the namespace, and then the namespace. Whatever holds sockets in it closes them before.
+    fn delete_namespace(&self, netns: &Netns) -> impl Future<Output = Result<()>> + Send;
+    /// Takes everything of ours off the host itself, and puts its sysctls back. The namespaces go before.
+    fn teardown_host(&self) -> impl Future<Output = Result<()>> + Send;
+}

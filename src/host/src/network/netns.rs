@@ -1,0 +1,170 @@
+//! Named network namespaces, as `ip netns` has them: a file under `/run/netns` on which the namespace is mounted.
+//!
+//! A file that is only a file is a husk (something died between making it and mounting on it); a husk counts as
+//! absent, and making or deleting the namespace clears it.
+
+use std::{
+    fs, io,
+    os::fd::AsFd,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use nix::{
+    mount::{MntFlags, MsFlags, mount, umount2},
+    sched::{CloneFlags, setns, unshare},
+    sys::statfs::fstatfs,
+};
+
+use super::{
+    error::{NetworkError, Result},
+    names::Netns,
+};
+
+/// Where `ip netns` looks.
+pub const DIR: &str = "/run/netns";
+const NSFS_MAGIC: i64 = 0x6e73_6673;
+
+pub fn path(netns: &Netns) -> PathBuf {
+    Path::new(DIR).join(netns.as_str())
+}
+
+/// Every namespace of ours on this host, husks left out.
+pub fn list() -> Result<Vec<Netns>> {
+    let entries = match fs::read_dir(DIR) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(NetworkError::ListNamespaces { dir: DIR.into(), source }),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|source| NetworkError::ListNamespaces { dir: DIR.into(), source })?;
+        let Some(netns) = entry.file_name().to_str().and_then(Netns::parse) else { continue };
+        if open(&netns)?.is_some() {
+            names.push(netns);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// The namespace's file, or `None` when there is none (or only a husk).
+pub fn open(netns: &Netns) -> Result<Option<fs::File>> {
+    let failed = |source| NetworkError::EnterNamespace { name: netns.to_string(), source };
+    let file = match fs::File::open(path(netns)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(failed(source)),
+    };
+    let fs = fstatfs(file.as_fd()).map_err(|errno| failed(errno.into()))?;
+    Ok((i64::from(fs.filesystem_type().0) == NSFS_MAGIC).then_some(file))
+}
+
+/// The kernel's number of the namespace behind the name: it changes when the namespace was made anew.
+pub fn inode(file: &fs::File) -> io::Result<u64> {
+    Ok(file.metadata()?.ino())
+}
+
+/// Makes the namespace, empty. There already: nothing happens.
+pub fn create(netns: &Netns) -> Result<()> {
+    if open(netns)?.is_some() {
+        return Ok(());
+    }
+    let failed = |step| move |source| NetworkError::CreateNamespace { name: netns.to_string(), step, source };
+    prepare_dir().map_err(failed("the folder"))?;
+    let path = path(netns);
+    fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(failed("the file to mount it on"))?;
+    let target = path.clone();
+    // The namespace is a thread's own: the rest of this process never leaves the host's.
+    let made = std::thread::Builder::new()
+        .name("netns-new".into())
+        .spawn(move || -> io::Result<()> {
+            unshare(CloneFlags::CLONE_NEWNET)?;
+            mount(Some("/proc/thread-self/ns/net"), &target, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
+            Ok(())
+        })
+        .map_err(failed("a thread for it"))?
+        .join()
+        .map_err(|_| NetworkError::ThreadLost { name: netns.to_string() })?;
+    made.map_err(failed("the mount"))
+}
+
+/// Takes the name away. The namespace itself goes when nothing holds it any more, which is why whoever calls this
+/// deletes the links in it first.
+pub fn delete(netns: &Netns) -> Result<()> {
+    let failed = |source: io::Error| NetworkError::DeleteNamespace { name: netns.to_string(), source };
+    let path = path(netns);
+    match umount2(&path, MntFlags::MNT_DETACH) {
+        // EINVAL: a husk, nothing is mounted there.
+        Ok(()) | Err(nix::Error::EINVAL) => {}
+        Err(nix::Error::ENOENT) => return Ok(()),
+        Err(errno) => return Err(failed(errno.into())),
+    }
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Moves the calling thread into the namespace; only ever called on a thread made for it.
+pub(super) fn enter(netns: &Netns) -> Result<()> {
+    let file = open(netns)?.ok_or_else(|| NetworkError::NoNamespace { name: netns.to_string() })?;
+    setns(file.as_fd(), CloneFlags::CLONE_NEWNET)
+        .map_err(|errno| NetworkError::EnterNamespace { name: netns.to_string(), source: errno.into() })
+}
+
+/// `/run/netns` as a shared mount, so that a namespace that is deleted here is deleted in every mount namespace
+/// that was copied from ours, and one that is made here is seen there.
+fn prepare_dir() -> io::Result<()> {
+    fs::create_dir_all(DIR)?;
+    let shared = |_| mount(None::<&str>, DIR, None::<&str>, MsFlags::MS_SHARED | MsFlags::MS_REC, None::<&str>);
+    match shared(()) {
+        Ok(()) => {}
+        Err(nix::Error::EINVAL) => {
+            // Not a mount point yet.
+            mount(Some(DIR), DIR, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)?;
+            shared(())?;
+        }
+        Err(errno) => return Err(errno.into()),
+    }
+    Ok(())
+}
+
+/// Whether [`DIR`] is there, and a mount point.
+pub(super) struct DirState {
+    pub exists: bool,
+    pub mounted: bool,
+}
+
+pub(super) fn dir_state() -> Result<DirState> {
+    let failed = |source| NetworkError::ListNamespaces { dir: DIR.into(), source };
+    let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(failed)?;
+    // The fifth field of a line is where it is mounted.
+    let mounted = mounts.lines().any(|line| line.split(' ').nth(4) == Some(DIR));
+    Ok(DirState { exists: Path::new(DIR).exists(), mounted })
+}
+
+/// Undoes what [`create`] did to [`DIR`] when it was first called, unless somebody else uses it by now.
+pub(super) fn restore_dir(unmount: bool, remove: bool) -> Result<()> {
+    let failed = |source: io::Error| NetworkError::ListNamespaces { dir: DIR.into(), source };
+    let empty = match fs::read_dir(DIR) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    };
+    if !empty {
+        return Ok(());
+    }
+    if unmount && dir_state()?.mounted {
+        umount2(DIR, MntFlags::MNT_DETACH).map_err(|errno| failed(errno.into()))?;
+    }
+    if remove {
+        fs::remove_dir(DIR).map_err(failed)?;
+    }
+    Ok(())
+}
