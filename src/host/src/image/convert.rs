@@ -1,0 +1,95 @@
+//! One `qemu-img convert`, shut in.
+
+use std::fs::File;
+use std::os::unix::fs::fchown;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::inspect::Inspected;
+use super::{ImportError, Progress};
+use crate::volume::directory::Staging;
+use crate::volume::sandbox::{Job, Limits, SANDBOX_ID, Sandbox, SandboxError};
+
+const MEMORY: u64 = 1 << 30;
+const CPU: Duration = Duration::from_secs(30 * 60);
+const DEADLINE: Duration = Duration::from_secs(60 * 60);
+/// qcow2's tables for a full disk take about 1/8000 of it; this is generous.
+const TABLES: u64 = 1000;
+const TABLES_LEAST: u64 = 16 << 20;
+
+/// Converts `source` of a staging folder to a qcow2 file `image` of it, at most `largest` bytes long, and returns that.
+/// Not flushed: `qemu-img` does not, and whoever publishes it does.
+pub(super) async fn to_qcow2(
+    sandbox: &Sandbox,
+    staging: &Staging,
+    from: Inspected,
+    largest: u64,
+    progress: &watch::Sender<Progress>,
+) -> Result<File, ImportError> {
+    let image = staging.create("image").map_err(ImportError::writing)?;
+    std::fs::create_dir(staging.path("root")).map_err(ImportError::writing)?;
+    let source = File::open(staging.path("source")).map_err(ImportError::reading)?;
+    for file in [&image, &source] {
+        fchown(file, Some(SANDBOX_ID), Some(SANDBOX_ID)).map_err(ImportError::writing)?;
+    }
+    let full = from.virtual_size + (from.virtual_size / TABLES).max(TABLES_LEAST);
+    let job = Job {
+        root: &staging.path("root"),
+        reads: &[("source", staging.path("source"))],
+        writes: &[("image", staging.path("image"))],
+        args: [
+            "convert",
+            "-p",
+            "-f",
+            from.format.as_str(),
+            "-O",
+            "qcow2",
+            "-o",
+            "compat=1.1",
+            "/work/source",
+            "/work/image",
+        ]
+        .map(Into::into)
+        .to_vec(),
+        limits: Limits { memory: MEMORY, cpu: CPU, file_size: full.min(largest), deadline: DEADLINE },
+    };
+    progress.send_replace(Progress::Converting { percent: 0 });
+    let mut line = Vec::new();
+    let running = sandbox.run(&job, |piece| {
+        line.extend_from_slice(piece);
+        if let Some(percent) = percent(&line) {
+            progress.send_if_modified(|now| std::mem::replace(now, Progress::Converting { percent }) != *now);
+            line.clear();
+        }
+        line.truncate(64);
+    });
+    running.await.map_err(|error| match error {
+        SandboxError::Failed { message, .. } if message.contains("No space left on device") => {
+            ImportError::Write(std::io::ErrorKind::StorageFull.into())
+        }
+        SandboxError::Failed { program, message, .. } if message.contains("File too large") => {
+            ImportError::Convert(SandboxError::FileSize { program, limit: job.limits.file_size })
+        }
+        other => ImportError::Convert(other),
+    })?;
+    Ok(image)
+}
+
+/// The number in the last whole `    (12.34/100%)` of a line that is rewritten in place.
+fn percent(line: &[u8]) -> Option<u8> {
+    let line = std::str::from_utf8(line).ok()?;
+    let (before, _) = line.rsplit_once("/100%)")?;
+    let (_, number) = before.rsplit_once('(')?;
+    number.split('.').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_percentage_is_read_from_what_is_there_so_far() {
+        assert_eq!(super::percent(b"    (0.00/100%)\r    (12.34/100%)\r    (13."), Some(12));
+        assert_eq!(super::percent(b"    (0.0"), None);
+        assert_eq!(super::percent(b"\xff(1/100%)"), None);
+    }
+}

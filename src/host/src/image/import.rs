@@ -1,0 +1,167 @@
+//! The real images of a directory pool.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::inspect::{InspectError, inspect};
+use super::receive::{self, Into};
+use super::source::fence::Fence;
+use super::source::file::Folders;
+use super::source::http::Http;
+use super::{Checksum, ImageSeen, Images, ImportError, Imported, Progress, Source, convert};
+use crate::volume::directory::{Staging, locked, names_below, open_existing, publish, read_header, sync_folder};
+use crate::volume::sandbox::{Sandbox, SandboxError};
+use crate::volume::{DirectoryPool, FileName, Owner, VolumeError, Volumes};
+
+const IMAGE_MODE: u32 = 0o444;
+const ROOT: Owner = Owner { uid: 0, gid: 0 };
+
+/// What this host's admin lets tenants name as sources.
+#[derive(Debug, Clone, Default)]
+pub struct Rules {
+    /// `--image-dir`.
+    pub folders: Folders,
+    /// `--image-http-allow`.
+    pub fence: Fence,
+    pub limits: Limits,
+}
+
+/// The largest of everything, in bytes, and the longest silence of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Of a source's bytes.
+    pub source: u64,
+    /// Of the disk in it.
+    pub virtual_size: u64,
+    /// Of the file in the pool.
+    pub file: u64,
+    pub idle: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { source: 64 << 30, virtual_size: 16 << 40, file: 256 << 30, idle: Duration::from_secs(30) }
+    }
+}
+
+/// Fetches images into a directory pool. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Importer {
+    pool: DirectoryPool,
+    rules: Arc<Rules>,
+    sandbox: Sandbox,
+}
+
+impl Importer {
+    /// Fails when the host has no `qemu-img`.
+    pub fn new(pool: DirectoryPool, rules: Rules) -> Result<Self, SandboxError> {
+        Ok(Self { pool, rules: Arc::new(rules), sandbox: Sandbox::qemu_img()? })
+    }
+
+    async fn fetch(
+        &self,
+        staging: &Staging,
+        source: &Source,
+        checksum: Option<&Checksum>,
+        progress: &watch::Sender<Progress>,
+    ) -> Result<receive::Received, ImportError> {
+        progress.send_replace(Progress::Starting);
+        let file = staging.create("source").map_err(ImportError::writing)?;
+        let into = Into { file, checksum, limit: self.rules.limits.source, progress };
+        let received = match source {
+            Source::File { path } => {
+                let (rules, path) = (Arc::clone(&self.rules), path.clone());
+                let opened = tokio::task::spawn_blocking(move || rules.folders.open(&path)).await;
+                receive::from_file(opened.map_err(|_| ImportError::Stopped)??, into).await?
+            }
+            Source::Http { url } => {
+                let http = Http { fence: self.rules.fence.clone(), idle: self.rules.limits.idle };
+                receive::from_http(http.open(url).await?, into).await?
+            }
+        };
+        match checksum {
+            Some(want) if *want != received.digest => {
+                Err(ImportError::Checksum { want: want.to_string(), got: received.digest.to_string() })
+            }
+            _ => Ok(received),
+        }
+    }
+
+    async fn make(
+        &self,
+        image: &FileName,
+        source: &Source,
+        checksum: Option<&Checksum>,
+        progress: &watch::Sender<Progress>,
+    ) -> Result<Imported, ImportError> {
+        let staging = Staging::new(&self.pool).map_err(ImportError::writing)?;
+        let received = self.fetch(&staging, source, checksum, progress).await?;
+        let limits = self.rules.limits;
+        let copy = fs::File::open(staging.path("source")).map_err(ImportError::reading)?;
+        let inspected = inspect(&copy, limits.virtual_size).map_err(|error| match error {
+            InspectError::Read(source) => ImportError::Read(source),
+            InspectError::Refused(why) => ImportError::Refused(why),
+        })?;
+        let file = convert::to_qcow2(&self.sandbox, &staging, inspected, limits.file, progress).await?;
+        let to = self.pool.image_path(image);
+        let publishing = tokio::task::spawn_blocking(move || {
+            // A name that is taken holds an earlier import of the same UID, whole and verified: it stays.
+            publish(&file, &staging.path("image"), &to, ROOT, IMAGE_MODE).map(|_| ())
+        });
+        publishing.await.map_err(|_| ImportError::Stopped)?.map_err(ImportError::writing)?;
+        let receive::Received { digest, length } = received;
+        Ok(Imported { format: inspected.format, digest, length, virtual_size: inspected.virtual_size })
+    }
+}
+
+impl Images for Importer {
+    async fn look(&self, image: &FileName) -> Result<Option<ImageSeen>, VolumeError> {
+        let path = self.pool.image_path(image);
+        let look = move |_: &DirectoryPool| {
+            let Some(file) = open_existing(&path, false)? else { return Ok(None) };
+            let virtual_size = read_header(&file, &path)?.size;
+            let about =
+                file.metadata().map_err(|source| VolumeError::File { verb: "look at", path: path.clone(), source })?;
+            Ok(Some(ImageSeen { path, virtual_size, allocated: about.blocks() * 512 }))
+        };
+        self.pool.off_thread(look).await
+    }
+
+    async fn list(&self) -> Result<Vec<FileName>, VolumeError> {
+        self.pool.off_thread(|pool| names_below(&pool.images())).await
+    }
+
+    async fn import(
+        &self,
+        image: &FileName,
+        source: &Source,
+        checksum: Option<&Checksum>,
+        progress: &watch::Sender<Progress>,
+    ) -> Result<Imported, ImportError> {
+        let made = self.make(image, source, checksum, progress).await;
+        made.map_err(|error| error.at_pool(self.pool.root()))
+    }
+
+    async fn delete(&self, image: &FileName) -> Result<(), VolumeError> {
+        if let Some(clone) = self.pool.clones_of(image).await?.into_iter().next() {
+            return Err(VolumeError::HasClones { image: image.to_string(), clone: clone.to_string() });
+        }
+        let path = self.pool.image_path(image);
+        let remove = move |_: &DirectoryPool| {
+            let Some(file) = open_existing(&path, false)? else { return Ok(()) };
+            if locked(&file, &path)? {
+                return Err(VolumeError::InUse { path });
+            }
+            let folder = path.parent().expect("an image is in a namespace's folder");
+            let removed = fs::remove_file(&path).and_then(|()| sync_folder(folder));
+            removed.map_err(|source| VolumeError::File { verb: "remove", path: path.clone(), source })?;
+            let _ = fs::remove_dir(folder); // goes with the namespace's last image
+            Ok(())
+        };
+        self.pool.off_thread(remove).await
+    }
+}

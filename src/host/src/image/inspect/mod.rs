@@ -1,0 +1,123 @@
+//! What a file really is, decided by our own reader before anything else opens it.
+//!
+//! There is no `format` field on an Image: a person would get it wrong, and a probing tool can be lied to. The header
+//! decides once, at import. A file that begins with qcow2's magic is a qcow2 file, so a raw disk that carries a qcow2
+//! header with a backing file is refused for that backing file instead of being read through it later.
+
+mod foreign;
+pub mod qcow2;
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+/// How the bytes of an image encode a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    Raw,
+    Qcow2,
+}
+
+impl Format {
+    /// The name QEMU and people know it by.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Qcow2 => "qcow2",
+        }
+    }
+}
+
+/// A file that may be opened as what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Inspected {
+    pub format: Format,
+    /// The size of the disk in it, in bytes.
+    pub virtual_size: u64,
+}
+
+/// Why a file cannot become an image. Trying the same bytes again cannot help.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("it is empty")]
+    Empty,
+    #[error("it is {0}")]
+    NotADisk(&'static str),
+    #[error("it is neither qcow2 nor a raw disk: {0} bytes is not a multiple of 512")]
+    NotSectors(u64),
+    #[error("it ends within its header")]
+    Truncated,
+    #[error("it is qcow version {0}; versions 2 and 3 are read here")]
+    QcowVersion(u32),
+    #[error("its header has {0}")]
+    Malformed(&'static str),
+    #[error("it names a backing file, {0:?}; an image has to be complete: flatten it with `qemu-img convert`")]
+    BackingFile(String),
+    #[error("it keeps its data in another file; an image has to be complete: flatten it with `qemu-img convert`")]
+    DataFile,
+    #[error("it is encrypted")]
+    Encrypted,
+    #[error("it needs features unknown here (bits {0:#x})")]
+    UnknownFeatures(u64),
+    #[error("it is marked as corrupt")]
+    MarkedCorrupt,
+    #[error("it holds {0} internal snapshots; flatten it with `qemu-img convert`")]
+    InternalSnapshots(u32),
+    #[error("it is compressed in a way unknown here (type {0})")]
+    Compression(u8),
+    #[error("its disk of {size} bytes is larger than the {limit} bytes allowed on this host")]
+    TooLarge { size: u64, limit: u64 },
+}
+
+/// A file that could not be read, or must not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum InspectError {
+    #[error("read the image's header")]
+    Read(#[source] io::Error),
+    #[error(transparent)]
+    Refused(#[from] Refused),
+}
+
+const HEAD: usize = 64 << 10;
+const TAIL: usize = 512;
+const SECTOR: u64 = 512;
+
+/// Reads head and tail of a file that only we can write, and judges it. `limit` is the largest disk allowed, in bytes.
+pub fn inspect(file: &File, limit: u64) -> Result<Inspected, InspectError> {
+    let length = file.metadata().map_err(InspectError::Read)?.len();
+    let head = read(file, 0, length.min(HEAD as u64))?;
+    let tail = read(file, length.saturating_sub(TAIL as u64), length.min(TAIL as u64))?;
+    Ok(judge(&head, &tail, length, limit)?)
+}
+
+fn read(file: &File, at: u64, length: u64) -> Result<Vec<u8>, InspectError> {
+    let mut bytes = vec![0; usize::try_from(length).expect("at most 64 KiB are read")];
+    file.read_exact_at(&mut bytes, at).map_err(InspectError::Read)?;
+    Ok(bytes)
+}
+
+/// The decision itself, from the first 64 KiB, the last 512 bytes and the length of a file. Pure; never panics.
+pub fn judge(head: &[u8], tail: &[u8], length: u64, limit: u64) -> Result<Inspected, Refused> {
+    if length == 0 {
+        return Err(Refused::Empty);
+    }
+    let inspected = match qcow2::Header::parse(head) {
+        Some(header) => {
+            let header = header?;
+            header.check(length)?;
+            Inspected { format: Format::Qcow2, virtual_size: header.size }
+        }
+        None => {
+            foreign::refuse(head, tail)?;
+            Inspected { format: Format::Raw, virtual_size: length }
+        }
+    };
+    match inspected.virtual_size {
+        0 => Err(Refused::Malformed("a disk of no size")),
+        size if size % SECTOR != 0 => Err(Refused::NotSectors(size)),
+        size if size > limit => Err(Refused::TooLarge { size, limit }),
+        _ => Ok(inspected),
+    }
+}

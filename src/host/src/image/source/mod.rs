@@ -1,0 +1,14 @@
+//! Where an image comes from: both kinds of source are a tenant's words, and each has its fence.
+
+pub mod fence;
+pub mod file;
+pub mod http;
+
+/// The source of an image.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// A file in a folder that this host's admin allowed, by a path relative to it or absolute.
+    File { path: String },
+    /// An `http` or `https` address.
+    Http { url: String },
+}

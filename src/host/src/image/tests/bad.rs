@@ -1,0 +1,146 @@
+//! Bad input and bad luck.
+
+use std::os::unix::fs::symlink;
+
+use super::*;
+
+async fn refused(world: &World, path: &str) -> String {
+    match world.import_file(path).await {
+        Err(ImportError::Refused(why)) => {
+            world.assert_nothing_came().await;
+            why.to_string()
+        }
+        other => panic!("{path}: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn the_wrong_bytes_are_thrown_away() {
+    let world = World::new();
+    world.put("disk.img", &raw_disk());
+    let error = world.import(&Source::File { path: "disk.img".into() }, Some(&sha256(b"other"))).await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains(&sha256(b"other").to_string()) && text.contains(&sha256(&raw_disk()).to_string()), "{text}");
+    world.assert_nothing_came().await;
+}
+
+#[tokio::test]
+async fn an_image_over_a_file_of_the_host_is_refused() {
+    let world = World::new();
+    let sources = world.folder.path().join("sources");
+    let unsafe_options: [(&str, &[&str]); 3] = [
+        ("backing", &["-u", "-b", "/etc/shadow", "-F", "raw"]),
+        ("old", &["-u", "-b", "/etc/shadow", "-F", "raw", "-o", "compat=0.10"]),
+        ("json", &["-u", "-b", "json:{\"driver\":\"file\",\"filename\":\"/etc/shadow\"}", "-F", "raw"]),
+    ];
+    for (name, options) in unsafe_options {
+        let path = sources.join(name);
+        let made =
+            Command::new("qemu-img").args(["create", "-q", "-f", "qcow2"]).args(options).arg(&path).arg("1M").status();
+        assert!(made.unwrap().success(), "{name}");
+        assert!(refused(&world, name).await.contains("/etc/shadow"), "{name}");
+    }
+    let data = format!("data_file={},data_file_raw=on", world.folder.path().join("data").display());
+    let made = Command::new("qemu-img")
+        .args(["create", "-q", "-f", "qcow2", "-o", &data])
+        .arg(sources.join("data"))
+        .arg("1M")
+        .status();
+    assert!(made.unwrap().success());
+    assert!(refused(&world, "data").await.contains("another file"));
+}
+
+#[tokio::test]
+async fn a_raw_disk_that_begins_as_a_qcow2_is_refused_for_what_that_names() {
+    let world = World::new();
+    let header = world.folder.path().join("sources/header");
+    let made = Command::new("qemu-img")
+        .args(["create", "-q", "-f", "qcow2", "-u", "-b", "/etc/shadow", "-F", "raw"])
+        .arg(&header)
+        .arg("1M")
+        .status();
+    assert!(made.unwrap().success());
+    let mut disk = raw_disk();
+    let bytes = fs::read(&header).unwrap();
+    disk[..bytes.len()].copy_from_slice(&bytes);
+    world.put("disk.img", &disk);
+    assert!(refused(&world, "disk.img").await.contains("/etc/shadow"));
+}
+
+#[tokio::test]
+async fn what_is_no_disk_is_refused_by_name() {
+    let world = World::new();
+    world.put("empty", b"");
+    world.put("page", "<html>not found</html>".repeat(100).as_bytes());
+    world.put("odd", &raw_disk()[..MIB + 1]);
+    world.put("packed.gz", &[b"\x1f\x8b\x08\0", &[7u8; 1020][..]].concat());
+    for (path, why) in [("empty", "empty"), ("page", "text"), ("odd", "multiple of 512"), ("packed.gz", "gzip")] {
+        let said = refused(&world, path).await;
+        assert!(said.contains(why), "{path}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn broken_tables_fail_in_the_sandbox_and_not_here() {
+    let world = World::new();
+    let raw = world.put("raw", &raw_disk());
+    let path = world.folder.path().join("sources/image.qcow2");
+    qemu_img(&["convert", "-f", "raw", "-O", "qcow2"], &[&raw, &path]);
+    let mut bytes = fs::read(&path).unwrap();
+    let l1 = usize::try_from(u64::from_be_bytes(bytes[40..48].try_into().unwrap())).unwrap();
+    bytes[l1..l1 + 8].copy_from_slice(&0x8000_7fff_ffff_0200u64.to_be_bytes());
+    fs::write(&path, bytes).unwrap();
+    let error = world.import_file("image.qcow2").await.unwrap_err();
+    assert!(matches!(error, ImportError::Convert(_)), "{error:?}");
+    world.assert_nothing_came().await;
+}
+
+#[tokio::test]
+async fn files_outside_the_fence_are_not_read() {
+    let world = World::new();
+    fs::write(world.folder.path().join("secret"), raw_disk()).unwrap();
+    symlink("../secret", world.folder.path().join("sources/link")).unwrap();
+    for path in ["../secret", "link", "/etc/passwd", "none"] {
+        assert!(matches!(world.import_file(path).await, Err(ImportError::File(_))), "{path}");
+    }
+    let closed = World::with(|rules| rules.folders = Folders::default());
+    assert!(matches!(closed.import_file("disk.img").await, Err(ImportError::File(FileError::NoFolder))));
+    world.assert_nothing_came().await;
+}
+
+#[tokio::test]
+async fn what_is_too_large_is_not_taken() {
+    let world = World::with(|rules| rules.limits.source = MIB as u64);
+    world.put("disk.img", &raw_disk());
+    assert!(matches!(world.import_file("disk.img").await, Err(ImportError::TooLong { .. })));
+    let world = World::with(|rules| rules.limits.virtual_size = MIB as u64);
+    world.put("disk.img", &raw_disk());
+    refused(&world, "disk.img").await;
+    let world = World::with(|rules| rules.limits.file = MIB as u64);
+    world.put("disk.img", &raw_disk());
+    let error = world.import_file("disk.img").await.unwrap_err();
+    assert!(matches!(error, ImportError::Convert(SandboxError::FileSize { .. })), "{error:?}");
+    world.assert_nothing_came().await;
+}
+
+#[test]
+fn a_full_pool_is_said_and_left_as_it_was() {
+    for (mib, filled_while) in [(3, "receiving"), (6, "converting")] {
+        crate::volume::full_disk::on(mib, move |root| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let mut world = World::new();
+            world.pool = DirectoryPool::open(root, OWNER).unwrap();
+            let rules = Rules { folders: Folders(vec![world.folder.path().join("sources")]), ..Rules::default() };
+            world.importer = Importer::new(world.pool.clone(), rules).unwrap();
+            world.put("disk.img", &raw_disk());
+            runtime.block_on(async {
+                let full = world.import_file("disk.img").await;
+                assert!(
+                    matches!(&full, Err(ImportError::NoSpace { pool }) if pool == root),
+                    "{filled_while}: {full:?}"
+                );
+                world.assert_nothing_came().await;
+            });
+        });
+    }
+}
