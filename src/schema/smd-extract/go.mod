@@ -1,0 +1,3 @@
+module nubium.dev/smd-extract
+
+go 1.24
