@@ -14,7 +14,7 @@ use super::source::file::Folders;
 use super::source::http::Http;
 use super::{Checksum, ImageSeen, Images, ImportError, Imported, Progress, Source, convert};
 use crate::volume::directory::{Staging, locked, names_below, open_existing, publish, read_header, sync_folder};
-use crate::volume::sandbox::{Sandbox, SandboxError};
+use crate::volume::sandbox::Sandbox;
 use crate::volume::{DirectoryPool, FileName, Owner, VolumeError, Volumes};
 
 const IMAGE_MODE: u32 = 0o444;
@@ -57,9 +57,9 @@ pub struct Importer {
 }
 
 impl Importer {
-    /// Fails when the host has no `qemu-img`.
-    pub fn new(pool: DirectoryPool, rules: Rules) -> Result<Self, SandboxError> {
-        Ok(Self { pool, rules: Arc::new(rules), sandbox: Sandbox::qemu_img()? })
+    /// An importer into one pool; what may be named as a source, and how to convert it.
+    pub fn new(pool: DirectoryPool, rules: Arc<Rules>, sandbox: Sandbox) -> Self {
+        Self { pool, rules, sandbox }
     }
 
     async fn fetch(

@@ -84,7 +84,7 @@ pub enum ImportError {
     #[error("wrong checksum: {got} came, {want} was wanted")]
     Checksum { want: String, got: String },
     /// The bytes themselves: nothing but other bytes can help.
-    #[error("not an image that can be used: {0}")]
+    #[error("not an image that can be used")]
     Refused(#[source] Refused),
     #[error("the pool at {} is full", pool.display())]
     NoSpace { pool: PathBuf },

@@ -10,6 +10,7 @@ pub mod directory;
 pub(crate) mod full_disk;
 mod in_use;
 pub mod name;
+mod pools;
 pub mod sandbox;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 pub use directory::{DirectoryPool, Owner};
 pub use name::{BadName, FileName};
+pub use pools::{DirectoryPools, Pool, Pools};
 
 use crate::image::inspect::Refused;
 
@@ -82,6 +84,10 @@ pub enum VolumeError {
         #[source]
         source: Refused,
     },
+    #[error(transparent)]
+    Name(#[from] BadName),
+    #[error("another process works in the pool at {}", pool.display())]
+    Taken { pool: PathBuf },
     #[error("{verb} {}", path.display())]
     File {
         verb: &'static str,

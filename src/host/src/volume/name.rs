@@ -77,7 +77,8 @@ impl fmt::Display for FileName {
     }
 }
 
-fn check(part: &'static str, value: &str, dots: bool) -> Result<(), BadName> {
+/// Whether a user's word can be one part of a path.
+pub(super) fn check(part: &'static str, value: &str, dots: bool) -> Result<(), BadName> {
     let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let inside = value.chars().all(|c| alphanumeric(c) || c == '-' || (dots && c == '.'));
     let edges = value.starts_with(alphanumeric) && value.ends_with(alphanumeric);

@@ -191,9 +191,27 @@ async fn folders_are_roots_and_only_to_pass_through() {
         assert_eq!((about.uid(), about.permissions().mode() & 0o7777), (0, mode), "{path}");
     }
     fs::write(pool.incoming().join("left-over"), "").unwrap();
-    DirectoryPool::open(pool.root(), OWNER).unwrap();
+    let second = DirectoryPool::open(pool.root(), OWNER);
+    assert!(matches!(second, Err(VolumeError::Taken { .. })), "{second:?}");
+    let root = pool.root().to_owned();
+    drop(pool);
+    let pool = DirectoryPool::open(&root, OWNER).unwrap();
     assert!(fs::read_dir(pool.incoming()).unwrap().next().is_none());
     assert!(pool.look(&name("v")).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn pools_are_opened_once_and_kept_where_they_belong() {
+    let folder = tempfile::tempdir().unwrap();
+    let pools = DirectoryPools::new(folder.path().join("pools"), OWNER, Default::default()).unwrap();
+    let first = pools.open("default", None).await.unwrap();
+    first.volumes.create_blank(&name("v"), MIB).await.unwrap();
+    let again = pools.open("default", None).await.unwrap();
+    assert!(again.volumes.look(&name("v")).await.unwrap().is_some());
+    assert_eq!(again.volumes.root(), folder.path().join("pools/default"));
+    let fast = pools.open("fast", Some(&folder.path().join("nvme"))).await.unwrap();
+    assert_eq!(fast.volumes.root(), folder.path().join("nvme"));
+    assert!(matches!(pools.open("../etc", None).await, Err(VolumeError::Name(_))));
 }
 
 #[test]

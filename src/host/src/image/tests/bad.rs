@@ -131,7 +131,7 @@ fn a_full_pool_is_said_and_left_as_it_was() {
             let mut world = World::new();
             world.pool = DirectoryPool::open(root, OWNER).unwrap();
             let rules = Rules { folders: Folders(vec![world.folder.path().join("sources")]), ..Rules::default() };
-            world.importer = Importer::new(world.pool.clone(), rules).unwrap();
+            world.importer = Importer::new(world.pool.clone(), rules.into(), Sandbox::qemu_img().unwrap());
             world.put("disk.img", &raw_disk());
             runtime.block_on(async {
                 let full = world.import_file("disk.img").await;

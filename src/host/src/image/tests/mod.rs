@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 use super::*;
+use crate::volume::sandbox::Sandbox;
 use crate::volume::{DirectoryPool, Owner, Volumes};
 
 const OWNER: Owner = Owner { uid: 64055, gid: 64055 };
@@ -38,7 +39,7 @@ impl World {
         let pool = DirectoryPool::open(&folder.path().join("pool"), OWNER).unwrap();
         let mut rules = Rules { folders: Folders(vec![sources]), ..Rules::default() };
         change(&mut rules);
-        let importer = Importer::new(pool.clone(), rules).unwrap();
+        let importer = Importer::new(pool.clone(), rules.into(), Sandbox::qemu_img().unwrap());
         Self { folder, pool, importer, progress: watch::Sender::default() }
     }
 

@@ -16,7 +16,12 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use tokio::task::JoinHandle;
 
 pub(crate) use publish::{Staging, publish, sync_folder};
 pub(crate) use volumes::{locked, read_header};
@@ -38,18 +43,23 @@ pub struct Owner {
 pub struct DirectoryPool {
     root: PathBuf,
     owner: Owner,
+    _lock: Arc<Flock<File>>,
 }
 
 impl DirectoryPool {
-    /// Makes the folders of the pool and empties `incoming`. One process only may have a pool open. Blocking.
+    /// Makes the folders of the pool and empties `incoming`. Until its last clone is dropped nobody else can open it.
+    /// Blocking.
     pub fn open(root: &Path, owner: Owner) -> Result<Self, VolumeError> {
-        let pool = Self { root: root.to_owned(), owner };
-        for folder in [root.to_owned(), pool.images(), pool.volumes()] {
-            make_folder(&folder).map_err(|source| VolumeError::File {
-                verb: "make the folder",
-                path: folder,
-                source,
-            })?;
+        let failed = |verb, path: &Path, source| VolumeError::File { verb, path: path.to_owned(), source };
+        let made = make_folder(root).and_then(|()| File::open(root));
+        let folder = made.map_err(|source| failed("make the folder", root, source))?;
+        let lock = Flock::lock(folder, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+            Errno::EWOULDBLOCK => VolumeError::Taken { pool: root.to_owned() },
+            other => failed("lock", root, other.into()),
+        })?;
+        let pool = Self { root: root.to_owned(), owner, _lock: Arc::new(lock) };
+        for folder in [pool.images(), pool.volumes()] {
+            make_folder(&folder).map_err(|source| failed("make the folder", &folder, source))?;
         }
         let incoming = pool.incoming();
         let emptied = match fs::remove_dir_all(&incoming) {
@@ -104,15 +114,23 @@ impl DirectoryPool {
         work: impl FnOnce(&Self) -> Result<T, VolumeError> + Send + 'static,
     ) -> Result<T, VolumeError> {
         let pool = self.clone();
-        let running = tokio::task::spawn_blocking(move || work(&pool));
-        match tokio::time::timeout(DEADLINE, running).await {
-            Ok(Ok(done)) => done,
-            Ok(Err(stopped)) => match stopped.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => Err(VolumeError::Slow { pool: self.root.clone(), deadline: DEADLINE }),
-            },
-            Err(_) => Err(VolumeError::Slow { pool: self.root.clone(), deadline: DEADLINE }),
-        }
+        within_deadline(&self.root, tokio::task::spawn_blocking(move || work(&pool))).await
+    }
+}
+
+/// Waits for blocking work on a pool, but not for ever.
+pub(crate) async fn within_deadline<T>(
+    pool: &Path,
+    running: JoinHandle<Result<T, VolumeError>>,
+) -> Result<T, VolumeError> {
+    let slow = || VolumeError::Slow { pool: pool.to_owned(), deadline: DEADLINE };
+    match tokio::time::timeout(DEADLINE, running).await {
+        Ok(Ok(done)) => done,
+        Ok(Err(stopped)) => match stopped.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(slow()),
+        },
+        Err(_) => Err(slow()),
     }
 }
 
