@@ -1,6 +1,8 @@
 //! host
 
+pub mod acceleration;
 pub mod image;
 pub mod libvirt;
 pub mod network;
+pub mod seed;
 pub mod volume;

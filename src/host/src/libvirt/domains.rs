@@ -1,0 +1,85 @@
+//! The verbs of domains, as a trait: the real ones here, simulated ones in `testkit`.
+
+use std::future::Future;
+
+use uuid::Uuid;
+
+use super::{Facts, LibvirtError, Owner};
+
+/// One look at a domain that is defined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DomainSeen {
+    pub uuid: Uuid,
+    pub name: String,
+    pub state: DomainState,
+    /// `None`: it is not ours, and must not be touched.
+    pub owner: Option<Owner>,
+    /// What runs now.
+    pub live: Option<Facts>,
+    /// What the next start runs.
+    pub next: Facts,
+    /// The definition that `next` was read from, to merge a change into.
+    pub definition: String,
+}
+
+/// What a domain does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DomainState {
+    Running,
+    Paused(Pause),
+    /// The guest is on its way down.
+    Stopping,
+    Off(Off),
+    /// The guest's kernel gave up; its QEMU is still there.
+    Crashed,
+}
+
+/// Why a guest stands still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Pause {
+    /// Started paused, or paused by somebody's command.
+    Asked,
+    /// A write failed, as a full pool does.
+    IoError,
+    /// libvirt is at work with it (migration, snapshot, save), or the guest sleeps.
+    Other,
+}
+
+/// Why a guest is off, as far as libvirt remembers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Off {
+    /// The guest powered itself off, by itself or because it was asked to.
+    Guest,
+    /// Somebody destroyed it.
+    Destroyed,
+    /// Its QEMU died.
+    Crashed,
+    /// Its QEMU could not start.
+    Failed,
+    /// Never started, or libvirtd was restarted since.
+    Unknown,
+}
+
+/// The domains of one libvirt. Every method is one primitive act or one look; an act that is already so succeeds.
+/// An error says that something could not be done or could not be seen, never that a domain is not there.
+pub trait Domains: Send + Sync {
+    /// All domains, those of others included (`owner` is `None`).
+    fn list(&self) -> impl Future<Output = Result<Vec<DomainSeen>, LibvirtError>> + Send;
+    /// The domain of that UUID; `None` only when libvirt said that there is none.
+    fn look(&self, uuid: Uuid) -> impl Future<Output = Result<Option<DomainSeen>, LibvirtError>> + Send;
+    /// Who has that name.
+    fn named(&self, name: String) -> impl Future<Output = Result<Option<Uuid>, LibvirtError>> + Send;
+    /// Makes a definition, or puts a new one in its place; counts from the next start.
+    fn define(&self, xml: String) -> impl Future<Output = Result<(), LibvirtError>> + Send;
+    /// Starts QEMU with the guest's CPUs halted.
+    fn start_paused(&self, uuid: Uuid) -> impl Future<Output = Result<(), LibvirtError>> + Send;
+    fn resume(&self, uuid: Uuid) -> impl Future<Output = Result<(), LibvirtError>> + Send;
+    /// Presses the guest's power button.
+    fn shutdown(&self, uuid: Uuid) -> impl Future<Output = Result<(), LibvirtError>> + Send;
+    /// Ends QEMU at once.
+    fn destroy(&self, uuid: Uuid) -> impl Future<Output = Result<(), LibvirtError>> + Send;
+    /// Forgets a domain that is off, and what libvirt keeps beside it.
+    fn undefine(&self, uuid: Uuid) -> impl Future<Output = Result<(), LibvirtError>> + Send;
+    /// Writes our record into the domain, at once and for all later starts.
+    fn set_owner(&self, owner: Owner) -> impl Future<Output = Result<(), LibvirtError>> + Send;
+}

@@ -1,0 +1,248 @@
+//! The reaper: the parent of libvirtd, virtlogd and every QEMU whose own parent ended.
+//!
+//! It does three things until it is told to end: wait for ended children, start a service that is not there, sleep. It
+//! takes part in nothing else, so that it never needs to be replaced: a newer agent goes on with an older reaper.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::{ForkResult, Pid, fork, pipe, setsid};
+
+use super::service::{self, Service, is_running};
+use super::{Layout, PrivateError, REAPER_COMMAND, mounts};
+
+/// A service that dies at once is not started more often than this.
+const RESTART_AFTER: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+const SERVICE_STOP_DEADLINE: Duration = Duration::from_secs(5);
+const LOG_BYTES: u64 = 1024 * 1024;
+
+/// Becomes the reaper, in the background: returns in the calling process as soon as the reaper stands (exit code 0), or
+/// with the reason on stderr (1). `args` is what follows [`REAPER_COMMAND`]: the folder of a [`Layout`].
+///
+/// Call it first thing in `main`, before any thread is started: it forks.
+pub fn reaper_main(args: impl IntoIterator<Item = OsString>) -> i32 {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let [root] = args.as_slice() else {
+        eprintln!("usage: {REAPER_COMMAND} FOLDER");
+        return 2;
+    };
+    let layout = Layout::new(root);
+    match start(&layout) {
+        Ok(()) => 0,
+        Err(why) => {
+            eprintln!("{why}");
+            1
+        }
+    }
+}
+
+/// The pid of the living reaper of this folder: the kernel says who holds the lock.
+pub(super) fn holder(layout: &Layout) -> Result<Option<i32>, PrivateError> {
+    let path = layout.lock();
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(PrivateError::Write { path, source }),
+    };
+    let mut lock = whole_file(libc::F_RDLCK);
+    fcntl(&file, FcntlArg::F_GETLK(&mut lock)).map_err(|source| PrivateError::Lock { path, source })?;
+    Ok((i32::from(lock.l_type) != libc::F_UNLCK).then_some(lock.l_pid))
+}
+
+fn whole_file(kind: i32) -> libc::flock {
+    let kind = libc::c_short::try_from(kind).expect("lock kinds are small");
+    libc::flock { l_type: kind, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 }
+}
+
+/// Forks; the child sets itself up and says through a pipe how that went, then keeps the services.
+fn start(layout: &Layout) -> Result<(), String> {
+    let (reading, writing) = pipe().map_err(|error| format!("cannot make a pipe: {error}"))?;
+    // SAFETY: the caller promises that no other thread exists yet.
+    match unsafe { fork() }.map_err(|error| format!("cannot fork: {error}"))? {
+        ForkResult::Parent { .. } => {
+            drop(writing);
+            let mut said = String::new();
+            File::from(reading).read_to_string(&mut said).map_err(|error| format!("the reaper vanished: {error}"))?;
+            if said.is_empty() { Ok(()) } else { Err(said) }
+        }
+        ForkResult::Child => {
+            drop(reading);
+            match set_up(layout) {
+                Ok(Some(_lock)) => {
+                    drop(writing);
+                    keep(layout);
+                    std::process::exit(0)
+                }
+                Ok(None) => std::process::exit(0),
+                Err(error) => {
+                    write!(File::from(writing), "{}", chain(&error)).ok();
+                    std::process::exit(1)
+                }
+            }
+        }
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// `None`: another reaper was quicker. The file holds the lock for as long as it is open.
+fn set_up(layout: &Layout) -> Result<Option<File>, PrivateError> {
+    let path = layout.lock();
+    let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path);
+    let file = file.map_err(|source| PrivateError::Write { path: path.clone(), source })?;
+    match fcntl(&file, FcntlArg::F_SETLK(&whole_file(libc::F_WRLCK))) {
+        Ok(_) => {}
+        Err(Errno::EACCES | Errno::EAGAIN) => return Ok(None),
+        Err(source) => return Err(PrivateError::Lock { path, source }),
+    }
+    let setup = |what| move |source| PrivateError::Setup { what, source };
+    setsid().map_err(setup("setsid"))?;
+    nix::sys::prctl::set_child_subreaper(true).map_err(setup("subreaper"))?;
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let wished = hard.max(1_048_576);
+        if setrlimit(Resource::RLIMIT_NOFILE, wished, wished).is_err() {
+            setrlimit(Resource::RLIMIT_NOFILE, hard, hard).ok();
+        }
+    }
+    forget_before_boot(layout)?;
+    mounts::enter(layout)?;
+    Ok(Some(file))
+}
+
+/// What stands in `run` speaks of processes: after a boot of the machine it would be lies.
+fn forget_before_boot(layout: &Layout) -> Result<(), PrivateError> {
+    let now = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let mark = layout.root().join("boot_id");
+    if fs::read_to_string(&mark).is_ok_and(|then| then == now) {
+        return Ok(());
+    }
+    let run = layout.run();
+    if run.exists() {
+        fs::remove_dir_all(&run).map_err(|source| PrivateError::Write { path: run.clone(), source })?;
+    }
+    fs::create_dir_all(&run).map_err(|source| PrivateError::Write { path: run, source })?;
+    fs::write(&mark, now).map_err(|source| PrivateError::Write { path: mark, source })
+}
+
+/// One service's process, where we started it.
+#[derive(Default)]
+struct Own {
+    pid: Option<Pid>,
+    started: Option<Instant>,
+}
+
+fn keep(layout: &Layout) {
+    let mut awaited = SigSet::empty();
+    for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT] {
+        awaited.add(signal);
+    }
+    awaited.thread_block().expect("a valid set can be blocked");
+    let services = service::all(layout);
+    let mut owns = [Own::default(), Own::default()];
+    // A libvirtd that an earlier reaper left behind starts its QEMUs as orphans of PID 1, not ours. Guests do not notice
+    // its restart. virtlogd stays: it holds the running guests' consoles.
+    if let Some(pid) = services.iter().find(|service| service.name == "libvirtd").and_then(Service::running) {
+        stop(Pid::from_raw(pid), &mut owns);
+    }
+    loop {
+        reap(&mut owns);
+        for (index, service) in services.iter().enumerate() {
+            let own = &owns[index];
+            let just_now = own.started.is_some_and(|at| at.elapsed() < RESTART_AFTER);
+            if own.pid.is_some() || just_now || service.running().is_some() {
+                continue;
+            }
+            let started = Some(Instant::now());
+            let pid = spawn(layout, service).inspect_err(|error| eprintln!("{}: {error}", service.name)).ok();
+            owns[index] = Own { pid, started };
+            await_socket(service, &mut owns);
+        }
+        if let Some(Signal::SIGTERM | Signal::SIGINT) = wait_signal(&awaited, LOOK_EVERY) {
+            break;
+        }
+    }
+    for service in services.iter().rev() {
+        if let Some(pid) = service.running() {
+            stop(Pid::from_raw(pid), &mut owns);
+        }
+    }
+}
+
+fn reap(owns: &mut [Own]) {
+    while let Ok(status) = waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG)) {
+        let Some(ended) = status.pid() else { break };
+        for own in owns.iter_mut().filter(|own| own.pid == Some(ended)) {
+            own.pid = None;
+        }
+    }
+}
+
+fn spawn(layout: &Layout, service: &Service) -> std::io::Result<Pid> {
+    let path = layout.log().join(format!("{}.log", service.name));
+    let keep = fs::metadata(&path).is_ok_and(|meta| meta.len() < LOG_BYTES);
+    let log = OpenOptions::new().create(true).write(true).append(keep).truncate(!keep).open(path)?;
+    let mut command = Command::new(service.name);
+    command.args(&service.args).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    // SAFETY: sets a signal mask and a session, both async-signal-safe.
+    unsafe {
+        command.pre_exec(|| {
+            sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
+            setsid()?;
+            Ok(())
+        });
+    }
+    let child = command.spawn()?;
+    Ok(Pid::from_raw(i32::try_from(child.id()).expect("Linux pids fit an i32")))
+}
+
+/// Gives a service a moment to listen, so that the next one finds it. Orphans are reaped meanwhile.
+fn await_socket(service: &Service, owns: &mut [Own]) {
+    let begun = Instant::now();
+    while begun.elapsed() < RESTART_AFTER && UnixStream::connect(&service.socket).is_err() {
+        reap(owns);
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn wait_signal(awaited: &SigSet, limit: Duration) -> Option<Signal> {
+    let limit = libc::timespec {
+        tv_sec: libc::time_t::try_from(limit.as_secs()).unwrap_or(1),
+        tv_nsec: libc::c_long::from(limit.subsec_nanos()),
+    };
+    // SAFETY: both pointers are to live values; no information about the signal is asked for.
+    let signal = unsafe { libc::sigtimedwait(awaited.as_ref(), std::ptr::null_mut(), &raw const limit) };
+    Signal::try_from(signal).ok()
+}
+
+fn stop(pid: Pid, owns: &mut [Own]) {
+    kill(pid, Signal::SIGTERM).ok();
+    let begun = Instant::now();
+    while is_running(pid.as_raw()) {
+        reap(owns);
+        if begun.elapsed() > SERVICE_STOP_DEADLINE {
+            kill(pid, Signal::SIGKILL).ok();
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
