@@ -5,7 +5,10 @@
 //! It depends on little, because it is the first thing that a fresh machine compiles.
 
 pub mod command;
+pub mod crds;
 pub mod image;
+pub mod kubernetes;
 pub mod packages;
 pub mod peers;
+pub mod tidy;
 pub mod workspace;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use nubium_xtask::{image, peers};
+use nubium_xtask::{crds, image, kubernetes, peers, tidy};
 
 /// Everything that is done to this repository, or with it on a development machine.
 #[derive(Parser)]
@@ -33,6 +33,30 @@ enum Task {
         #[arg(long)]
         dir: Option<PathBuf>,
     },
+    /// A real Kubernetes control plane on loopback: kube-apiserver, etcd, controller manager
+    Kubernetes {
+        #[command(subcommand)]
+        what: Kubernetes,
+        /// The folder of its data, logs and kubeconfig
+        #[arg(long, global = true, default_value = "/tmp/nubium-kubernetes")]
+        dir: PathBuf,
+    },
+    /// Write crds/*.yaml from the types in src/api
+    Crds {
+        /// Only say whether they are stale
+        #[arg(long)]
+        check: bool,
+    },
+    /// Check what a compiler does not: the direction of dependencies, where versions stand, that modules are described
+    Tidy,
+}
+
+#[derive(Subcommand)]
+enum Kubernetes {
+    /// Start it (anew, if it runs); it runs on until `down`
+    Up,
+    /// Stop it; its data stays
+    Down,
 }
 
 fn main() -> ExitCode {
@@ -60,6 +84,10 @@ fn run(task: Task) -> Result<()> {
                 println!("{}", binary.display());
             }
         }
+        Task::Kubernetes { what: Kubernetes::Up, dir } => kubernetes::up_and_tell(&dir)?,
+        Task::Kubernetes { what: Kubernetes::Down, dir } => kubernetes::down(&dir)?,
+        Task::Crds { check } => crds::run(check)?,
+        Task::Tidy => tidy::check()?,
     }
     Ok(())
 }

@@ -89,7 +89,7 @@ fn package_names() -> Result<Vec<String>> {
 /// The system: busybox as everything, dropbear, the modules that a virtio guest needs, and our scripts.
 fn root(from: &Path) -> Result<Archive> {
     let mut root = Archive::default();
-    for folder in ["dev", "proc", "sys", "run", "mnt", "home/tiny", "root", "var/lib/tiny", "var/log", "var/run"] {
+    for folder in ["dev", "proc", "sys", "run", "mnt", "home/tiny", "root", "var/lib/tiny", "var/log", "var/run", "var/tmp"] {
         root.folder(folder, 0o755);
     }
     root.folder("tmp", 0o1777);
