@@ -1,0 +1,87 @@
+//! Merging two lists: scalars as a set, objects by their merge key.
+
+use serde_json::Value;
+
+use super::order::ordered;
+use super::{Field, Merge, PATCH, PatchError, no_merge_key, unknown_directive};
+
+impl Merge<'_> {
+    pub(super) fn list(
+        &self,
+        original: Vec<Value>,
+        patch: Vec<Value>,
+        field: &Field<'_>,
+    ) -> Result<Vec<Value>, PatchError> {
+        let of_objects = original.iter().chain(&patch).any(Value::is_object);
+        if !of_objects {
+            let mut merged = original.clone();
+            merged.extend(patch.iter().cloned());
+            let mut unique: Vec<Value> = Vec::with_capacity(merged.len());
+            for item in merged {
+                if !unique.contains(&item) {
+                    unique.push(item);
+                }
+            }
+            return Ok(ordered(unique, &patch, &original, None));
+        }
+        let Some(key) = field.merge_key() else {
+            return Err(PatchError::Unprocessable("cannot merge lists without merge key".to_owned()));
+        };
+        let (kept, patch) = special_elements(original, patch, key)?;
+        let merged = self.by_key(kept.clone(), &patch, key, field)?;
+        for item in merged.iter().filter(|item| item.get(key).is_none()) {
+            return Err(no_merge_key(item, key));
+        }
+        Ok(ordered(merged, &patch, &kept, Some(key)))
+    }
+
+    fn by_key(
+        &self,
+        mut merged: Vec<Value>,
+        patch: &[Value],
+        key: &str,
+        field: &Field<'_>,
+    ) -> Result<Vec<Value>, PatchError> {
+        for item in patch {
+            let Some(wanted) = item.get(key) else { return Err(no_merge_key(item, key)) };
+            match merged.iter_mut().find(|m| m.get(key) == Some(wanted)) {
+                Some(found) => {
+                    let before = found.as_object().cloned().unwrap_or_default();
+                    let patch = item.as_object().cloned().unwrap_or_default();
+                    *found = Value::Object(self.map(before, patch, field.items())?);
+                }
+                None => merged.push(item.clone()),
+            }
+        }
+        Ok(merged)
+    }
+}
+
+/// Takes `$patch` elements out of the patch: what is left of the original, and of the patch.
+fn special_elements(
+    mut original: Vec<Value>,
+    patch: Vec<Value>,
+    key: &str,
+) -> Result<(Vec<Value>, Vec<Value>), PatchError> {
+    let mut plain = Vec::with_capacity(patch.len());
+    let mut replace = false;
+    for item in patch {
+        match item.get(PATCH).map(|d| d.as_str().unwrap_or_default()) {
+            None => plain.push(item),
+            Some("delete") => {
+                let Some(gone) = item.get(key) else { return Err(no_merge_key(&item, key)) };
+                original.retain(|o| o.get(key) != Some(gone));
+            }
+            Some("replace") => replace = true,
+            Some("merge") => {
+                let text = "merging lists cannot yet be specified in the patch";
+                return Err(PatchError::Unprocessable(text.to_owned()));
+            }
+            Some(_) => {
+                let map = item.as_object().cloned().unwrap_or_default();
+                return Err(unknown_directive(&item[PATCH], &map));
+            }
+        }
+    }
+    Ok(if replace { (plain, Vec::new()) } else { (original, plain) })
+}

@@ -1,0 +1,341 @@
+//! JSON schema → arena: resolves `$ref`, grafts ObjectMeta into resources, compiles patterns and CEL rules.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Number, Value};
+use thiserror::Error;
+
+use super::checks::{Bound, strings};
+use super::{Additional, Checks, Junctors, ListType, Node, NodeId, OBJECT_META, Structural, Types, check_crd_schema};
+use crate::cel;
+use crate::error::FieldError;
+use crate::path::FieldPath;
+
+/// Why published OpenAPI components do not make a schema.
+#[derive(Debug, Error)]
+pub enum SchemaError {
+    #[error("no schema component is called {0:?}")]
+    UnknownComponent(String),
+    #[error("{0}")]
+    Field(FieldError),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Dialect {
+    /// A custom resource's schema: what is not said is pruned.
+    Custom,
+    /// Published components: an object without properties holds anything.
+    Published,
+}
+
+impl Structural {
+    /// Compiles a CustomResourceDefinition's `openAPIV3Schema`. `components` are published OpenAPI components that hold
+    /// [`OBJECT_META`] and what it refers to; `path` begins the fields of errors, e.g.
+    /// `spec.versions[0].schema.openAPIV3Schema`. Errors: everything that makes Kubernetes refuse the CRD for its schema
+    /// (not structural, bad patterns, CEL rules that do not compile).
+    pub fn from_crd(schema: &Value, components: &Map<String, Value>, path: &str) -> Result<Self, Vec<FieldError>> {
+        let errors = check_crd_schema(schema, path);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let mut root = schema.as_object().cloned().unwrap_or_default();
+        graft(&mut root, components);
+        let root = Value::Object(root);
+        let compile = || Compiler::new(components, Dialect::Custom, path).finish(&root);
+        // CEL's parser recurses deeply; a stack of its own keeps a hostile rule from ending the process
+        let compiled = if cel::mentions_rules(schema) { cel::on_big_stack(compile) } else { compile() };
+        match compiled {
+            (structural, errors) if errors.is_empty() => Ok(structural),
+            (_, errors) => Err(errors),
+        }
+    }
+
+    /// Compiles the component `name` of published OpenAPI v3 `components.schemas` (a built-in kind).
+    pub fn from_components(name: &str, components: &Map<String, Value>) -> Result<Self, SchemaError> {
+        if !components.contains_key(name) {
+            return Err(SchemaError::UnknownComponent(name.to_owned()));
+        }
+        let root = serde_json::json!({"$ref": format!("#/components/schemas/{name}")});
+        let (structural, mut errors) = Compiler::new(components, Dialect::Published, "").finish(&root);
+        if errors.is_empty() { Ok(structural) } else { Err(SchemaError::Field(errors.remove(0))) }
+    }
+}
+
+/// Gives a resource its `apiVersion`, `kind` and `metadata`, keeping what the CRD says about a name.
+fn graft(resource: &mut Map<String, Value>, components: &Map<String, Value>) {
+    let properties = resource.entry("properties").or_insert_with(|| Value::Object(Map::new()));
+    let Some(properties) = properties.as_object_mut() else { return };
+    for name in ["apiVersion", "kind"] {
+        properties.entry(name).or_insert_with(|| serde_json::json!({"type": "string"}));
+    }
+    let Some(Value::Object(mut metadata)) = components.get(OBJECT_META).cloned() else {
+        properties.insert("metadata".to_owned(), serde_json::json!({"type": "object", PRESERVE: true}));
+        return;
+    };
+    metadata.remove("required");
+    metadata.remove("default");
+    let said = properties.get("metadata").and_then(|m| m.get("properties")).and_then(Value::as_object).cloned();
+    if let Some(known) = metadata.get_mut("properties").and_then(Value::as_object_mut) {
+        known.extend(said.unwrap_or_default());
+    }
+    metadata.insert(PUBLISHED.to_owned(), true.into());
+    properties.insert("metadata".to_owned(), Value::Object(metadata));
+}
+
+/// Marks a grafted subtree that speaks the dialect of published components.
+const PUBLISHED: &str = "\u{0}published";
+const PRESERVE: &str = "x-kubernetes-preserve-unknown-fields";
+
+struct Compiler<'a> {
+    nodes: Vec<Node>,
+    components: &'a Map<String, Value>,
+    dialect: Dialect,
+    refs: HashMap<(String, String), NodeId>,
+    path: FieldPath,
+    errors: Vec<FieldError>,
+}
+
+impl<'a> Compiler<'a> {
+    fn new(components: &'a Map<String, Value>, dialect: Dialect, path: &str) -> Self {
+        Self {
+            nodes: Vec::new(),
+            components,
+            dialect,
+            refs: HashMap::new(),
+            path: FieldPath::new(path),
+            errors: Vec::new(),
+        }
+    }
+
+    fn finish(mut self, root: &Value) -> (Structural, Vec<FieldError>) {
+        let id = self.compile(root);
+        if self.dialect == Dialect::Custom {
+            self.nodes[id.0 as usize].embedded = false;
+        }
+        let mut structural =
+            Structural { nodes: self.nodes, root: id, custom: self.dialect == Dialect::Custom, has_rules: false };
+        structural.mark_subtrees();
+        structural.has_rules = structural.nodes.iter().any(|n| !n.rules.is_empty());
+        (structural, self.errors)
+    }
+
+    fn reserve(&mut self) -> NodeId {
+        self.nodes.push(Node::default());
+        NodeId(self.nodes.len() as u32 - 1)
+    }
+
+    fn compile(&mut self, schema: &Value) -> NodeId {
+        let empty = Map::new();
+        let map = schema.as_object().unwrap_or(&empty);
+        let Some((name, said)) = reference(map) else {
+            let id = self.reserve();
+            let node = self.read(map);
+            self.nodes[id.0 as usize] = node;
+            return id;
+        };
+        let key = (name.to_owned(), Value::Object(said.clone()).to_string());
+        if let Some(id) = self.refs.get(&key) {
+            return *id;
+        }
+        let id = self.reserve();
+        self.refs.insert(key, id);
+        match self.components.get(name).and_then(Value::as_object) {
+            Some(target) if said.is_empty() => self.nodes[id.0 as usize] = self.read(target),
+            Some(target) => {
+                let mut merged = target.clone();
+                merged.extend(said);
+                self.nodes[id.0 as usize] = self.read(&merged);
+            }
+            None => self.errors.push(FieldError::invalid(self.path.child("$ref"), name, "unknown component")),
+        }
+        id
+    }
+
+    fn read(&mut self, schema: &Map<String, Value>) -> Node {
+        let outer = self.dialect;
+        if schema.contains_key(PUBLISHED) {
+            self.dialect = Dialect::Published;
+        }
+        let flag = |key: &str| schema.get(key).and_then(Value::as_bool).unwrap_or_default();
+        let embedded = flag("x-kubernetes-embedded-resource");
+        let grafted = embedded.then(|| {
+            let mut grafted = schema.clone();
+            graft(&mut grafted, self.components);
+            grafted
+        });
+        let schema = grafted.as_ref().unwrap_or(schema);
+        let mut node = Node {
+            types: types(schema),
+            nullable: flag("nullable"),
+            preserve_unknown: flag(PRESERVE),
+            embedded,
+            int_or_string: flag("x-kubernetes-int-or-string"),
+            atomic_map: schema.get("x-kubernetes-map-type").and_then(Value::as_str) == Some("atomic"),
+            list_type: list_type(schema),
+            default: schema.get("default").filter(|d| !d.is_null()).cloned(),
+            merge_key: schema.get("x-kubernetes-patch-merge-key").and_then(Value::as_str).map(str::to_owned),
+            patch_strategies: strategies(schema),
+            format: format_of(schema),
+            ..Node::default()
+        };
+        if node.int_or_string {
+            node.types = Types(Types::INTEGER.0 | Types::STRING.0);
+        }
+        match Checks::read(schema) {
+            Ok(checks) => node.checks = checks,
+            Err(error) => {
+                let source = schema.get("pattern").cloned().unwrap_or_default();
+                let detail = format!("must be a valid regular expression, but isn't: {error}");
+                self.errors.push(FieldError::invalid(self.path.child("pattern"), source, detail));
+            }
+        }
+        if self.dialect == Dialect::Published {
+            bound_integers(schema, &mut node);
+        }
+        self.read_children(schema, &mut node);
+        if self.dialect == Dialect::Published
+            && (node.types.is_empty() || node.types.has(Types::OBJECT))
+            && node.properties.is_empty()
+            && node.additional == Additional::Unsaid
+        {
+            node.preserve_unknown = true;
+        }
+        if let Some(rules) = schema.get("x-kubernetes-validations").and_then(Value::as_array) {
+            node.rules = cel::compile_rules(rules, &mut self.path, &mut self.errors);
+        }
+        self.dialect = outer;
+        node
+    }
+
+    fn read_children(&mut self, schema: &Map<String, Value>, node: &mut Node) {
+        if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
+            for (name, property) in properties {
+                let mark = self.path.field("properties");
+                self.path.key(name);
+                let id = self.compile(property);
+                self.path.reset(mark);
+                node.properties.insert(name.clone(), id);
+            }
+        }
+        node.additional = match schema.get("additionalProperties") {
+            Some(Value::Bool(false)) => Additional::Forbidden,
+            Some(Value::Bool(true)) => Additional::Any,
+            Some(schema) => Additional::Schema(self.compile_at("additionalProperties", schema)),
+            None => Additional::Unsaid,
+        };
+        node.items = schema.get("items").filter(|i| i.is_object()).map(|items| self.compile_at("items", items));
+        let list = |compiler: &mut Self, key: &str| -> Vec<NodeId> {
+            let schemas = schema.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+            schemas.iter().map(|s| compiler.compile_at(key, s)).collect()
+        };
+        let mut junctors = Junctors {
+            all_of: list(self, "allOf"),
+            any_of: list(self, "anyOf"),
+            one_of: list(self, "oneOf"),
+            not: None,
+        };
+        junctors.not = schema.get("not").map(|not| self.compile_at("not", not));
+        if !(junctors.all_of.is_empty() && junctors.any_of.is_empty() && junctors.one_of.is_empty())
+            || junctors.not.is_some()
+        {
+            node.junctors = Some(Box::new(junctors));
+        }
+    }
+
+    fn compile_at(&mut self, key: &str, schema: &Value) -> NodeId {
+        let mark = self.path.field(key);
+        let id = self.compile(schema);
+        self.path.reset(mark);
+        id
+    }
+}
+
+/// The component a schema refers to, and what it says beside: `{"$ref"}` or the published `{"allOf": [{"$ref"}], …}`.
+fn reference(schema: &Map<String, Value>) -> Option<(&str, Map<String, Value>)> {
+    let wrapped = || match schema.get("allOf")?.as_array()?.as_slice() {
+        [only] if !schema.contains_key("type") && !schema.contains_key("properties") => only.get("$ref"),
+        _ => None,
+    };
+    let target = schema.get("$ref").or_else(wrapped)?.as_str()?;
+    let name = target.rsplit('/').next().unwrap_or(target);
+    let mut said = schema.clone();
+    for key in ["$ref", "allOf", "description"] {
+        said.remove(key);
+    }
+    Some((name, said))
+}
+
+fn types(schema: &Map<String, Value>) -> Types {
+    match schema.get("type") {
+        Some(Value::String(name)) => Types::parse(name).unwrap_or_default(),
+        Some(Value::Array(names)) => {
+            Types(names.iter().filter_map(Value::as_str).filter_map(Types::parse).fold(0, |all, t| all | t.0))
+        }
+        _ => Types::default(),
+    }
+}
+
+fn list_type(schema: &Map<String, Value>) -> ListType {
+    match schema.get("x-kubernetes-list-type").and_then(Value::as_str) {
+        Some("set") => ListType::Set,
+        Some("map") => ListType::Map(strings(schema.get("x-kubernetes-list-map-keys"))),
+        _ => ListType::Atomic,
+    }
+}
+
+fn strategies(schema: &Map<String, Value>) -> Vec<String> {
+    let text = schema.get("x-kubernetes-patch-strategy").and_then(Value::as_str).unwrap_or_default();
+    text.split(',').filter(|s| !s.is_empty()).map(str::to_owned).collect()
+}
+
+/// The format if it is one that is checked, without dashes.
+fn format_of(schema: &Map<String, Value>) -> String {
+    let format = schema.get("format").and_then(Value::as_str).unwrap_or_default();
+    if crate::format::is_known(format) { format.to_owned() } else { String::new() }
+}
+
+/// A typed server cannot hold more than 32 bits in an `int32`; a custom resource's schema does not promise that.
+fn bound_integers(schema: &Map<String, Value>, node: &mut Node) {
+    if schema.get("format").and_then(Value::as_str) == Some("int32") && node.types.has(Types::INTEGER) {
+        let bound = |value: i32| Some(Bound { value: Number::from(value), exclusive: false });
+        if node.checks.minimum.is_none() {
+            node.checks.minimum = bound(i32::MIN);
+        }
+        if node.checks.maximum.is_none() {
+            node.checks.maximum = bound(i32::MAX);
+        }
+    }
+}
+
+impl Structural {
+    /// Finds out under which nodes there is something to default or to compare, so that walks skip the rest.
+    fn mark_subtrees(&mut self) {
+        let mut changed = true;
+        while changed {
+            changed = false;
+            for i in 0..self.nodes.len() {
+                let node = &self.nodes[i];
+                let mut below = (
+                    node.default.is_some(),
+                    node.list_type != ListType::Atomic || node.embedded,
+                    !node.rules.is_empty(),
+                );
+                let additional = match node.additional {
+                    Additional::Schema(id) => Some(id),
+                    _ => None,
+                };
+                for id in node.properties.values().copied().chain(additional).chain(node.items) {
+                    let child = self.node(id);
+                    below.0 |= child.defaults_below;
+                    below.1 |= child.lists_below;
+                    below.2 |= child.rules_below;
+                }
+                let node = &mut self.nodes[i];
+                if below != (node.defaults_below, node.lists_below, node.rules_below) {
+                    (node.defaults_below, node.lists_below, node.rules_below) = below;
+                    changed = true;
+                }
+            }
+        }
+    }
+}
