@@ -19,4 +19,4 @@ pub mod typed;
 
 pub use fieldpath::{Path, PathElement, Set};
 pub use kind::TypeRef;
-pub use managed_fields::{ApplyError, Request, after_update, apply, keep_times_if_unchanged};
+pub use managed_fields::{ApplyError, Request, after_update, apply, keep_times_if_unchanged, manager_name};

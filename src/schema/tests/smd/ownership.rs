@@ -7,7 +7,7 @@ use std::{
 
 use nubium_schema::ownership::{
     fieldpath::Filter,
-    merge::{Conflict, Conflicts, Managers, MergeError, Owned, Updater},
+    merge::{Conflict, Conflicts, Managers, Owned, Refusal, Updater},
     typed::{Duplicates, Typed},
 };
 use serde_json::Value;
@@ -56,7 +56,7 @@ pub fn answer(call: &Call, schemas: &Schemas) -> Result<(), String> {
         "apply" => {
             let config = typed("object", Duplicates::Refused)?;
             match updater.apply(&live, &config, version, before, manager, call.flag("force")) {
-                Err(MergeError::Conflicts(got)) => same(got.to_string(), conflicts(call).to_string()),
+                Err(Refusal::Conflicts(got)) => same(got.to_string(), conflicts(call).to_string()),
                 Err(_) if call.error().is_some() => Ok(()),
                 Err(error) => Err(format!("failed: {error:?}")),
                 Ok(_) if call.error().is_some() => Err(format!("is accepted: {:?}", call.error())),

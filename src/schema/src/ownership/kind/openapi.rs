@@ -186,3 +186,68 @@ fn map_type(schema: &Value, at: &str) -> Result<Option<bool>, OpenApiError> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::ownership::typed::{Duplicates, Typed};
+
+    fn fits(ty: &TypeRef, value: &Value) -> Result<(), String> {
+        Typed::borrowed(value, ty, Duplicates::Refused).map(drop).map_err(|violations| violations.to_string())
+    }
+
+    #[test]
+    fn a_custom_resource_has_metadata_without_saying_so() {
+        let schema = json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
+            "template": {"type": "object", "x-kubernetes-embedded-resource": true},
+            "port": {"x-kubernetes-int-or-string": true},
+        }}}});
+        let ty = TypeRef::of_custom_resource(&schema).unwrap();
+        let labels = json!({"labels": {"a": "b"}});
+        assert_eq!(
+            fits(&ty, &json!({"kind": "K", "metadata": labels, "spec": {"template": {"metadata": labels}}})),
+            Ok(())
+        );
+        assert_eq!(fits(&ty, &json!({"spec": {"port": 80}})), Ok(()));
+        assert_eq!(fits(&ty, &json!({"spec": {"port": "http"}})), Ok(()));
+        let refused =
+            fits(&ty, &json!({"metadata": {"lables": {}}, "spec": {"template": {"metadata": {"labels": 1}}}}));
+        let expected = "errors:\n  .metadata.lables: field not declared in schema\n  \
+                        .spec.template.metadata.labels: expected map, got &{1}";
+        assert_eq!(refused, Err(expected.to_owned()));
+    }
+
+    #[test]
+    fn references_may_lead_back_and_say_more() {
+        let resolve = |reference: &str| match reference {
+            "#/components/schemas/Tree" => Some(json!({"type": "object", "properties": {
+                "children": {"type": "array", "items": {"allOf": [{"$ref": "#/components/schemas/Tree"}]}},
+                "leaf": {"$ref": "#/components/schemas/Leaf"},
+                "whole": {"allOf": [{"$ref": "#/components/schemas/Leaf"}], "x-kubernetes-map-type": "atomic"},
+            }})),
+            "#/components/schemas/Leaf" => Some(json!({"type": "object", "properties": {"color": {"type": "string"}}})),
+            _ => None,
+        };
+        let ty = TypeRef::from_openapi(&json!({"$ref": "#/components/schemas/Tree"}), &resolve).unwrap();
+        assert_eq!(fits(&ty, &json!({"children": [{"children": [{"leaf": {"color": "red"}}]}]})), Ok(()));
+        assert!(fits(&ty, &json!({"children": [{"children": [{"leaf": {"colour": "red"}}]}]})).is_err());
+        let value = json!({"leaf": {"color": "red"}, "whole": {"color": "red"}});
+        let typed = Typed::borrowed(&value, &ty, Duplicates::Refused).unwrap();
+        assert_eq!(typed.to_field_set().to_string(), ".whole\n.leaf.color");
+        let missing = TypeRef::from_openapi(&json!({"$ref": "#/components/schemas/Bush"}), &resolve);
+        assert!(matches!(missing, Err(OpenApiError::Reference { .. })));
+    }
+
+    #[test]
+    fn schemas_that_say_nothing_sensible_are_refused() {
+        let of = |field: Value| TypeRef::of_custom_resource(&json!({"type": "object", "properties": {"spec": field}}));
+        assert!(matches!(of(json!({"type": "text"})), Err(OpenApiError::Type { .. })));
+        assert!(matches!(of(json!({"type": "array"})), Err(OpenApiError::NoItems { .. })));
+        let items = json!({"type": "array", "items": {"type": "object"}, "x-kubernetes-list-type": "map"});
+        assert!(matches!(of(items), Err(OpenApiError::NoMapKeys { .. })));
+        let map = json!({"type": "object", "x-kubernetes-map-type": "whole"});
+        assert!(matches!(of(map), Err(OpenApiError::Extension { .. })));
+    }
+}

@@ -24,6 +24,14 @@ pub struct Identity {
     pub subresource: String,
 }
 
+impl Identity {
+    /// One that no entry has.
+    pub(super) fn nobody() -> Self {
+        let (manager, api_version, subresource) = (String::new(), String::new(), String::new());
+        Self { manager, operation: Operation::Update, api_version, subresource }
+    }
+}
+
 /// How a manager writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Operation {

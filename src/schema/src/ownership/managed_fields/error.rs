@@ -2,7 +2,7 @@
 
 use super::{EntryError, Identity};
 use crate::ownership::{
-    merge::{Conflicts, ConvertError, MergeError},
+    merge::{Conflicts, ConvertError, MergeError, Refusal},
     typed::Violations,
 };
 
@@ -51,11 +51,20 @@ pub enum UpdateError {
     Convert(#[source] ConvertError),
 }
 
-impl From<MergeError<Identity>> for ApplyError {
-    fn from(error: MergeError<Identity>) -> Self {
+impl From<Refusal<Identity>> for ApplyError {
+    fn from(refusal: Refusal<Identity>) -> Self {
+        match refusal {
+            Refusal::Conflicts(conflicts) => Self::Conflicts(conflicts),
+            Refusal::Failed(MergeError::Invalid(violations)) => Self::Merge(violations),
+            Refusal::Failed(MergeError::Convert(error)) => Self::Convert(error),
+        }
+    }
+}
+
+impl From<MergeError> for UpdateError {
+    fn from(error: MergeError) -> Self {
         match error {
-            MergeError::Conflicts(conflicts) => Self::Conflicts(conflicts),
-            MergeError::Invalid(violations) => Self::Merge(violations),
+            MergeError::Invalid(violations) => Self::Compare(violations),
             MergeError::Convert(error) => Self::Convert(error),
         }
     }

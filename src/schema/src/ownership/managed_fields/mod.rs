@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 
 pub use entry::{EntryError, Identity, Operation};
 pub use error::{ApplyError, UpdateError};
-pub use request::{Conversion, Request};
+pub use request::{Conversion, Request, manager_name};
 pub use times::keep_times_if_unchanged;
 
 use self::entry::Managed;

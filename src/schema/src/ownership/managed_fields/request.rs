@@ -1,12 +1,13 @@
 //! What a write is, apart from the objects.
 
-use crate::ownership::{Set, TypeRef};
 use serde_json::Value;
+
+use crate::ownership::{Set, TypeRef};
 
 /// A write. `Request { manager, api_version, kind, now, ..Request::default() }` is one to the main resource.
 #[derive(Clone, Copy, Default)]
 pub struct Request<'a> {
-    /// Who writes: `fieldManager`, or the user agent up to its first `/` (at most 128 characters). Empty: `unknown`.
+    /// Who writes: see [`manager_name`]. Empty: `unknown`.
     pub manager: &'a str,
     /// The version that the request is in, and its objects with it: `v1`, `nubium.dev/v1alpha1`.
     pub api_version: &'a str,
@@ -30,3 +31,35 @@ pub struct Request<'a> {
 
 /// Gives an object in another version, with its kind in that version; `None` when there is no such version.
 pub type Conversion<'a> = &'a (dyn Fn(&Value, &str) -> Option<(Value, TypeRef)> + Sync);
+
+/// The most bytes of a manager's name.
+const LONGEST_NAME: usize = 128;
+
+/// Who writes: the request's `fieldManager` if it has one, else its user agent up to the first `/`.
+pub fn manager_name(field_manager: &str, user_agent: &str) -> String {
+    if !field_manager.is_empty() {
+        return field_manager.to_owned();
+    }
+    let mut name = String::new();
+    let product = user_agent.split('/').next().unwrap_or_default();
+    for character in product.chars().filter(|character| !character.is_control()) {
+        if name.len() + character.len_utf8() > LONGEST_NAME {
+            break;
+        }
+        name.push(character);
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manager_is_named_by_the_request_or_the_program() {
+        assert_eq!(manager_name("helm", "Helm/4.2"), "helm");
+        assert_eq!(manager_name("", "kubectl/v1.33.0 (linux/amd64) kubernetes/1234567"), "kubectl");
+        assert_eq!(manager_name("", &"é".repeat(100)), "é".repeat(64));
+        assert_eq!(manager_name("", ""), "");
+    }
+}

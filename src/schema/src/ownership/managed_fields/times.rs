@@ -38,3 +38,36 @@ fn same_without(left: &Value, right: &Value, path: &[&str]) -> bool {
         _ => left == right,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(time: &str, size: i64, owned: &str) -> Value {
+        let entry = json!({"manager": "ana", "operation": "Apply", "time": time, "fieldsV1": {owned: {}}});
+        json!({"metadata": {"name": "m", "managedFields": [entry]}, "spec": {"size": size}})
+    }
+
+    #[test]
+    fn a_write_without_effect_keeps_the_times() {
+        let (live, mut new) = (object("t1", 1, "f:spec"), object("t2", 1, "f:spec"));
+        keep_times_if_unchanged(&live, &mut new);
+        assert_eq!(new, live);
+    }
+
+    #[test]
+    fn a_change_has_its_time() {
+        let live = object("t1", 1, "f:spec");
+        let mut without_entries = live.clone();
+        without_entries["metadata"].as_object_mut().unwrap().remove("managedFields");
+        let mut labelled = object("t2", 1, "f:spec");
+        labelled["metadata"]["labels"] = json!({});
+        for changed in [object("t2", 2, "f:spec"), object("t2", 1, "f:status"), without_entries, labelled] {
+            let mut new = changed.clone();
+            keep_times_if_unchanged(&live, &mut new);
+            assert_eq!(new, changed);
+        }
+    }
+}

@@ -12,7 +12,7 @@ use super::{
 use crate::ownership::{
     Path, Set, TypeRef,
     fieldpath::Filter,
-    merge::{ConvertError, Converter, MergeError, Owned, Updater},
+    merge::{ConvertError, Converter, Owned, Updater},
     typed::{Duplicates, Typed},
 };
 
@@ -31,19 +31,11 @@ pub(super) fn update(
     let typed_live = typed(live).map_err(|source| UpdateError::Live { name: name(live), source })?;
     let Managed { owners, mut times } = managed;
     let writer = identity(manager, Operation::Update, request);
-    // Written by a manager that owns nothing yet, so that what it owns afterwards is what has changed.
-    let nobody = Identity { manager: String::new(), operation: Operation::Update, ..writer.clone() };
-    let nobody = Identity { subresource: "\0".to_owned(), ..nobody };
+    // Written by somebody who owns nothing yet, so that what they own afterwards is what has changed.
+    let nobody = Identity::nobody();
     let (filters, converter) = (filters(request), Versions { request });
     let updater = Updater { converter: &converter, filters: &filters };
-    let mut owners =
-        updater.update(&typed_live, &typed_new, request.api_version, owners, nobody.clone()).map_err(|error| {
-            match error {
-                MergeError::Invalid(violations) => UpdateError::Compare(violations),
-                MergeError::Convert(error) => UpdateError::Convert(error),
-                MergeError::Conflicts(_) => unreachable!("an update has no conflicts"),
-            }
-        })?;
+    let mut owners = updater.update(&typed_live, &typed_new, request.api_version, owners, nobody.clone())?;
     if let Some(changed) = owners.remove(&nobody) {
         let set = changed.set.difference(&untracked());
         if !set.is_empty() {
@@ -83,14 +75,14 @@ pub(super) fn apply(
             owners.remove(&writer);
         }
     }
-    let object = match object {
+    let mut object = match object {
         Some(object) => {
             times.insert(writer, request.now.to_owned());
             object.into_value()
         }
+        // Nothing has changed but, perhaps, who owns it; that has no time.
         None => live.clone(),
     };
-    let mut object = object;
     entry::take(&mut object);
     Ok((object, Managed { owners, times }))
 }

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 pub use conflict::{Conflict, Conflicts};
 pub use convert::{ConvertError, Converter, SameVersion};
-pub use updater::{MergeError, Updater};
+pub use updater::{MergeError, Refusal, Updater};
 
 use super::Set;
 

@@ -13,7 +13,7 @@ impl Updater<'_> {
         managers: &Managers<K>,
         version: &str,
         last: Option<&Owned>,
-    ) -> Result<Typed<'static>, MergeError<K>> {
+    ) -> Result<Typed<'static>, MergeError> {
         let Some(last) = last.filter(|last| !last.set.is_empty()) else { return Ok(merged) };
         let pruned = match self.converter.convert(&merged, &last.version) {
             Err(ConvertError::NoSuchVersion(_)) => None,
@@ -31,7 +31,7 @@ impl Updater<'_> {
         merged: &Typed,
         managers: &Managers<K>,
         last: &Owned,
-    ) -> Result<Typed<'static>, MergeError<K>> {
+    ) -> Result<Typed<'static>, MergeError> {
         let pruned = merged.remove_items(&last.set.with_declared_parents(merged.ty()));
         let pruned = self.add_back_owned(merged, pruned, managers, &last.version)?;
         match self.converter.convert(&pruned, &last.version) {
@@ -47,7 +47,7 @@ impl Updater<'_> {
         mut pruned: Typed<'static>,
         managers: &Managers<K>,
         pruned_version: &str,
-    ) -> Result<Typed<'static>, MergeError<K>> {
+    ) -> Result<Typed<'static>, MergeError> {
         let mut by_version: BTreeMap<&str, Set> = BTreeMap::new();
         for Owned { set, version, .. } in managers.values() {
             let all = by_version.entry(version).or_default();

@@ -1,6 +1,6 @@
 //! The two kinds of writes.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use super::{Conflicts, ConvertError, Converter, Managers, Owned};
 use crate::ownership::{
@@ -16,15 +16,32 @@ pub struct Updater<'u> {
     pub filters: &'u BTreeMap<String, Filter>,
 }
 
-/// Why a write cannot be done.
+/// Why an apply is refused.
 #[derive(Debug, thiserror::Error)]
-pub enum MergeError<K> {
+pub enum Refusal<K> {
     #[error("{} of the fields belong to others", .0.0.len())]
     Conflicts(Conflicts<K>),
+    #[error(transparent)]
+    Failed(#[from] MergeError),
+}
+
+/// Why it cannot be told what a write does.
+#[derive(Debug, thiserror::Error)]
+pub enum MergeError {
     #[error("the objects cannot be compared or merged")]
     Invalid(#[from] Violations),
     #[error("the object cannot be compared in another version")]
     Convert(#[from] ConvertError),
+}
+
+/// What a write takes from others.
+struct Taken<K> {
+    /// What each manager has left.
+    managers: Managers<K>,
+    /// All that changes.
+    changes: Comparison,
+    /// What changes of each manager's fields, but for those that go away.
+    conflicts: Managers<K>,
 }
 
 impl Updater<'_> {
@@ -39,9 +56,9 @@ impl Updater<'_> {
         version: &str,
         managers: Managers<K>,
         manager: K,
-    ) -> Result<Managers<K>, MergeError<K>> {
+    ) -> Result<Managers<K>, MergeError> {
         let managers = self.reconcile(live, managers)?;
-        let (mut managers, changes) = self.take(live, new, version, managers, &manager, true)?;
+        let Taken { mut managers, changes, .. } = self.take(live, new, version, managers, &manager)?;
         let before = managers.remove(&manager).map(|owned| owned.set).unwrap_or_default();
         let set = before.difference(&changes.removed).union(&changes.modified).union(&changes.added);
         let set = self.filter(version, set);
@@ -64,13 +81,16 @@ impl Updater<'_> {
         managers: Managers<K>,
         manager: K,
         force: bool,
-    ) -> Result<(Option<Typed<'static>>, Managers<K>), MergeError<K>> {
+    ) -> Result<(Option<Typed<'static>>, Managers<K>), Refusal<K>> {
         let mut managers = self.reconcile(live, managers)?;
-        let merged = live.merge(config)?;
+        let merged = live.merge(config).map_err(MergeError::from)?;
         let set = self.filter(version, config.to_field_set());
         let last = managers.insert(manager.clone(), Owned { set, version: version.to_owned(), applied: true });
         let new = self.prune(merged, &managers, version, last.as_ref())?;
-        let (managers, _) = self.take(live, &new, version, managers, &manager, force)?;
+        let Taken { managers, conflicts, .. } = self.take(live, &new, version, managers, &manager)?;
+        if !force && !conflicts.is_empty() {
+            return Err(Refusal::Conflicts(Conflicts::of(&conflicts)));
+        }
         let same = equal(live.value(), new.value());
         Ok(((!same).then_some(new), managers))
     }
@@ -82,7 +102,7 @@ impl Updater<'_> {
         }
     }
 
-    /// Takes what changes between two objects from every manager but `writer`, and gives the changes.
+    /// Takes what changes between two objects from every manager but `writer`.
     fn take<K: Ord + Clone>(
         &self,
         old: &Typed,
@@ -90,8 +110,7 @@ impl Updater<'_> {
         version: &str,
         mut managers: Managers<K>,
         writer: &K,
-        force: bool,
-    ) -> Result<(Managers<K>, Comparison), MergeError<K>> {
+    ) -> Result<Taken<K>, MergeError> {
         let mut changes = BTreeMap::from([(version.to_owned(), self.changes(old, new, version)?)]);
         let mut conflicts: Managers<K> = Managers::new();
         let mut unserved = Vec::new();
@@ -113,9 +132,6 @@ impl Updater<'_> {
                 conflicts.insert(manager.clone(), Owned { set, ..owned.clone() });
             }
         }
-        if !force && !conflicts.is_empty() {
-            return Err(MergeError::Conflicts(Conflicts::of(&conflicts)));
-        }
         managers.retain(|manager, _| !unserved.contains(manager));
         for (manager, owned) in managers.iter_mut().filter(|(manager, _)| *manager != writer) {
             if let Some(taken) = conflicts.get(manager) {
@@ -124,8 +140,8 @@ impl Updater<'_> {
             owned.set = owned.set.difference(&changes[&owned.version].removed);
         }
         managers.retain(|_, owned| !owned.set.is_empty());
-        let own = changes.remove(version).unwrap_or_default();
-        Ok((managers, own))
+        let changes = changes.remove(version).unwrap_or_default();
+        Ok(Taken { managers, changes, conflicts })
     }
 
     fn changes(&self, old: &Typed, new: &Typed, version: &str) -> Result<Comparison, Violations> {
@@ -141,12 +157,12 @@ impl Updater<'_> {
         old: &'a Typed<'a>,
         new: &'a Typed<'a>,
         version: &str,
-    ) -> Result<(std::borrow::Cow<'a, Typed<'a>>, std::borrow::Cow<'a, Typed<'a>>), ConvertError> {
+    ) -> Result<(Cow<'a, Typed<'a>>, Cow<'a, Typed<'a>>), ConvertError> {
         Ok((self.converter.convert(old, version)?, self.converter.convert(new, version)?))
     }
 
     /// Brings all sets up to the present schemas, and forgets those in versions that are no longer served.
-    fn reconcile<K: Ord>(&self, live: &Typed, mut managers: Managers<K>) -> Result<Managers<K>, MergeError<K>> {
+    fn reconcile<K: Ord>(&self, live: &Typed, mut managers: Managers<K>) -> Result<Managers<K>, MergeError> {
         let mut failed = None;
         managers.retain(|_, owned| {
             let reconciled = self.converter.convert(live, &owned.version).map_err(MergeError::from);

@@ -11,7 +11,7 @@ use super::{
 use crate::ownership::{
     PathElement, Set, TypeRef,
     fieldpath::{Filter, Node, equal},
-    kind::{Items, List, Map, Scalar, Schema, TypeId},
+    kind::{Items, List, Map, Schema, TypeId},
 };
 
 /// The difference between two objects; no place is in two of the sets.
@@ -139,9 +139,7 @@ impl Walk<'_> {
         match form {
             Form::Map(map) => self.map(old, new, map, at),
             Form::List(list) => self.list(old, new, list, at),
-            Form::Scalar(Scalar::Numeric | Scalar::String | Scalar::Boolean | Scalar::Untyped) => {
-                Ok(Found::leaf(old, new))
-            }
+            Form::Scalar(_) => Ok(Found::leaf(old, new)),
             Form::Nothing => Err(at.fail(Problem::NoType)),
         }
     }

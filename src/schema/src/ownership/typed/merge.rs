@@ -6,7 +6,7 @@ use serde_json::{Map as Fields, Value};
 
 use super::{
     Problem, Violations, item,
-    walk::{At, Form, fields, form_of, items, zip},
+    walk::{At, Form, form_of, zip},
 };
 use crate::ownership::{
     PathElement, TypeRef,
@@ -32,28 +32,20 @@ impl Walk<'_> {
         id: TypeId,
         at: At,
     ) -> Result<Option<Value>, Violations> {
-        if live.is_none() || config.is_none() {
-            return Ok(config.or(live).cloned());
-        }
-        match form_of(self.schema.atom(id), config).form {
+        let (Some(live), Some(config)) = (live, config) else { return Ok(config.or(live).cloned()) };
+        match form_of(self.schema.atom(id), Some(config)).form {
             Form::Map(map) => self.map(live, config, map, at),
             Form::List(list) => self.list(live, config, list, at),
-            Form::Scalar(_) => Ok(config.cloned()),
+            Form::Scalar(_) => Ok(Some(config.clone())),
             Form::Nothing => Err(at.fail(Problem::NoType)),
         }
     }
 
-    fn map(
-        &self,
-        live: Option<&Value>,
-        config: Option<&Value>,
-        map: &Map,
-        at: At,
-    ) -> Result<Option<Value>, Violations> {
-        let (live_fields, config_fields) = (fields(live), fields(config));
+    fn map(&self, live: &Value, config: &Value, map: &Map, at: At) -> Result<Option<Value>, Violations> {
+        let (live_fields, config_fields) = (live.as_object(), config.as_object());
         let empty = live_fields.is_none_or(Fields::is_empty) && config_fields.is_none_or(Fields::is_empty);
         if map.atomic || empty {
-            return Ok(config.cloned());
+            return Ok(Some(config.clone()));
         }
         let mut merged = Fields::new();
         for (name, live, config) in zip(live_fields, config_fields) {
@@ -64,20 +56,13 @@ impl Walk<'_> {
         Ok((!merged.is_empty()).then_some(Value::Object(merged)))
     }
 
-    fn list(
-        &self,
-        live: Option<&Value>,
-        config: Option<&Value>,
-        list: &List,
-        at: At,
-    ) -> Result<Option<Value>, Violations> {
-        let (live_items, config_items) = (items(live), items(config));
-        let empty = live_items.is_none_or(Vec::is_empty) && config_items.is_none_or(Vec::is_empty);
-        if list.relation == Items::Atomic || empty {
-            return Ok(config.cloned());
+    fn list(&self, live: &Value, config: &Value, list: &List, at: At) -> Result<Option<Value>, Violations> {
+        let items = |value: &'_ Value| value.as_array().map_or(0, Vec::len);
+        if list.relation == Items::Atomic || items(live) + items(config) == 0 {
+            return Ok(Some(config.clone()));
         }
-        let live = Indexed::new(self.schema, list, live_items.map_or(&[][..], Vec::as_slice), Twice::Hidden, at)?;
-        let config = Indexed::new(self.schema, list, config_items.map_or(&[][..], Vec::as_slice), Twice::Refused, at)?;
+        let live = Indexed::new(self.schema, list, live, Twice::Hidden, at)?;
+        let config = Indexed::new(self.schema, list, config, Twice::Refused, at)?;
         let merged = self.items(&live, &config, list, at)?;
         Ok((!merged.is_empty()).then_some(Value::Array(merged)))
     }
@@ -157,7 +142,8 @@ struct Indexed<'v> {
 }
 
 impl<'v> Indexed<'v> {
-    fn new(schema: &Schema, list: &List, items: &'v [Value], twice: Twice, at: At) -> Result<Self, Violations> {
+    fn new(schema: &Schema, list: &List, value: &'v Value, twice: Twice, at: At) -> Result<Self, Violations> {
+        let items = value.as_array().map_or(&[][..], Vec::as_slice);
         let mut indexed = Self { elements: Vec::with_capacity(items.len()), items, by_element: BTreeMap::new() };
         for (index, item) in items.iter().enumerate() {
             let element = item::element_at(schema, list, index, item).map_err(|problem| at.fail(problem))?;
