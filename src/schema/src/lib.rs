@@ -22,6 +22,7 @@ mod format;
 mod go;
 mod listtype;
 pub mod names;
+pub mod openapi;
 pub mod ownership;
 pub mod patch;
 pub mod path;

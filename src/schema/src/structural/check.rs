@@ -80,16 +80,13 @@ impl Check {
                 self.path.reset(mark);
             }
         }
-        match schema.get("additionalProperties") {
-            Some(additional) => {
-                if level == Level::Root {
-                    self.forbid("additionalProperties", "must not be used at the root");
-                }
-                if let Some(map) = additional.as_object() {
-                    self.below("additionalProperties", map, Level::Field);
-                }
+        if let Some(additional) = schema.get("additionalProperties") {
+            if level == Level::Root {
+                self.forbid("additionalProperties", "must not be used at the root");
             }
-            None => {}
+            if let Some(map) = additional.as_object() {
+                self.below("additionalProperties", map, Level::Field);
+            }
         }
         match schema.get("items") {
             Some(Value::Object(items)) => self.below("items", items, Level::Item),

@@ -4,14 +4,13 @@ mod age;
 mod jsonpath;
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use thiserror::Error;
+
+use crate::structural::OBJECT_META;
 
 pub use age::{human_duration, human_since};
 pub use jsonpath::{JsonPath, JsonPathError};
-
-const NAME: &str = "Name must be unique within a namespace. Is required when creating resources, although some resources may allow a client to request the generation of an appropriate name automatically. Name is primarily intended for creation idempotence and configuration definition. Cannot be updated. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names";
-const CREATED: &str = "CreationTimestamp is a timestamp representing the server time when this object was created. It is not guaranteed to be set in happens-before order across separate operations. Clients may not set this value. It is represented in RFC3339 form and is in UTC.\n\nPopulated by the system. Read-only. Null for lists. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata";
 
 /// A column's path cannot be read.
 #[derive(Debug, Error)]
@@ -22,6 +21,8 @@ pub struct ColumnError(pub String);
 #[derive(Debug, Clone)]
 pub struct Columns {
     columns: Vec<Column>,
+    /// What the first column, the name, is.
+    name: String,
 }
 
 #[derive(Debug, Clone)]
@@ -46,19 +47,25 @@ enum Kind {
 }
 
 impl Columns {
-    /// From a CRD version's `additionalPrinterColumns` (null or empty: the age alone).
-    pub fn new(columns: &Value) -> Result<Self, ColumnError> {
+    /// From a CRD version's `additionalPrinterColumns` (null or empty: the age alone). `components` holds the published
+    /// ObjectMeta, whose words describe name and age.
+    pub fn new(columns: &Value, components: &Map<String, Value>) -> Result<Self, ColumnError> {
+        let described = |field: &str| {
+            let meta = components.get(OBJECT_META).and_then(|m| m.get("properties"));
+            meta.and_then(|p| p.get(field)?.get("description")?.as_str()).unwrap_or_default().to_owned()
+        };
+        let created = described("creationTimestamp");
         let age =
-            json!([{"name": "Age", "type": "date", "description": CREATED, "jsonPath": ".metadata.creationTimestamp"}]);
+            json!([{"name": "Age", "type": "date", "description": created, "jsonPath": ".metadata.creationTimestamp"}]);
         let said =
             columns.as_array().filter(|c| !c.is_empty()).or(age.as_array()).map(Vec::as_slice).unwrap_or_default();
         let columns = said.iter().map(Column::new).collect::<Result<_, _>>()?;
-        Ok(Self { columns })
+        Ok(Self { columns, name: described("name") })
     }
 
     /// The table's `columnDefinitions`: the name, then the columns.
     pub fn definitions(&self) -> Value {
-        let name = json!({"name": "Name", "type": "string", "format": "name", "description": NAME, "priority": 0});
+        let name = json!({"name": "Name", "type": "string", "format": "name", "description": self.name, "priority": 0});
         let rest = self.columns.iter().map(|c| {
             json!({"name": c.name, "type": c.kind_text, "format": c.format, "description": c.description, "priority": c.priority})
         });
@@ -140,16 +147,19 @@ mod tests {
 
     #[test]
     fn cells_by_type() {
-        let columns = Columns::new(&json!([
-            {"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status"},
-            {"name": "CPU", "type": "integer", "jsonPath": ".spec.cpu"},
-            {"name": "Load", "type": "number", "jsonPath": ".status.load", "priority": 1},
-            {"name": "On", "type": "boolean", "jsonPath": ".spec.on"},
-            {"name": "Any", "type": "string", "jsonPath": ".spec.list", "description": "a list"},
-            {"name": "None", "type": "string", "jsonPath": ".spec.none"},
-            {"name": "Wrong", "type": "integer", "jsonPath": ".metadata.name"},
-            {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}
-        ]))
+        let columns = Columns::new(
+            &json!([
+                {"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status"},
+                {"name": "CPU", "type": "integer", "jsonPath": ".spec.cpu"},
+                {"name": "Load", "type": "number", "jsonPath": ".status.load", "priority": 1},
+                {"name": "On", "type": "boolean", "jsonPath": ".spec.on"},
+                {"name": "Any", "type": "string", "jsonPath": ".spec.list", "description": "a list"},
+                {"name": "None", "type": "string", "jsonPath": ".spec.none"},
+                {"name": "Wrong", "type": "integer", "jsonPath": ".metadata.name"},
+                {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}
+            ]),
+            &Map::new(),
+        )
         .unwrap();
         let object = json!({"metadata": {"name": "web-1", "creationTimestamp": "2026-01-01T00:00:00Z"},
             "spec": {"cpu": 2, "on": true, "list": [1, "a"]},
@@ -181,13 +191,18 @@ mod tests {
 
     #[test]
     fn without_columns_there_is_the_age() {
-        let columns = Columns::new(&Value::Null).unwrap();
+        let mut components = crate::structural::testing::components();
+        components[OBJECT_META]["properties"]["name"]["description"] = "What it is called.".into();
+        let columns = Columns::new(&Value::Null, &components).unwrap();
         let now = "2026-01-03T00:00:00Z".parse().unwrap();
         let object = json!({"metadata": {"name": "a", "creationTimestamp": "2026-01-01T00:00:00Z"}});
         assert_eq!(columns.cells(&object, now), [json!("a"), json!("2d")]);
         assert_eq!(columns.definitions()[1]["name"], "Age");
+        assert_eq!(columns.definitions()[0]["description"], "What it is called.");
         assert_eq!(
-            Columns::new(&json!([{"name": "x", "type": "string", "jsonPath": ".a[?("}])).unwrap_err().to_string(),
+            Columns::new(&json!([{"name": "x", "type": "string", "jsonPath": ".a[?("}]), &components)
+                .unwrap_err()
+                .to_string(),
             "unrecognized column definition \".a[?(\""
         );
     }

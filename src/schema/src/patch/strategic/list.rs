@@ -29,7 +29,7 @@ impl Merge<'_> {
         };
         let (kept, patch) = special_elements(original, patch, key)?;
         let merged = self.by_key(kept.clone(), &patch, key, field)?;
-        for item in merged.iter().filter(|item| item.get(key).is_none()) {
+        if let Some(item) = merged.iter().find(|item| item.get(key).is_none()) {
             return Err(no_merge_key(item, key));
         }
         Ok(ordered(merged, &patch, &kept, Some(key)))
