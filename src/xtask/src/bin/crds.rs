@@ -1,19 +1,31 @@
 //! Writes `crds/*.yaml` from the types in `nubium-api`, or with `--check` says which of them are stale. A program of its
 //! own, because the rest of xtask is wanted before anything as large as the kinds has been compiled.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use nubium_xtask::workspace;
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
     let check = std::env::args().nth(1).is_some_and(|argument| argument == "--check");
     let folder = workspace::root().join("crds");
     let wanted = manifests()?;
     let found = read(&folder)?;
-    let stale: Vec<_> = wanted.keys().chain(found.keys()).filter(|name| wanted.get(*name) != found.get(*name)).collect();
+    let names: BTreeSet<_> = wanted.keys().chain(found.keys()).collect();
+    let stale: Vec<_> = names.into_iter().filter(|name| wanted.get(*name) != found.get(*name)).collect();
     if stale.is_empty() {
         return Ok(());
     }
