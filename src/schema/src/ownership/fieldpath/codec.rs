@@ -49,7 +49,8 @@ impl Set {
                     comma = ",";
                 }
                 for node in self.0.nodes() {
-                    let key = Value::String(node.element.to_key());
+                    let key = node.element.to_key();
+                    let key = Text { text: &key, html: false };
                     write!(f, "{comma}{key}:{}", Json(&node.children, node.member))?;
                     comma = ",";
                 }
@@ -81,12 +82,14 @@ fn read(fields: &Map<String, Value>) -> Result<(bool, Set), FieldsError> {
 }
 
 fn write(set: &Set, member: bool) -> Map<String, Value> {
-    let own = (member && !set.is_empty()).then(|| (".".to_owned(), Value::Object(Map::new())));
-    let below = set.nodes().iter().map(|node| {
-        let fields = write(&node.children, node.member);
-        (node.element.to_key(), Value::Object(fields))
-    });
-    own.into_iter().chain(below).collect()
+    let mut fields = Map::new();
+    if member && !set.is_empty() {
+        fields.insert(".".to_owned(), Value::Object(Map::new()));
+    }
+    for node in set.nodes() {
+        fields.insert(node.element.to_key(), Value::Object(write(&node.children, node.member)));
+    }
+    fields
 }
 
 impl PathElement {
@@ -115,13 +118,14 @@ impl PathElement {
     /// The key of `fieldsV1` for this step.
     pub fn to_key(&self) -> String {
         match self {
-            Self::Field(name) => format!("f:{name}"),
+            Self::Field(name) => ["f:", name].concat(),
             Self::Key(keys) => {
-                let fields: Vec<_> = keys
-                    .iter()
-                    .map(|(name, value)| format!("{}:{}", Value::String(name.to_string()), Compact(value)))
-                    .collect();
-                format!("k:{{{}}}", fields.join(","))
+                let mut key = String::from("k:{");
+                for (index, (name, value)) in keys.iter().enumerate() {
+                    key.push_str(if index > 0 { "," } else { "" });
+                    key.push_str(&format!("{}:{}", Text { text: name, html: false }, Compact(value)));
+                }
+                key + "}"
             }
             Self::Value(value) => format!("v:{}", Compact(value)),
             Self::Index(index) => format!("i:{index}"),
@@ -136,7 +140,7 @@ impl Display for Compact<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self.0 {
             Value::Number(number) => write_number(f, number),
-            Value::String(text) => write_string(f, text),
+            Value::String(text) => Text { text, html: true }.fmt(f),
             Value::Array(items) => {
                 f.write_str("[")?;
                 for (index, item) in items.iter().enumerate() {
@@ -151,8 +155,7 @@ impl Display for Compact<'_> {
                 f.write_str("{")?;
                 for (index, (name, value)) in fields.into_iter().enumerate() {
                     f.write_str(if index > 0 { "," } else { "" })?;
-                    write_string(f, name)?;
-                    write!(f, ":{}", Compact(value))?;
+                    write!(f, "{}:{}", Text { text: name, html: true }, Compact(value))?;
                 }
                 f.write_str("}")
             }
@@ -161,22 +164,50 @@ impl Display for Compact<'_> {
     }
 }
 
-fn write_string(f: &mut Formatter<'_>, text: &str) -> fmt::Result {
-    let json = Value::String(text.to_owned()).to_string();
-    for character in json.chars() {
-        match character {
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => write!(f, "\\u{:04x}", u32::from(character))?,
-            character => write!(f, "{character}")?,
-        }
-    }
-    Ok(())
+/// A string as JSON.
+struct Text<'t> {
+    text: &'t str,
+    /// Whether what HTML minds is escaped.
+    html: bool,
 }
 
-/// A number in its shortest form; a float that is a whole number is written as one.
+impl Display for Text<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("\"")?;
+        let mut plain = 0;
+        for (index, character) in self.text.char_indices() {
+            let escape = match character {
+                '"' => "\\\"",
+                '\\' => "\\\\",
+                '\n' => "\\n",
+                '\r' => "\\r",
+                '\t' => "\\t",
+                '\u{0}'..='\u{1f}' => "",
+                '<' | '>' | '&' | '\u{2028}' | '\u{2029}' if self.html => "",
+                _ => continue,
+            };
+            f.write_str(&self.text[plain..index])?;
+            plain = index + character.len_utf8();
+            match escape {
+                "" => write!(f, "\\u{:04x}", u32::from(character))?,
+                escape => f.write_str(escape)?,
+            }
+        }
+        f.write_str(&self.text[plain..])?;
+        f.write_str("\"")
+    }
+}
+
+/// A number in its shortest form. A float that is a whole number is written as one; exponents have a sign and two digits.
 pub(super) fn write_number(f: &mut Formatter<'_>, number: &Number) -> fmt::Result {
     match number.as_f64() {
         Some(float) if number.is_f64() && float.fract() == 0.0 && float.abs() < 1e21 => write!(f, "{float:.0}"),
-        _ => number.fmt(f),
+        _ => {
+            let text = number.to_string();
+            let Some((digits, exponent)) = text.split_once('e') else { return f.write_str(&text) };
+            let sign = if exponent.starts_with('-') { '-' } else { '+' };
+            write!(f, "{digits}e{sign}{:0>2}", exponent.trim_start_matches(['+', '-']))
+        }
     }
 }
 
@@ -197,8 +228,18 @@ mod tests {
 
     #[test]
     fn numbers_in_keys_have_one_form() {
-        let set = Set::from_fields(&json!({"k:{\"port\":80.0}": {}, "v:1.5": {}})).unwrap();
-        assert_eq!(set.to_json(), r#"{"k:{\"port\":80}":{},"v:1.5":{}}"#);
+        let set = Set::from_fields(&json!({"k:{\"port\":80.0}": {}, "v:1.5": {}, "v:1e22": {}, "v:1e-7": {}})).unwrap();
+        assert_eq!(set.to_json(), r#"{"k:{\"port\":80}":{},"v:1e-07":{},"v:1.5":{},"v:1e+22":{}}"#);
+    }
+
+    #[test]
+    fn strings_in_keys_are_escaped_twice() {
+        let element = PathElement::key(vec![("a\"b".into(), json!("<\n\u{1}é>"))]);
+        let key = r#"k:{"a\"b":"\u003c\n\u0001é\u003e"}"#;
+        assert_eq!(element.to_key(), key);
+        assert_eq!(PathElement::from_key(key).unwrap(), Some(element.clone()));
+        let set: Set = [crate::ownership::Path(vec![element])].into_iter().collect();
+        assert_eq!(set.to_json(), r#"{"k:{\"a\\\"b\":\"\\u003c\\n\\u0001é\\u003e\"}":{}}"#);
     }
 
     #[test]

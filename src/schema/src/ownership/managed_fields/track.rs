@@ -1,6 +1,6 @@
 //! One write: who owns what before and after.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, sync::LazyLock};
 
 use serde_json::Value;
 
@@ -37,7 +37,7 @@ pub(super) fn update(
     let updater = Updater { converter: &converter, filters: &filters };
     let mut owners = updater.update(&typed_live, &typed_new, request.api_version, owners, nobody.clone())?;
     if let Some(changed) = owners.remove(&nobody) {
-        let set = changed.set.difference(&untracked());
+        let set = changed.set.difference(&UNTRACKED);
         if !set.is_empty() {
             let set = owners.get(&writer).map_or(set.clone(), |before| before.set.union(&set));
             times.insert(writer.clone(), request.now.to_owned());
@@ -70,7 +70,7 @@ pub(super) fn apply(
     let (object, mut owners) =
         updater.apply(&typed_live, &typed_config, request.api_version, owners, writer.clone(), force)?;
     if let Some(own) = owners.get_mut(&writer) {
-        own.set = own.set.difference(&untracked());
+        own.set = own.set.difference(&UNTRACKED);
         if own.set.is_empty() {
             owners.remove(&writer);
         }
@@ -102,7 +102,7 @@ fn filters(request: &Request) -> BTreeMap<String, Filter> {
 }
 
 /// What every object has and nobody owns.
-fn untracked() -> Set {
+static UNTRACKED: LazyLock<Set> = LazyLock::new(|| {
     let metadata = [
         "name",
         "namespace",
@@ -116,7 +116,7 @@ fn untracked() -> Set {
     ];
     let metadata = metadata.into_iter().map(|name| Path::of_fields(["metadata", name]));
     ["apiVersion", "kind", "metadata"].into_iter().map(|name| Path::of_fields([name])).chain(metadata).collect()
-}
+});
 
 /// As in Kubernetes' errors: `shop/web; apps/v1, Kind=Deployment`.
 fn object_name(object: &Value, request: &Request) -> String {

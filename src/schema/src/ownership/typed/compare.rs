@@ -171,6 +171,9 @@ impl Walk<'_> {
         if list.relation == Items::Atomic || empty {
             return Ok(Found::leaf(old, new));
         }
+        if old == new {
+            return Ok(Found::default());
+        }
         let mut by_element: BTreeMap<PathElement, (Vec<&Value>, Vec<&Value>)> = BTreeMap::new();
         for (index, value) in old_items.into_iter().flatten().enumerate() {
             let element = item::element_at(self.schema, list, index, value).map_err(|problem| at.fail(problem))?;

@@ -72,18 +72,21 @@ impl Walk<'_> {
             }
             return;
         }
-        let mut seen = BTreeSet::new();
         for (index, item) in items.iter().enumerate() {
-            let element = match item::element_at(self.schema, list, index, item) {
-                Ok(element) => element,
+            if let Err(source) = item::check(self.schema, list, item) {
                 // Nothing in the item could be named.
-                Err(problem) => return self.report(at, problem),
-            };
-            self.value(item, list.element, At::Item(&at, &element));
-            if self.duplicates == Duplicates::Refused && seen.contains(&element) {
-                self.report(at, Problem::Duplicate(element));
-            } else {
-                seen.insert(element);
+                return self.report(at, Problem::Item { index, source });
+            }
+            self.value(item, list.element, At::ItemOf(&at, self.schema, list, item));
+        }
+        if self.duplicates == Duplicates::Refused {
+            let mut seen = BTreeSet::new();
+            for element in items.iter().filter_map(|item| item::element(self.schema, list, item).ok()) {
+                if seen.contains(&element) {
+                    self.report(at, Problem::Duplicate(element));
+                } else {
+                    seen.insert(element);
+                }
             }
         }
     }

@@ -2,10 +2,10 @@
 
 use serde_json::{Map as Fields, Value};
 
-use super::{Problem, Violation, Violations};
+use super::{Problem, Violation, Violations, item};
 use crate::ownership::{
     PathElement,
-    kind::{Atom, List, Map, Scalar},
+    kind::{Atom, List, Map, Scalar, Schema},
 };
 
 /// Where a walk is: a list of steps on the stack, put together only when something has to be reported.
@@ -14,6 +14,8 @@ pub(super) enum At<'a> {
     Root,
     Field(&'a At<'a>, &'a str),
     Item(&'a At<'a>, &'a PathElement),
+    /// An item whose element is not yet needed.
+    ItemOf(&'a At<'a>, &'a Schema, &'a List, &'a Value),
     Index(&'a At<'a>, usize),
 }
 
@@ -23,6 +25,10 @@ impl At<'_> {
             Self::Root => String::new(),
             Self::Field(above, name) => format!("{}.{name}", above.path()),
             Self::Item(above, element) => format!("{}{element}", above.path()),
+            Self::ItemOf(above, schema, list, item) => match item::element(schema, list, item) {
+                Ok(element) => format!("{}{element}", above.path()),
+                Err(_) => above.path(),
+            },
             Self::Index(above, index) => format!("{}[{index}]", above.path()),
         }
     }
