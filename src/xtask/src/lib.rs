@@ -6,9 +6,12 @@
 
 pub mod command;
 pub mod crds;
+pub mod detached;
 pub mod image;
 pub mod kubernetes;
 pub mod packages;
 pub mod peers;
+pub mod test;
 pub mod tidy;
+pub mod up;
 pub mod workspace;

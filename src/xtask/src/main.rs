@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use nubium_xtask::{crds, image, kubernetes, peers, tidy};
+use nubium_xtask::{crds, image, kubernetes, peers, test, tidy, up};
 
 /// Everything that is done to this repository, or with it on a development machine.
 #[derive(Parser)]
@@ -17,6 +17,21 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Build Nubium, start it, and boot a first server on this machine; again changes nothing
+    Up {
+        /// The folder of its data, log and kubeconfig
+        #[arg(long, default_value = up::STATE)]
+        state: PathBuf,
+    },
+    /// Stop everything that `up` started, servers included; the disks stay
+    Down {
+        /// The folder that `up` was given
+        #[arg(long, default_value = up::STATE)]
+        state: PathBuf,
+        /// Remove the disks and everything else too
+        #[arg(long)]
+        purge: bool,
+    },
     /// Build a disk image for tests from Debian's packages, unless it is there already
     Image {
         kind: image::Kind,
@@ -47,6 +62,15 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Run everything that must hold before a change is merged; installs what it needs
+    Test {
+        /// Leave out the stories with real guests
+        #[arg(long)]
+        no_e2e: bool,
+        /// Go on after a failed step
+        #[arg(long)]
+        keep_going: bool,
+    },
     /// Check what a compiler does not: the direction of dependencies, where versions stand, that modules are described
     Tidy,
 }
@@ -72,6 +96,8 @@ fn main() -> ExitCode {
 
 fn run(task: Task) -> Result<()> {
     match task {
+        Task::Up { state } => up::up(&state)?,
+        Task::Down { state, purge } => up::down(&state, purge)?,
         Task::Image { kind, out, boot } => {
             let image = image::build(kind, &out.unwrap_or_else(image::default_folder))?;
             println!("{}", image.display());
@@ -87,6 +113,7 @@ fn run(task: Task) -> Result<()> {
         Task::Kubernetes { what: Kubernetes::Up, dir } => kubernetes::up_and_tell(&dir)?,
         Task::Kubernetes { what: Kubernetes::Down, dir } => kubernetes::down(&dir)?,
         Task::Crds { check } => crds::run(check)?,
+        Task::Test { no_e2e, keep_going } => test::run(test::Options { no_e2e, keep_going })?,
         Task::Tidy => tidy::check()?,
     }
     Ok(())

@@ -75,9 +75,8 @@ pub fn ensure(wanted: &[&[&str]]) -> Result<()> {
 /// # Errors
 /// When apt cannot fetch them.
 pub fn lists() -> Result<()> {
-    let any = fs::read_dir("/var/lib/apt/lists").is_ok_and(|entries| {
-        entries.flatten().any(|entry| entry.file_name().to_string_lossy().contains("_Packages"))
-    });
+    let any = fs::read_dir("/var/lib/apt/lists")
+        .is_ok_and(|entries| entries.flatten().any(|entry| entry.file_name().to_string_lossy().contains("_Packages")));
     if any {
         return Ok(());
     }
@@ -113,7 +112,8 @@ impl NoServices {
         let ours = !Path::new(POLICY).exists();
         if ours {
             fs::write(POLICY, "#!/bin/sh\nexit 101\n").with_context(|| format!("write {POLICY}"))?;
-            fs::set_permissions(POLICY, fs::Permissions::from_mode(0o755)).with_context(|| format!("chmod {POLICY}"))?;
+            fs::set_permissions(POLICY, fs::Permissions::from_mode(0o755))
+                .with_context(|| format!("chmod {POLICY}"))?;
         }
         Ok(Self { ours })
     }

@@ -175,7 +175,8 @@ mod tests {
 
     #[test]
     fn a_version_in_a_crate_s_own_manifest_is_named() {
-        let manifest = "[package]\nversion = \"1\"\n[dependencies]\na.workspace = true\nb = \"1\"\n[lints]\nworkspace = true\n";
+        let manifest =
+            "[package]\nversion = \"1\"\n[dependencies]\na.workspace = true\nb = \"1\"\n[lints]\nworkspace = true\n";
         assert_eq!(own_versions(manifest), ["b = \"1\""]);
     }
 }

@@ -45,7 +45,8 @@ fn boot_in(work: &Path, kind: Kind, image: &Path, command: &str, console: &Path)
     overlay.args(["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b"]).arg(&image).arg(&disk).arg("4G");
     command::output(&mut overlay)?;
 
-    let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|socket| socket.local_addr()).context("find a port")?.port();
+    let port =
+        TcpListener::bind(("127.0.0.1", 0)).and_then(|socket| socket.local_addr()).context("find a port")?.port();
     let monitor = work.join("monitor");
     let start = Instant::now();
     let mut qemu = Qemu(
@@ -115,10 +116,7 @@ fn seed(work: &Path, key: &Path) -> Result<std::path::PathBuf> {
          --{boundary}--\n",
         public.trim()
     );
-    let files = [
-        ("meta-data", format!("instance-id: {NAME}-1\nlocal-hostname: {NAME}\n")),
-        ("user-data", user_data),
-    ];
+    let files = [("meta-data", format!("instance-id: {NAME}-1\nlocal-hostname: {NAME}\n")), ("user-data", user_data)];
     command::output(Command::new("mformat").arg("-i").arg(&seed).args(["-v", "CIDATA", "::"]))?;
     for (name, content) in files {
         let file = work.join(name);

@@ -20,7 +20,12 @@ pub fn unpack(names: &[String], cache: &Path, root: &Path) -> Result<()> {
             None => {
                 let mut apt = Command::new("apt-get");
                 // Without this apt warns that its own user cannot write here.
-                apt.current_dir(cache).args(["-o", "APT::Sandbox::User=root", "download", &format!("{name}={version}")]);
+                apt.current_dir(cache).args([
+                    "-o",
+                    "APT::Sandbox::User=root",
+                    "download",
+                    &format!("{name}={version}"),
+                ]);
                 command::output(&mut apt)?;
                 find(cache, name, &version)?.with_context(|| format!("apt did not download {name} {version}"))?
             }

@@ -79,7 +79,7 @@ pub fn build(kind: Kind, folder: &Path) -> Result<PathBuf> {
             Kind::Tiny => tiny::build(work.path(), &raw, &folder.join("debs"))?,
             Kind::Debian => debian::build(work.path(), &raw)?,
         }
-        disk::publish(&raw, &image)?;
+        disk::publish(&raw, &image, kind == Kind::Debian)?;
         recipe.keep(&image)
     })?;
     Ok(image)

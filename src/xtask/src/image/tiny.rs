@@ -14,7 +14,7 @@ use super::recipe::Recipe;
 use crate::command;
 use crate::packages;
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const KERNEL: &str = "linux-image-cloud-amd64";
 const PACKAGES: &[&str] =
     &["busybox-static", "dropbear-bin", "libc6", "libcrypt1", "libgmp10", "libtomcrypt1", "libtommath1", "zlib1g"];
@@ -89,7 +89,9 @@ fn package_names() -> Result<Vec<String>> {
 /// The system: busybox as everything, dropbear, the modules that a virtio guest needs, and our scripts.
 fn root(from: &Path) -> Result<Archive> {
     let mut root = Archive::default();
-    for folder in ["dev", "proc", "sys", "run", "mnt", "home/tiny", "root", "var/lib/tiny", "var/log", "var/run", "var/tmp"] {
+    for folder in
+        ["dev", "proc", "sys", "run", "mnt", "home/tiny", "root", "var/lib/tiny", "var/log", "var/run", "var/tmp"]
+    {
         root.folder(folder, 0o755);
     }
     root.folder("tmp", 0o1777);
@@ -117,7 +119,8 @@ fn root(from: &Path) -> Result<Archive> {
 
     let modules = from.join("lib/modules");
     for name in MODULES.lines() {
-        let path = find(&modules, &format!("{name}.ko"))?.with_context(|| format!("the kernel has no module {name}"))?;
+        let path =
+            find(&modules, &format!("{name}.ko"))?.with_context(|| format!("the kernel has no module {name}"))?;
         root.file(&format!("lib/modules/{name}.ko"), 0o644, read(&path)?);
     }
     root.file("lib/modules/order", 0o644, MODULES);

@@ -11,7 +11,6 @@
 //! ```
 
 mod certificates;
-mod process;
 mod programs;
 
 use std::fs;
@@ -21,8 +20,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use self::process::{Started, until};
 use crate::command;
+use crate::detached::{self, Started, until};
 use crate::packages;
 use crate::peers;
 
@@ -107,7 +106,7 @@ pub fn kubeconfig(folder: &Path) -> PathBuf {
 /// # Errors
 /// When one of its processes does not end.
 pub fn down(folder: &Path) -> Result<()> {
-    process::stop_all(folder)
+    detached::stop_all(folder)
 }
 
 /// `cargo xtask kubernetes up`.

@@ -2,6 +2,7 @@
 //! id *and* the moment it started, so that a number that was given to another process since is never signalled.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,25 +13,35 @@ use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// The processes of one folder.
+/// The processes of one folder, as they are started.
 pub struct Started<'a> {
     folder: &'a Path,
     lines: String,
 }
 
 impl<'a> Started<'a> {
+    /// None yet. What the folder's list named before is forgotten with the first start: stop that before.
     pub fn new(folder: &'a Path) -> Self {
         Self { folder, lines: String::new() }
     }
 
-    /// Starts a program in a session of its own, with `<its name>.log` as its output.
+    /// Starts a program in a session of its own, so that no terminal's end reaches it; its output is added to
+    /// `<its name>.log`.
+    ///
+    /// # Errors
+    /// When it cannot be started.
     pub fn start(&mut self, program: &Path, arguments: &[String]) -> Result<()> {
         let name = program.file_name().unwrap_or_default().to_string_lossy();
         let path = self.folder.join(format!("{name}.log"));
-        let log = File::create(&path).with_context(|| format!("create {}", path.display()))?;
+        let log = File::options().create(true).append(true).open(&path);
+        let log = log.with_context(|| format!("open {}", path.display()))?;
         let errors = log.try_clone().context("share the log")?;
         let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::null()).stdout(log).stderr(errors).process_group(0);
+        command.args(arguments).stdin(Stdio::null()).stdout(log).stderr(errors);
+        // SAFETY: setsid is a bare system call, which is all that may run between fork and exec.
+        unsafe {
+            command.pre_exec(|| nix::unistd::setsid().map(drop).map_err(Into::into));
+        }
         let child = command.spawn().with_context(|| format!("start {}", program.display()))?;
         let born = born(child.id()).with_context(|| format!("{name} ended at once, see {}", path.display()))?;
         self.lines += &format!("{} {born} {name}\n", child.id());
@@ -38,17 +49,35 @@ impl<'a> Started<'a> {
     }
 }
 
-/// Stops what was started in this folder, the last first.
+/// Those started in this folder that still run, as (name, process id).
+pub fn running(folder: &Path) -> Vec<(String, u32)> {
+    let listed = listed(folder).into_iter();
+    listed.filter(|(_, id, began)| born(*id) == Some(*began)).map(|(name, id, _)| (name, id)).collect()
+}
+
+/// Stops what was started in this folder, the last first: asks each to end, and kills it after 10 seconds.
+///
+/// # Errors
+/// When one does not end even so.
 pub fn stop_all(folder: &Path) -> Result<()> {
-    let list = list(folder);
-    let Ok(text) = fs::read_to_string(&list) else { return Ok(()) };
-    for line in text.lines().rev() {
-        let mut words = line.split_whitespace();
-        let (Some(id), Some(began), Some(name)) = (words.next(), words.next(), words.next()) else { continue };
-        let (Ok(id), Ok(began)) = (id.parse::<u32>(), began.parse::<u64>()) else { continue };
+    for (name, id, began) in listed(folder).into_iter().rev() {
         stop(id, began).with_context(|| format!("stop {name}"))?;
     }
-    fs::remove_file(&list).with_context(|| format!("remove {}", list.display()))
+    match fs::remove_file(list(folder)) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error).context("remove the list of processes"),
+        _ => Ok(()),
+    }
+}
+
+/// Name, process id, and when it started.
+fn listed(folder: &Path) -> Vec<(String, u32, u64)> {
+    let Ok(text) = fs::read_to_string(list(folder)) else { return Vec::new() };
+    let entry = |line: &str| {
+        let mut words = line.split_whitespace();
+        let (id, began, name) = (words.next()?, words.next()?, words.next()?);
+        Some((name.to_owned(), id.parse().ok()?, began.parse().ok()?))
+    };
+    text.lines().filter_map(entry).collect()
 }
 
 fn stop(id: u32, began: u64) -> Result<()> {
@@ -72,6 +101,9 @@ fn stop(id: u32, began: u64) -> Result<()> {
 }
 
 /// Asks again until the answer is yes.
+///
+/// # Errors
+/// When it is not yes in time.
 pub fn until(what: &str, patience: Duration, mut yes: impl FnMut() -> bool) -> Result<()> {
     let deadline = Instant::now() + patience;
     while !yes() {
@@ -103,7 +135,7 @@ fn list(folder: &Path) -> PathBuf {
 mod tests {
     use std::path::Path;
 
-    use super::{Started, born, list, stop_all};
+    use super::{Started, born, list, running, stop_all};
 
     #[test]
     fn what_was_started_is_stopped_and_nothing_else() {
@@ -113,11 +145,13 @@ mod tests {
         let line = std::fs::read_to_string(list(folder.path())).unwrap();
         let id: u32 = line.split_whitespace().next().unwrap().parse().unwrap();
         let began = born(id).unwrap();
+        assert_eq!(running(folder.path()), [("sleep".to_owned(), id)]);
 
         // A number that belongs to somebody else now.
         std::fs::write(list(folder.path()), format!("{id} {} sleep\n", began + 1)).unwrap();
         stop_all(folder.path()).unwrap();
         assert_eq!(born(id), Some(began));
+        assert_eq!(running(folder.path()), []);
 
         std::fs::write(list(folder.path()), line).unwrap();
         stop_all(folder.path()).unwrap();

@@ -1,0 +1,72 @@
+//! `cargo xtask test`: everything that must hold before a change is merged, in the order in which failures are found
+//! soonest. `.ci/run` calls it.
+
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+
+use crate::command::{self, seconds};
+use crate::image;
+use crate::packages;
+use crate::workspace;
+use crate::{crds, tidy};
+
+/// What may be left out when one is in a hurry.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// Leave out the stories with real guests.
+    pub no_e2e: bool,
+    /// Go on after a failed step, and fail at the end.
+    pub keep_going: bool,
+}
+
+/// Runs it all.
+///
+/// # Errors
+/// When a step fails; with `keep_going` the last line names all that did.
+pub fn run(options: Options) -> Result<()> {
+    let start = Instant::now();
+    packages::ensure(&[packages::BUILD, packages::HOST, packages::TEST, packages::IMAGE_TINY, packages::IMAGE_DEBIAN])?;
+    type Step = (&'static str, fn() -> Result<()>);
+    let mut steps: Vec<Step> = vec![
+        ("format", || cargo(&["fmt", "--all", "--check"])),
+        ("tidy", tidy::check),
+        ("clippy", || cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "--deny", "warnings"])),
+        ("crds", || crds::run(true)),
+        ("test", || cargo(&["test", "--quiet", "--workspace", "--exclude", "nubium-e2e"])),
+    ];
+    if !options.no_e2e {
+        steps.push(("images", || {
+            for kind in [image::Kind::Tiny, image::Kind::Debian] {
+                image::build(kind, &image::default_folder())?;
+            }
+            Ok(())
+        }));
+        steps.push(("stories", || {
+            // The stories run this very binary.
+            cargo(&["build", "--quiet", "--package", "nubium"])?;
+            cargo(&["test", "--quiet", "--package", "nubium-e2e"])
+        }));
+    }
+
+    let mut failed = Vec::new();
+    for (name, step) in steps {
+        if let Err(error) = command::step(name, step) {
+            if !options.keep_going {
+                return Err(error);
+            }
+            eprintln!("    {error:#}");
+            failed.push(name);
+        }
+    }
+    if !failed.is_empty() {
+        bail!("failed: {}", failed.join(", "));
+    }
+    println!("all passed in {}", seconds(start.elapsed()));
+    Ok(())
+}
+
+fn cargo(arguments: &[&str]) -> Result<()> {
+    command::run(Command::new("cargo").current_dir(workspace::root()).args(arguments))
+}
