@@ -1,1 +1,5 @@
 //! agent
+pub mod image;
+pub mod network;
+pub mod server;
+pub mod volume;

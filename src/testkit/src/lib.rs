@@ -1,1 +1,5 @@
 //! testkit
+
+pub mod domains;
+pub mod images;
+pub mod volumes;

@@ -107,10 +107,11 @@ impl Importer {
             InspectError::Refused(why) => ImportError::Refused(why),
         })?;
         let file = convert::to_qcow2(&self.sandbox, &staging, inspected, limits.file, progress).await?;
-        let to = self.pool.image_path(image);
+        let (from, to) = (staging.path("image"), self.pool.image_path(image));
         let publishing = tokio::task::spawn_blocking(move || {
-            // A name that is taken holds an earlier import of the same UID, whole and verified: it stays.
-            publish(&file, &staging.path("image"), &to, ROOT, IMAGE_MODE).map(|_| ())
+            // A name that is taken holds an earlier import of the same UID, whole and verified: it stays. The staging folder
+            // stays behind with the waiting future: when that is dropped, there is nothing left to rename.
+            publish(&file, &from, &to, ROOT, IMAGE_MODE).map(|_| ())
         });
         publishing.await.map_err(|_| ImportError::Stopped)?.map_err(ImportError::writing)?;
         let receive::Received { digest, length } = received;

@@ -1,0 +1,28 @@
+//! One call a step.
+
+use nubium_host::image::Images;
+use nubium_host::volume::VolumeError;
+use tracing::info;
+
+use super::desired::Desired;
+use super::imports::Imports;
+use super::plan::Step;
+
+pub(super) async fn apply<I: Images + Clone + 'static>(
+    step: Step,
+    want: &Desired,
+    pool: &str,
+    images: &I,
+    imports: &Imports,
+) -> Result<(), VolumeError> {
+    match step {
+        Step::Start => imports.start(pool, want, images.clone()),
+        Step::Stop => imports.stop(pool, &want.file).await,
+        Step::Delete => {
+            images.delete(&want.file).await?;
+            imports.stop(pool, &want.file).await;
+            info!(image = %want.file, "deleted an image");
+        }
+    }
+    Ok(())
+}

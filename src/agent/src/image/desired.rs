@@ -1,0 +1,62 @@
+//! What an Image asks of this host. Pure.
+
+use nubium_api::{Checksum as SpecChecksum, Image};
+use nubium_host::image::{BadChecksum, Checksum, Source};
+use nubium_host::volume::{BadName, FileName};
+
+/// What is to become of the image's files here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// Verified and in the pool.
+    Present,
+    /// As it is: marked for deletion, and something may still use it.
+    Keep,
+    /// Nothing left. Only an object seen live with a deletion mark, and declared unused, asks for this.
+    Gone,
+}
+
+/// The wish as a validated value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Desired {
+    pub wish: Wish,
+    pub file: FileName,
+    pub source: Source,
+    /// Without one (a file of the host) the bytes are taken as they are.
+    pub checksum: Option<Checksum>,
+}
+
+/// An Image that no host can serve; the API refuses these, so only an older object is one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Invalid {
+    #[error(transparent)]
+    Name(#[from] BadName),
+    #[error(transparent)]
+    Checksum(#[from] BadChecksum),
+    #[error("the image needs exactly one source")]
+    Source,
+    #[error("the image needs exactly one checksum")]
+    Checksums,
+}
+
+/// The file of an Image in any pool.
+pub fn file_of(image: &Image) -> Result<FileName, BadName> {
+    let meta = &image.metadata;
+    let part = |part: &Option<String>| part.clone().unwrap_or_default();
+    FileName::new(&part(&meta.namespace), &part(&meta.name), &part(&meta.uid))
+}
+
+pub(super) fn desired(image: &Image, wish: Wish) -> Result<Desired, Invalid> {
+    let spec = &image.spec.source;
+    let source = match (&spec.http, &spec.file) {
+        (Some(http), None) => Source::Http { url: http.url.clone() },
+        (None, Some(file)) => Source::File { path: file.path.clone() },
+        _ => return Err(Invalid::Source),
+    };
+    let checksum = match &image.spec.checksum {
+        None => None,
+        Some(SpecChecksum { sha256: Some(hex), sha512: None }) => Some(Checksum::sha256(hex)?),
+        Some(SpecChecksum { sha256: None, sha512: Some(hex) }) => Some(Checksum::sha512(hex)?),
+        Some(_) => return Err(Invalid::Checksums),
+    };
+    Ok(Desired { wish, file: file_of(image)?, source, checksum })
+}

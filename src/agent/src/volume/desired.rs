@@ -1,0 +1,77 @@
+//! What a Volume asks of this host. Pure.
+
+use nubium_api::{DeletionPolicy, Quantity, QuantityError, Volume};
+use nubium_host::volume::{BadName, FileName};
+
+const SECTOR: u64 = 512;
+
+/// What is to become of the volume's file here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    Present,
+    /// As it is: marked for deletion, and something may still use it.
+    Keep,
+    /// Let go, and removed unless it is to be retained. Only an object seen live with a deletion mark, and declared unused,
+    /// asks for this.
+    Gone {
+        retain: bool,
+    },
+}
+
+/// What the disk begins as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Base {
+    Blank,
+    /// The Image of that name; its file, if there is such an Image.
+    Image {
+        name: String,
+        file: Option<FileName>,
+    },
+}
+
+/// The wish as a validated value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Desired {
+    pub wish: Wish,
+    pub file: FileName,
+    pub base: Base,
+    /// In bytes, a whole number of sectors; the image's when `None`.
+    pub size: Option<u64>,
+    /// It was made before. A file that is missing then is lost, and is never made anew.
+    pub made: bool,
+}
+
+/// A Volume that no host can make; the API refuses these, so only an older object is one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Invalid {
+    #[error(transparent)]
+    Name(#[from] BadName),
+    #[error(transparent)]
+    Size(#[from] QuantityError),
+    #[error("a blank volume needs a size")]
+    NoSize,
+}
+
+/// The file of a Volume in its pool.
+pub fn file_of(volume: &Volume) -> Result<FileName, BadName> {
+    let meta = &volume.metadata;
+    let part = |part: &Option<String>| part.clone().unwrap_or_default();
+    FileName::new(&part(&meta.namespace), &part(&meta.name), &part(&meta.uid))
+}
+
+pub(super) fn desired(volume: &Volume, wish: Wish, image: Option<FileName>) -> Result<Desired, Invalid> {
+    let size = volume.spec.size.as_ref().map(Quantity::bytes).transpose()?;
+    let base = match &volume.spec.image {
+        Some(name) => Base::Image { name: name.clone(), file: image },
+        None if size.is_none() => return Err(Invalid::NoSize),
+        None => Base::Blank,
+    };
+    let made = volume.status.as_ref().is_some_and(|status| status.capacity.is_some());
+    let size = size.map(|size| size.div_ceil(SECTOR).saturating_mul(SECTOR));
+    Ok(Desired { wish, file: file_of(volume)?, base, size, made })
+}
+
+/// Whether the data stays when the Volume goes.
+pub(super) fn retains(volume: &Volume) -> bool {
+    volume.spec.deletion_policy.unwrap_or_default() == DeletionPolicy::Retain
+}

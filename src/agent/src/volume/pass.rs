@@ -1,0 +1,156 @@
+//! The loop over Volumes: what a pass reads from the API, and what it writes there.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::{Api, Client, Resource, ResourceExt};
+use nubium_api::{ConditionStatus, DEFAULT_POOL, Image, StoragePool, Volume, VolumeStatus, condition};
+use nubium_host::volume::Pools;
+use nubium_runtime::{Key, Live, Loop, Next, Note, NoteKind, Owner, Queue, Recorder, Shared, apply_status, live_get};
+
+use super::desired::{Base, Desired, Wish, desired, retains};
+use super::{Looked, reconcile, status};
+use crate::image;
+
+const RESYNC: Duration = Duration::from_secs(300);
+const FAILED: Duration = Duration::from_secs(5);
+/// An image that is fetched into a pool other than the default one says so in no status.
+const WAITING: Duration = Duration::from_secs(2);
+const WORKERS: usize = 8;
+
+/// This agent's part of a Volume's status.
+const OWNER: Owner<'static> = Owner {
+    manager: "nubium-agent",
+    fields: &["capacity", "format", "imageUid"],
+    conditions: &["Provisioned", "Released"],
+    entry: None,
+};
+
+/// What the loop works with.
+pub struct Context<P> {
+    pub client: Client,
+    /// This host's name.
+    pub host: String,
+    /// The Volumes of this host.
+    pub volumes: Shared<Volume>,
+    pub images: Shared<Image>,
+    pub pools: Shared<StoragePool>,
+    pub storage: Arc<P>,
+    pub recorder: Recorder,
+}
+
+/// Runs until dropped.
+pub async fn run<P: Pools>(context: Context<P>) {
+    let queue = Queue::new();
+    tokio::join!(context.volumes.synced(), context.images.synced(), context.pools.synced());
+    context.volumes.feed_own(&queue);
+    let volumes = context.volumes.clone();
+    context.images.feed(&queue, move |image| {
+        let (namespace, name) = (image.namespace(), image.name_any());
+        let of_it = |volume: &Arc<Volume>| volume.namespace() == namespace && volume.spec.image.as_ref() == Some(&name);
+        volumes.list().iter().filter(|volume| of_it(volume)).map(|volume| Key::of(volume.as_ref())).collect()
+    });
+    let volumes = context.volumes.clone();
+    context.pools.feed(&queue, move |_| volumes.list().iter().map(|volume| Key::of(volume.as_ref())).collect());
+    let context = Arc::new(context);
+    let settings = Loop { name: "volume", workers: WORKERS, resync: Some(RESYNC) };
+    nubium_runtime::run(settings, queue, move |key| pass(Arc::clone(&context), key)).await;
+}
+
+async fn pass<P: Pools>(context: Arc<Context<P>>, key: Key) -> Result<Next, kube::Error> {
+    let Some(volume) = context.volumes.get(&key) else { return Ok(Next::Gone) };
+    let api: Api<Volume> = Api::namespaced(context.client.clone(), &key.namespace);
+    let Some((volume, wish)) = judge(&api, volume).await? else { return Ok(Next::Gone) };
+    let before = volume.status.as_ref();
+    if before.and_then(|status| status.host.as_ref()) != Some(&context.host) {
+        return Ok(Next::Settled);
+    }
+    let generation = volume.metadata.generation;
+    let (status, next) = match serve(&context, &key, &volume, wish).await {
+        Ok((want, looked)) => (status::status(&want, &looked, before, generation), again(&want, &looked)),
+        Err((reason, message)) => (status::not_looked(wish, before, reason, message, generation), Next::Settled),
+    };
+    tell(&context, &volume, &status);
+    apply_status(&api, volume.as_ref(), &OWNER, &status).await?;
+    Ok(next)
+}
+
+/// The object and what it asks for. To be gone it has to be marked, seen live, and declared unused at that generation.
+async fn judge(api: &Api<Volume>, cached: Arc<Volume>) -> Result<Option<(Arc<Volume>, Wish)>, kube::Error> {
+    if cached.metadata.deletion_timestamp.is_none() {
+        return Ok(Some((cached, Wish::Present)));
+    }
+    match live_get(api, &cached.name_any(), &cached.uid().unwrap_or_default()).await? {
+        Live::Wanted(volume) => Ok(Some((Arc::new(*volume), Wish::Present))),
+        Live::Gone(_) => Ok(None),
+        Live::Marked(marked) => {
+            let volume = marked.object();
+            let conditions = volume.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+            let unused = condition(conditions, "InUse").is_some_and(|in_use| {
+                in_use.status == ConditionStatus::False && in_use.observed_generation == marked.generation()
+            });
+            let wish = if unused { Wish::Gone { retain: retains(volume) } } else { Wish::Keep };
+            Ok(Some((Arc::new(volume.clone()), wish)))
+        }
+    }
+}
+
+/// Looks and acts; or says, as a reason and a message, why there is nowhere to look.
+async fn serve<P: Pools>(
+    context: &Context<P>,
+    key: &Key,
+    volume: &Volume,
+    wish: Wish,
+) -> Result<(Desired, Looked), (&'static str, String)> {
+    let pool_name = volume.spec.pool.as_deref().unwrap_or(DEFAULT_POOL);
+    let image = volume.spec.image.as_ref().and_then(|name| context.images.get(&key.beside(name)));
+    let image = image.and_then(|image| image::file_of(&image).ok());
+    let want = desired(volume, wish, image).map_err(|invalid| ("Invalid", invalid.to_string()))?;
+    let pool = context.pools.get(&Key::cluster(pool_name));
+    let pool = pool.ok_or_else(|| ("PoolNotFound", format!("there is no StoragePool {pool_name}; make it")))?;
+    let folder = pool.spec.directory.path.clone().map(PathBuf::from);
+    let looked = match context.storage.open(pool_name, folder.as_deref()).await {
+        Ok(opened) => reconcile(&want, &opened).await,
+        Err(error) => Err(error),
+    };
+    Ok((want, looked))
+}
+
+fn again(want: &Desired, looked: &Looked) -> Next {
+    match looked {
+        Err(_) => Next::After(FAILED),
+        Ok(seen) if seen.volume.is_none() && waits_for_image(want) => Next::After(WAITING),
+        Ok(seen) if seen.volume.as_ref().is_some_and(|volume| volume.in_use) && want.wish != Wish::Present => {
+            Next::After(FAILED)
+        }
+        Ok(_) => Next::Settled,
+    }
+}
+
+fn waits_for_image(want: &Desired) -> bool {
+    want.wish == Wish::Present && !want.made && matches!(want.base, Base::Image { file: Some(_), .. })
+}
+
+/// An Event when it is made, and when something is wrong that a person should know of.
+fn tell<P>(context: &Context<P>, volume: &Volume, now: &VolumeStatus) {
+    let provisioned = |status: &VolumeStatus| condition(&status.conditions, "Provisioned").cloned();
+    let Some(now) = provisioned(now) else { return };
+    let before = volume.status.as_ref().and_then(provisioned);
+    if before.is_some_and(|before| before.reason == now.reason) {
+        return;
+    }
+    let kind = match now.reason.as_str() {
+        "Provisioned" => NoteKind::Normal,
+        "WaitingForImage" | "Pending" | "Deleting" => return,
+        _ => NoteKind::Warning,
+    };
+    let text = format!("{}: {}", context.host, now.message);
+    context.recorder.note(Note {
+        regarding: volume.object_ref(&()),
+        kind,
+        reason: now.reason,
+        action: "Provision".into(),
+        text,
+    });
+}

@@ -1,0 +1,31 @@
+//! The next step towards the wish. Pure.
+
+use nubium_host::volume::FileName;
+
+use super::desired::{Base, Desired, Wish};
+use super::observe::Seen;
+
+/// One step; each is idempotent. Sizes are in bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    CreateBlank { size: u64 },
+    CreateClone { image: FileName, size: u64 },
+    Delete,
+}
+
+/// The table in the module's documentation.
+pub fn next(want: &Desired, seen: &Seen) -> Option<Step> {
+    let Desired { wish, file: _, base, size, made } = want;
+    match (wish, &seen.volume) {
+        (Wish::Present, None) if !made => match (base, &seen.image) {
+            (Base::Blank, _) => size.map(|size| Step::CreateBlank { size }),
+            (Base::Image { file: Some(image), .. }, Some(seen)) => {
+                Some(Step::CreateClone { image: image.clone(), size: size.unwrap_or(seen.virtual_size) })
+            }
+            (Base::Image { .. }, _) => None,
+        },
+        (Wish::Present, None) | (Wish::Present, Some(_)) | (Wish::Keep, _) => None,
+        (Wish::Gone { retain: false }, Some(_)) => Some(Step::Delete),
+        (Wish::Gone { .. }, _) => None,
+    }
+}

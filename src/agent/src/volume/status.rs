@@ -1,0 +1,137 @@
+//! What this host tells of a Volume. Pure.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use nubium_api::{Condition, ConditionStatus, Quantity, VolumeStatus};
+use nubium_host::volume::VolumeError;
+use nubium_runtime::Chain;
+
+use super::desired::{Base, Desired, Wish};
+use super::observe::Seen;
+
+/// What one look, after the steps, showed; or why nobody could look or a step failed.
+pub type Looked = Result<Seen, VolumeError>;
+
+/// The recorded format of every volume of a directory pool.
+const FORMAT: &str = "qcow2";
+
+/// This host's part of the status. `before` is the status as it was: what it recorded stays while nobody can look.
+pub fn status(want: &Desired, looked: &Looked, before: Option<&VolumeStatus>, generation: Option<i64>) -> VolumeStatus {
+    let mut status = recorded(before);
+    let (word, reason, message) = match looked {
+        Ok(seen) => provisioned(want, seen),
+        Err(error) => failed(error),
+    };
+    if let Ok(Seen { volume: Some(volume), .. }) = looked {
+        status.capacity = Some(Quantity::from_bytes(volume.size));
+        status.format = Some(FORMAT.to_owned());
+        status.image_uid = volume.image.as_ref().map(|below| below.image.uid().to_owned());
+    }
+    status.conditions.push(condition("Provisioned", word, reason, message, generation));
+    if let Wish::Gone { retain } = want.wish {
+        status.conditions.push(released(retain, looked, generation));
+    }
+    status
+}
+
+/// The status of a Volume that was not even looked for. One that was never made is released all the same.
+pub fn not_looked(
+    wish: Wish,
+    before: Option<&VolumeStatus>,
+    reason: &str,
+    message: String,
+    generation: Option<i64>,
+) -> VolumeStatus {
+    let mut status = recorded(before);
+    if let Wish::Gone { .. } = wish {
+        let (word, reason, message) = match status.capacity {
+            None => (ConditionStatus::True, "Released", "nothing of it was made here".to_owned()),
+            Some(_) => (ConditionStatus::Unknown, reason, message.clone()),
+        };
+        status.conditions.push(condition("Released", word, reason, message, generation));
+    }
+    status.conditions.push(condition("Provisioned", ConditionStatus::False, reason, message, generation));
+    status
+}
+
+fn recorded(before: Option<&VolumeStatus>) -> VolumeStatus {
+    let before = before.cloned().unwrap_or_default();
+    VolumeStatus {
+        capacity: before.capacity,
+        format: before.format,
+        image_uid: before.image_uid,
+        ..VolumeStatus::default()
+    }
+}
+
+fn provisioned(want: &Desired, seen: &Seen) -> (ConditionStatus, &'static str, String) {
+    if let Some(volume) = &seen.volume {
+        return (ConditionStatus::True, "Provisioned", format!("it is at {}", volume.path.display()));
+    }
+    let (reason, message) = match (&want.wish, &want.base) {
+        (Wish::Gone { .. } | Wish::Keep, _) => ("Deleting", "it is being deleted".to_owned()),
+        (Wish::Present, _) if want.made => {
+            ("Lost", format!("its file {} is no longer in the pool; put it back, or make another Volume", want.file))
+        }
+        (Wish::Present, Base::Image { name, file: None }) => {
+            ("ImageNotFound", format!("there is no Image {name}; make it"))
+        }
+        (Wish::Present, Base::Image { name, .. }) => {
+            ("WaitingForImage", format!("waits for Image {name} to be in this host's pool"))
+        }
+        (Wish::Present, Base::Blank) => ("Pending", "it is about to be made".to_owned()),
+    };
+    (ConditionStatus::False, reason, message)
+}
+
+fn failed(error: &VolumeError) -> (ConditionStatus, &'static str, String) {
+    let message = Chain(error).to_string();
+    match error {
+        VolumeError::NoSpace { .. } => (ConditionStatus::False, "NoSpace", message),
+        VolumeError::SmallerThanImage { .. } => {
+            (ConditionStatus::False, "SmallerThanImage", format!("{message}: make a Volume of at least that size"))
+        }
+        VolumeError::Size { .. } => (ConditionStatus::False, "Invalid", message),
+        VolumeError::NoImage { .. } => (ConditionStatus::False, "WaitingForImage", message),
+        VolumeError::InUse { .. } => (ConditionStatus::True, "Provisioned", message),
+        VolumeError::Different { .. } => (ConditionStatus::False, "NameTaken", message),
+        _ => (ConditionStatus::Unknown, "PoolFailed", message),
+    }
+}
+
+fn released(retain: bool, looked: &Looked, generation: Option<i64>) -> Condition {
+    use ConditionStatus::{False, True, Unknown};
+    let (word, reason, message) = match looked {
+        Ok(Seen { volume: None, .. }) => (True, "Released", "nothing of it is left here".to_owned()),
+        Ok(Seen { volume: Some(volume), .. }) if volume.in_use => {
+            (False, "InUse", format!("a running QEMU has {} open", volume.path.display()))
+        }
+        Ok(Seen { volume: Some(volume), .. }) if retain => {
+            (True, "Retained", format!("its data stays at {}", volume.path.display()))
+        }
+        Ok(Seen { volume: Some(volume), .. }) => {
+            (False, "Deleting", format!("{} is still there", volume.path.display()))
+        }
+        Err(error @ VolumeError::InUse { .. }) => (False, "InUse", Chain(error).to_string()),
+        Err(error) => (Unknown, "PoolFailed", Chain(error).to_string()),
+    };
+    condition("Released", word, reason, message, generation)
+}
+
+/// The time is put right by who writes it.
+fn condition(
+    type_: &str,
+    status: ConditionStatus,
+    reason: &str,
+    message: String,
+    generation: Option<i64>,
+) -> Condition {
+    Condition {
+        type_: type_.to_owned(),
+        status,
+        observed_generation: generation,
+        last_transition_time: Time(Timestamp::UNIX_EPOCH),
+        reason: reason.to_owned(),
+        message,
+    }
+}

@@ -1,0 +1,106 @@
+//! Images without a network or a `qemu-img`: what a source holds is said in advance.
+
+use std::path::Path;
+
+use nubium_host::image::{
+    Checksum, FileError, Format, ImageSeen, Images, ImportError, Imported, Progress, Refused, Source,
+};
+use nubium_host::volume::{FileName, VolumeError};
+use tokio::sync::watch;
+
+use crate::volumes::{SimPools, Verb, root};
+
+/// What an import of a source meets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SimSource {
+    /// A good image of that virtual size in bytes.
+    Good { virtual_size: u64 },
+    /// A download that is half done until [`SimPools::arrive`], and then good.
+    Slow { virtual_size: u64 },
+    /// Bytes that an inspection refuses.
+    Refused(Refused),
+    /// Bytes with another checksum than the one wanted.
+    WrongChecksum,
+}
+
+impl SimPools {
+    /// Puts something under a path or an address; nothing is there before.
+    pub fn put_source(&self, name: &str, source: SimSource) {
+        self.lock().sources.insert(name.to_owned(), source);
+    }
+
+    /// Ends every slow download that is under way.
+    pub fn arrive(&self) {
+        self.arrived.notify_waiters();
+    }
+
+    /// Whether an image is in the pool.
+    pub fn has_image(&self, image: &FileName) -> bool {
+        self.lock().images.contains_key(image)
+    }
+}
+
+/// The images of a [`SimPools`].
+#[derive(Debug, Clone)]
+pub struct SimImages(pub(crate) SimPools);
+
+impl Images for SimImages {
+    async fn look(&self, image: &FileName) -> Result<Option<ImageSeen>, VolumeError> {
+        let mut state = self.0.lock();
+        state.fail(Verb::Look)?;
+        let path = root().join("images").join(image.relative());
+        Ok(state.images.get(image).map(|size| ImageSeen { path, virtual_size: *size, allocated: 0 }))
+    }
+
+    async fn list(&self) -> Result<Vec<FileName>, VolumeError> {
+        Ok(self.0.lock().images.keys().cloned().collect())
+    }
+
+    async fn import(
+        &self,
+        image: &FileName,
+        source: &Source,
+        checksum: Option<&Checksum>,
+        progress: &watch::Sender<Progress>,
+    ) -> Result<Imported, ImportError> {
+        let (Source::File { path: name } | Source::Http { url: name }) = source;
+        let found = {
+            let mut state = self.0.lock();
+            state.fail(Verb::Import)?;
+            state.sources.get(name).cloned()
+        };
+        let virtual_size = match found {
+            None => return Err(FileError::NotFound { path: name.clone() }.into()),
+            Some(SimSource::Refused(why)) => return Err(ImportError::Refused(why)),
+            Some(SimSource::WrongChecksum) => {
+                let want = checksum.map(Checksum::to_string).unwrap_or_default();
+                return Err(ImportError::Checksum { want, got: Checksum::Sha256([0; 32]).to_string() });
+            }
+            Some(SimSource::Good { virtual_size }) => virtual_size,
+            Some(SimSource::Slow { virtual_size }) => {
+                let arrived = self.0.arrived.notified();
+                progress.send_replace(Progress::Downloading { done: virtual_size / 2, total: Some(virtual_size) });
+                arrived.await;
+                virtual_size
+            }
+        };
+        self.0.lock().images.insert(image.clone(), virtual_size);
+        let digest = checksum.cloned().unwrap_or(Checksum::Sha256([0; 32]));
+        Ok(Imported { format: Format::Raw, digest, length: virtual_size, virtual_size })
+    }
+
+    async fn delete(&self, image: &FileName) -> Result<(), VolumeError> {
+        let mut state = self.0.lock();
+        state.fail(Verb::Delete)?;
+        if let Some((clone, _)) = state.volumes.iter().find(|(_, seen)| seen.image.as_ref() == Some(image)) {
+            return Err(VolumeError::HasClones { image: image.to_string(), clone: clone.to_string() });
+        }
+        state.images.remove(image);
+        Ok(())
+    }
+}
+
+/// A full pool, for [`SimPools::fail_next`].
+pub fn full() -> VolumeError {
+    VolumeError::NoSpace { pool: Path::new("/simulated").to_owned() }
+}
