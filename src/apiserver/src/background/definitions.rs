@@ -1,0 +1,192 @@
+//! Definitions: the registry follows them, and their objects go before they do.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures::StreamExt;
+use nubium_store::{Event, Object, Range, Revision, WatchItem};
+use serde_json::Value;
+
+use super::graph::Metadata;
+use crate::State;
+use crate::call::timestamp;
+use crate::failure::Failure;
+use crate::kind::prefix;
+use crate::object::meta;
+use crate::write::{self, CLEANUP, set_condition, settle_definition};
+
+fn definitions() -> String {
+    prefix("apiextensions.k8s.io", "customresourcedefinitions")
+}
+
+/// Reads all definitions into the registry, and keeps it up to date from then on, as long as the state lives.
+pub(crate) async fn follow(state: &Arc<State>) -> Result<(), nubium_store::Error> {
+    let after = load(state).await?;
+    let follower = Arc::downgrade(state);
+    let task = tokio::spawn(async move {
+        let mut after = after;
+        // Without the state nobody asks any more; its end also aborts this task.
+        while let Some(state) = follower.upgrade() {
+            match state.store.watch(&definitions(), after).await {
+                Ok(mut events) => {
+                    drop(state);
+                    while let Some(item) = events.next().await {
+                        let Some(state) = follower.upgrade() else { return };
+                        match item {
+                            WatchItem::Event(event) => after = take(&state, &event),
+                            WatchItem::Progress(revision) => {
+                                after = revision;
+                                state.registry.caught_up(revision);
+                            }
+                            WatchItem::Compacted => break,
+                        }
+                    }
+                }
+                Err(error) => tracing::warn!(error = %crate::chain(&error), "definitions cannot be followed"),
+            }
+            tokio::time::sleep(super::RETRY).await;
+            let Some(state) = follower.upgrade() else { return };
+            match load(&state).await {
+                Ok(revision) => after = revision,
+                Err(error) => tracing::warn!(error = %crate::chain(&error), "definitions cannot be read"),
+            }
+        }
+    });
+    state.keep(task.abort_handle());
+    Ok(())
+}
+
+/// Takes in all definitions as they are now.
+async fn load(state: &State) -> Result<Revision, nubium_store::Error> {
+    let page = state.store.range(Range::all(definitions())).await?;
+    for object in &page.objects {
+        define(state, object, false);
+    }
+    state.registry.caught_up(page.revision);
+    Ok(page.revision)
+}
+
+fn take(state: &State, event: &Event) -> Revision {
+    define(state, &event.object, event.deleted);
+    state.registry.caught_up(event.revision());
+    event.revision()
+}
+
+fn define(state: &State, object: &Object, deleted: bool) {
+    let name = object.key.rsplit('/').next().unwrap_or_default();
+    let definition = (!deleted).then(|| serde_json::from_slice::<Value>(&object.value).ok()).flatten();
+    state.registry.define(name, object.modified, definition.as_ref());
+}
+
+/// The definitions on their way out, and those whose names were taken.
+#[derive(Default)]
+pub(super) struct Leaving {
+    names: BTreeSet<String>,
+    refused: BTreeSet<String>,
+    changed: BTreeSet<String>,
+}
+
+impl Leaving {
+    pub fn seen(&mut self, object: &Object, deleted: bool) {
+        let prefix = definitions();
+        let Some(name) = object.key.strip_prefix(prefix.as_str()) else {
+            // An object of a definition that goes: `/registry/<group>/<plural>/…`.
+            let mut parts = object.key.split('/').skip(2);
+            if let (true, Some(group), Some(plural)) = (deleted, parts.next(), parts.next()) {
+                let name = format!("{plural}.{group}");
+                if self.names.contains(&name) {
+                    self.changed.insert(name);
+                }
+            }
+            return;
+        };
+        let name = name.to_owned();
+        self.refused.remove(&name);
+        if deleted {
+            self.names.remove(&name);
+            // A name has become free.
+            self.changed.extend(self.refused.iter().cloned());
+            return;
+        }
+        if Metadata::read(object).is_terminating() {
+            self.names.insert(name.clone());
+            self.changed.insert(name);
+        } else if is_refused(object) {
+            self.refused.insert(name);
+        }
+    }
+
+    pub fn is_waiting(&self) -> bool {
+        !self.names.is_empty()
+    }
+
+    pub fn retry(&mut self) {
+        self.changed.extend(self.names.iter().cloned());
+    }
+
+    pub async fn work(&mut self, state: &Arc<State>) {
+        for name in std::mem::take(&mut self.changed) {
+            let done = match self.names.contains(&name) {
+                true => empty(state, &name).await,
+                false => accept(state, &name).await,
+            };
+            if let Err(failure) = done {
+                tracing::debug!(name, message = failure.message(), "a definition could not be settled yet");
+            }
+        }
+    }
+}
+
+fn is_refused(object: &Object) -> bool {
+    let definition: Value = serde_json::from_slice(&object.value).unwrap_or_default();
+    let conditions = definition["status"]["conditions"].as_array().into_iter().flatten();
+    conditions.into_iter().any(|condition| condition["type"] == "NamesAccepted" && condition["status"] == "False")
+}
+
+/// Deletes the objects of a definition that goes; when none is left, lets it go.
+async fn empty(state: &Arc<State>, name: &str) -> Result<(), Failure> {
+    let snapshot = state.registry.snapshot();
+    let Some(kind) = snapshot.find("apiextensions.k8s.io", "v1", "customresourcedefinitions") else { return Ok(()) };
+    let key = kind.key("", name);
+    let now = timestamp((state.config.clock)());
+    let objects = snapshot.resources().find(|kind| format!("{}.{}", kind.plural, kind.group) == name);
+    let mut left = 0;
+    if let Some(objects) = objects {
+        let page = state.store.range(Range::all(objects.storage.prefix.clone())).await?;
+        for object in &page.objects {
+            let metadata = Metadata::read(object);
+            let gone = !metadata.is_terminating()
+                && write::remove(state, objects, &object.key, &metadata.uid, None).await?;
+            left += usize::from(!gone);
+        }
+    }
+    if left > 0 {
+        let message = format!("CustomResource deletion is in progress: {left} remaining");
+        return write::modify(state, kind, &key, "status", |object| {
+            let before = object["status"]["conditions"].clone();
+            set_condition(&mut object["status"], &now, "Terminating", true, "InstanceDeletionInProgress", &message);
+            before != object["status"]["conditions"]
+        })
+        .await;
+    }
+    write::modify(state, kind, &key, "", |object| {
+        let kept: Vec<String> =
+            meta::finalizers(object).into_iter().filter(|held| *held != CLEANUP).map(str::to_owned).collect();
+        meta::set_finalizers(object, kept);
+        true
+    })
+    .await
+}
+
+/// Looks again whether a definition's names are free.
+async fn accept(state: &Arc<State>, name: &str) -> Result<(), Failure> {
+    let snapshot = state.registry.snapshot();
+    let Some(kind) = snapshot.find("apiextensions.k8s.io", "v1", "customresourcedefinitions") else { return Ok(()) };
+    let now = timestamp((state.config.clock)());
+    write::modify(state, kind, &kind.key("", name), "status", |object| {
+        let before = object["status"].clone();
+        settle_definition(&snapshot, &now, object, None);
+        before != object["status"]
+    })
+    .await
+}

@@ -1,0 +1,83 @@
+//! Forgetting: history after some minutes, events after an hour.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use nubium_store::Range;
+use serde_json::Value;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::State;
+use crate::failure::Failure;
+use crate::kind::prefix;
+use crate::object::meta;
+use crate::write;
+
+/// How often history is compacted: what is older than one to two of these is gone.
+const EVERY: Duration = Duration::from_secs(5 * 60);
+/// How long an event is kept after it last happened.
+const EVENT_LIFE: SignedDuration = SignedDuration::from_hours(1);
+
+pub(super) async fn run(state: &Arc<State>) {
+    let mut ticks = interval(EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut last = None;
+    loop {
+        ticks.tick().await;
+        if let Err(failure) = forget_events(state).await {
+            tracing::warn!(message = failure.message(), "old events could not be removed");
+        }
+        let current = state.store.current().await;
+        let compacted = match (current, last) {
+            (Ok(current), Some(before)) => {
+                last = Some(current);
+                state.store.compact(before).await
+            }
+            (Ok(current), None) => {
+                last = Some(current);
+                Ok(())
+            }
+            (Err(error), _) => Err(error),
+        };
+        if let Err(error) = compacted {
+            tracing::warn!(error = %crate::chain(&error), "old history could not be removed");
+        }
+    }
+}
+
+async fn forget_events(state: &Arc<State>) -> Result<(), Failure> {
+    let snapshot = state.registry.snapshot();
+    let Some(kind) = snapshot.find("", "v1", "events") else { return Ok(()) };
+    let oldest = (state.config.clock)().checked_sub(EVENT_LIFE).unwrap_or(Timestamp::MIN);
+    let page = state.store.range(Range::all(prefix("", "events"))).await?;
+    for object in page.objects {
+        let event: Value = serde_json::from_slice(&object.value).unwrap_or_default();
+        if last_time(&event).is_some_and(|last| last < oldest) {
+            write::remove(state, kind, &object.key, meta::text(&event, "uid"), None).await?;
+        }
+    }
+    Ok(())
+}
+
+/// When an event last happened.
+fn last_time(event: &Value) -> Option<Timestamp> {
+    let times = ["metadata.creationTimestamp", "lastTimestamp", "eventTime", "series.lastObservedTime"];
+    times.into_iter().filter_map(|path| meta::at(event, path).as_str()?.parse().ok()).max()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_last_time_counts() {
+        let event = json!({
+            "metadata": {"creationTimestamp": "2026-01-01T00:00:00Z"}, "eventTime": null,
+            "series": {"lastObservedTime": "2026-01-01T02:00:00.000001Z"},
+        });
+        assert_eq!(last_time(&event).unwrap().to_string(), "2026-01-01T02:00:00.000001Z");
+        assert_eq!(last_time(&json!({})), None);
+    }
+}

@@ -1,0 +1,240 @@
+//! Refusals, as Kubernetes words them: every error of the API is a `Status` object with a code, a reason and a message
+//! that clients match on.
+
+use http::StatusCode;
+use nubium_schema::FieldError;
+use serde_json::{Map, Value, json};
+
+/// A refused or failed request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Failure {
+    code: u16,
+    reason: &'static str,
+    message: String,
+    details: Map<String, Value>,
+    /// Not a `Status` but this plain text: a path that no API serves.
+    plain: bool,
+    /// `metadata.continue`: where a list can go on although its revision is gone.
+    next: Option<String>,
+}
+
+/// What kind of thing a failure is about: `servers` of `nubium.dev`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subject<'a> {
+    pub group: &'a str,
+    pub resource: &'a str,
+}
+
+impl Subject<'_> {
+    /// `servers.nubium.dev`, or `secrets` in the core group.
+    pub fn qualified(&self) -> String {
+        if self.group.is_empty() { self.resource.to_owned() } else { format!("{}.{}", self.resource, self.group) }
+    }
+
+    fn details(&self, name: &str) -> Map<String, Value> {
+        let mut details = Map::new();
+        for (key, text) in [("name", name), ("group", self.group), ("kind", self.resource)] {
+            if !text.is_empty() {
+                details.insert(key.to_owned(), text.into());
+            }
+        }
+        details
+    }
+}
+
+impl Failure {
+    fn new(code: StatusCode, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { code: code.as_u16(), reason, message: message.into(), details: Map::new(), plain: false, next: None }
+    }
+
+    fn about(mut self, subject: Subject<'_>, name: &str) -> Self {
+        self.details = subject.details(name);
+        self
+    }
+
+    fn cause(mut self, reason: &str, message: &str, field: &str) -> Self {
+        let mut cause = json!({"reason": reason, "message": message});
+        if !field.is_empty() {
+            cause["field"] = field.into();
+        }
+        let causes = self.details.entry("causes").or_insert_with(|| json!([]));
+        if let Value::Array(causes) = causes {
+            causes.push(cause);
+        }
+        self
+    }
+
+    /// 404 for a path that nothing serves; plain text, as the real server answers it.
+    pub fn no_such_path() -> Self {
+        Self { plain: true, ..Self::new(StatusCode::NOT_FOUND, "NotFound", "404 page not found\n") }
+    }
+
+    pub fn not_found(subject: Subject<'_>, name: &str) -> Self {
+        let message = format!("{} {name:?} not found", subject.qualified());
+        Self::new(StatusCode::NOT_FOUND, "NotFound", message).about(subject, name)
+    }
+
+    pub fn already_exists(subject: Subject<'_>, name: &str) -> Self {
+        let message = format!("{} {name:?} already exists", subject.qualified());
+        Self::new(StatusCode::CONFLICT, "AlreadyExists", message).about(subject, name)
+    }
+
+    /// 409: somebody else wrote first.
+    pub fn modified(subject: Subject<'_>, name: &str) -> Self {
+        let why = "the object has been modified; please apply your changes to the latest version and try again";
+        Self::conflict(subject, name, why)
+    }
+
+    pub fn conflict(subject: Subject<'_>, name: &str, why: &str) -> Self {
+        let message = format!("Operation cannot be fulfilled on {} {name:?}: {why}", subject.qualified());
+        Self::new(StatusCode::CONFLICT, "Conflict", message).about(subject, name)
+    }
+
+    /// 409 of a server-side apply; the message and the causes are those of field ownership.
+    pub fn apply_conflict(message: String, causes: Vec<Value>) -> Self {
+        let mut failure = Self::new(StatusCode::CONFLICT, "Conflict", message);
+        failure.details.insert("causes".to_owned(), causes.into());
+        failure
+    }
+
+    pub fn forbidden(subject: Subject<'_>, name: &str, why: &str) -> Self {
+        let who = if name.is_empty() { subject.qualified() } else { format!("{} {name:?}", subject.qualified()) };
+        Self::new(StatusCode::FORBIDDEN, "Forbidden", format!("{who} is forbidden: {why}")).about(subject, name)
+    }
+
+    /// 403 for a create in a namespace that is on its way out.
+    pub fn namespace_terminating(subject: Subject<'_>, name: &str, namespace: &str) -> Self {
+        let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
+        let detail = format!("namespace {namespace} is being terminated");
+        Self::forbidden(subject, name, &why).cause("NamespaceTerminating", &detail, "metadata.namespace")
+    }
+
+    pub fn forbidden_path(user: &str, verb: &str, path: &str) -> Self {
+        let message = format!("forbidden: User {user:?} cannot {verb} path {path:?}");
+        Self::new(StatusCode::FORBIDDEN, "Forbidden", message)
+    }
+
+    pub fn unauthorized() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized")
+    }
+
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "BadRequest", message)
+    }
+
+    /// 422 with every finding as a cause. `kind` is the object's kind, not its resource.
+    pub fn invalid(group: &str, kind: &str, name: &str, errors: &[FieldError]) -> Self {
+        let message = nubium_schema::error::invalid_message(group, kind, name, errors);
+        let mut failure = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message);
+        failure.details = Subject { group, resource: kind }.details(name);
+        if !errors.is_empty() {
+            failure.details.insert("causes".to_owned(), errors.iter().map(FieldError::cause).collect());
+        }
+        failure
+    }
+
+    /// 422 without an object to name, for options and patches.
+    pub fn unprocessable(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message)
+    }
+
+    pub fn method_not_allowed(subject: Subject<'_>, action: &str) -> Self {
+        let message = format!("{action} is not supported on resources of kind {:?}", subject.qualified());
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message).about(subject, "")
+    }
+
+    pub fn unsupported_media(accepted: &[&str]) -> Self {
+        let message = format!(
+            "the body of the request was in an unknown format - accepted media types include: {}",
+            accepted.join(", ")
+        );
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message)
+    }
+
+    pub fn not_acceptable(accepted: &[&str]) -> Self {
+        let message = format!("only the following media types are accepted: {}", accepted.join(", "));
+        Self::new(StatusCode::NOT_ACCEPTABLE, "NotAcceptable", message)
+    }
+
+    /// 410: list or watch again from the present.
+    pub fn expired(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::GONE, "Expired", message)
+    }
+
+    pub fn too_large(limit: usize) -> Self {
+        let message = format!("Request entity too large: limit is {limit}");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", message)
+    }
+
+    /// 504: a read at a revision that has not come.
+    pub fn revision_too_large(requested: u64, current: u64) -> Self {
+        let message = format!("Timeout: Too large resource version: {requested}, current: {current}");
+        let mut failure = Self::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", message);
+        failure.details.insert("retryAfterSeconds".to_owned(), 1.into());
+        failure.cause("ResourceVersionTooLarge", "Too large resource version", "")
+    }
+
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", format!("Internal error occurred: {}", message.into()))
+    }
+
+    /// The same, with a token to go on.
+    pub fn with_continue(self, token: String) -> Self {
+        Self { next: Some(token), ..self }
+    }
+
+    /// 500 with the text alone.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "", message)
+    }
+
+    pub fn code(&self) -> StatusCode {
+        StatusCode::from_u16(self.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    pub fn is(&self, reason: &str) -> bool {
+        self.reason == reason
+    }
+
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The text to send instead of a `Status`, if any.
+    pub fn plain_text(&self) -> Option<&str> {
+        self.plain.then_some(self.message.as_str())
+    }
+
+    /// The `Status` object.
+    pub fn status(&self) -> Value {
+        let mut status = json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "message": self.message, "code": self.code,
+        });
+        if !self.reason.is_empty() {
+            status["reason"] = self.reason.into();
+        }
+        if let Some(next) = &self.next {
+            status["metadata"]["continue"] = next.as_str().into();
+        }
+        if !self.details.is_empty() {
+            status["details"] = Value::Object(self.details.clone());
+        }
+        status
+    }
+}
+
+impl From<nubium_store::Error> for Failure {
+    fn from(error: nubium_store::Error) -> Self {
+        match error {
+            nubium_store::Error::Compacted { requested, compacted } => {
+                Self::expired(format!("too old resource version: {requested} ({compacted})"))
+            }
+            nubium_store::Error::Future { requested, current } => Self::revision_too_large(requested, current),
+            error => {
+                tracing::error!(error = %crate::chain(&error), "the store failed");
+                Self::internal(crate::chain(&error))
+            }
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The API as a `tower` service, for callers in the same process.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+
+use super::body::{Body, BoxError};
+use crate::ApiServer;
+use crate::access::Identity;
+
+/// The API, called without a connection. Who calls stands in the request's extensions, or is fixed by
+/// [`RouterService::acting_as`]; what has neither is anonymous.
+#[derive(Clone)]
+pub struct RouterService {
+    server: ApiServer,
+    identity: Option<Identity>,
+}
+
+impl RouterService {
+    pub(crate) fn new(server: ApiServer) -> Self {
+        Self { server, identity: None }
+    }
+
+    /// The same service, where every call is made by `identity`.
+    pub fn acting_as(self, identity: Identity) -> Self {
+        Self { identity: Some(identity), ..self }
+    }
+}
+
+impl<B> tower::Service<Request<B>> for RouterService
+where
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        if let Some(identity) = &self.identity {
+            request.extensions_mut().insert(identity.clone());
+        }
+        let server = self.server.clone();
+        Box::pin(async move { Ok(server.handle(request).await) })
+    }
+}

@@ -1,0 +1,174 @@
+//! From a CustomResourceDefinition to kinds: names, versions, schemas, columns.
+
+use std::sync::Arc;
+
+use nubium_schema::names::NameRule;
+use nubium_schema::ownership::TypeRef;
+use nubium_schema::{FieldError, Structural};
+use serde_json::{Map, Value, json};
+
+use super::{Behaviour, Kind, Scale, Snapshot, Storage, api_version, components, prefix};
+use crate::read::table::Columns;
+
+fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+    value[field].as_str().unwrap_or_default()
+}
+
+fn texts(value: &Value) -> Vec<String> {
+    value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+fn versions(definition: &Value) -> &[Value] {
+    definition["spec"]["versions"].as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+/// The kinds of all served versions.
+///
+/// # Errors
+/// Everything wrong with the schemas, with the paths of the definition's fields.
+pub(crate) fn from_definition(definition: &Value) -> Result<Vec<Kind>, Vec<FieldError>> {
+    let (mut kinds, mut errors) = (Vec::new(), Vec::new());
+    let storage = versions(definition).iter().find(|version| version["storage"] == true).unwrap_or(&Value::Null);
+    for (index, version) in versions(definition).iter().enumerate() {
+        match kind(definition, version, text(storage, "name"), index) {
+            Ok(kind) if version["served"] == true => kinds.push(kind),
+            Ok(_) => {}
+            Err(found) => errors.extend(found),
+        }
+    }
+    if errors.is_empty() { Ok(kinds) } else { Err(errors) }
+}
+
+fn kind(definition: &Value, version: &Value, storage: &str, index: usize) -> Result<Kind, Vec<FieldError>> {
+    let (spec, names) = (&definition["spec"], &definition["spec"]["names"]);
+    let path = format!("spec.versions[{index}].schema.openAPIV3Schema");
+    let openapi = &version["schema"]["openAPIV3Schema"];
+    if !openapi.is_object() {
+        return Err(vec![FieldError::required(path, "schemas are required")]);
+    }
+    let schema = Structural::from_crd(openapi, components(), &path)?;
+    let ownership = TypeRef::of_custom_resource(openapi)
+        .map_err(|error| vec![FieldError::invalid(path, Value::Null, error.to_string())])?;
+    let (group, plural) = (text(spec, "group").to_owned(), text(names, "plural").to_owned());
+    let name = text(version, "name").to_owned();
+    let kind = text(names, "kind").to_owned();
+    let columns = &version["additionalPrinterColumns"];
+    let columns = nubium_schema::table::Columns::new(columns, components()).map_err(|error| {
+        let field = format!("spec.versions[{index}].additionalPrinterColumns");
+        vec![FieldError::invalid(field, columns.clone(), error.to_string())]
+    })?;
+    let selectable = version["selectableFields"].as_array().into_iter().flatten();
+    let deprecation = (version["deprecated"] == true).then(|| match version["deprecationWarning"].as_str() {
+        Some(said) => said.to_owned(),
+        None => format!("{group}/{name} {kind} is deprecated"),
+    });
+    let subresources = &version["subresources"];
+    let scale = subresources["scale"].is_object().then(|| Scale {
+        spec: text(&subresources["scale"], "specReplicasPath").to_owned(),
+        status: text(&subresources["scale"], "statusReplicasPath").to_owned(),
+        selector: subresources["scale"]["labelSelectorPath"].as_str().map(str::to_owned),
+    });
+    let list_kind = match text(names, "listKind") {
+        "" => format!("{kind}List"),
+        said => said.to_owned(),
+    };
+    Ok(Kind {
+        published: (component_name(&group, &name, &kind), Arc::new(published(openapi, &group, &name, &kind))),
+        storage: Storage {
+            prefix: prefix(&group, &plural),
+            api_version: api_version(&group, storage),
+            renames: Vec::new(),
+            unchanged_since: 0,
+            alias: false,
+        },
+        version: name,
+        singular: text(names, "singular").to_owned(),
+        short_names: texts(&names["shortNames"]),
+        categories: texts(&names["categories"]),
+        namespaced: text(spec, "scope") == "Namespaced",
+        deprecation,
+        schema: Arc::new(schema),
+        ownership,
+        status: subresources["status"].is_object(),
+        scale,
+        columns: Columns::Custom(columns),
+        selectable: selectable.map(|field| text(field, "jsonPath").trim_start_matches('.').to_owned()).collect(),
+        behaviour: Behaviour {
+            names: NameRule::Subdomain,
+            definition: Some(text(&definition["metadata"], "uid").to_owned()),
+            generation: true,
+            ..Behaviour::default()
+        },
+        group,
+        kind,
+        list_kind,
+        plural,
+    })
+}
+
+/// `dev.nubium.v1alpha1.Server`, as Kubernetes names the components of custom resources.
+fn component_name(group: &str, version: &str, kind: &str) -> String {
+    let mut parts: Vec<&str> = group.split('.').rev().collect();
+    parts.extend([version, kind]);
+    parts.join(".")
+}
+
+/// The schema as OpenAPI shows it: with the fields that every object has, and which kind it is.
+fn published(openapi: &Value, group: &str, version: &str, kind: &str) -> Value {
+    let mut schema = openapi.clone();
+    if !schema["properties"].is_object() {
+        schema["properties"] = Value::Object(Map::new());
+    }
+    let secret = &components()["io.k8s.api.core.v1.Secret"]["properties"];
+    for field in ["apiVersion", "kind"] {
+        schema["properties"][field] = secret[field].clone();
+    }
+    schema["properties"]["metadata"] = json!({
+        "description": "Standard object's metadata.",
+        "allOf": [{"$ref": format!("#/components/schemas/{}", nubium_schema::structural::OBJECT_META)}],
+    });
+    schema["x-kubernetes-group-version-kind"] = json!([{"group": group, "version": version, "kind": kind}]);
+    schema
+}
+
+/// What the server says about a definition's names.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Acceptance {
+    /// Reason and message of the refusal; `None` when every name is free.
+    pub conflict: Option<(String, String)>,
+}
+
+impl Acceptance {
+    /// Whether the definition's names are free in its group, given what is established already.
+    pub fn of(definition: &Value, established: &Snapshot) -> Self {
+        let (spec, own) = (&definition["spec"], definition["metadata"]["name"].as_str().unwrap_or_default());
+        let names = &spec["names"];
+        let others = established.kinds().filter(|kind| {
+            kind.group == text(spec, "group") && format!("{}.{}", kind.plural, kind.group) != own
+        });
+        let (mut resources, mut kinds) = (Vec::new(), Vec::new());
+        for other in others {
+            resources.extend([other.plural.clone(), other.singular.clone()]);
+            resources.extend(other.short_names.iter().cloned());
+            kinds.extend([other.kind.clone(), other.list_kind.clone()]);
+        }
+        let taken = |among: &[String], name: &str| !name.is_empty() && among.iter().any(|other| other == name);
+        let conflict = |reason: &str, name: &str| Self {
+            conflict: Some((reason.to_owned(), format!("{name:?} is already in use"))),
+        };
+        for (field, reason) in [("plural", "PluralConflict"), ("singular", "SingularConflict")] {
+            if taken(&resources, text(names, field)) {
+                return conflict(reason, text(names, field));
+            }
+        }
+        if let Some(name) = texts(&names["shortNames"]).iter().find(|name| taken(&resources, name)) {
+            return conflict("ShortNamesConflict", name);
+        }
+        for (field, reason) in [("kind", "KindConflict"), ("listKind", "ListKindConflict")] {
+            if taken(&kinds, text(names, field)) {
+                return conflict(reason, text(names, field));
+            }
+        }
+        Self { conflict: None }
+    }
+}

@@ -1,0 +1,182 @@
+//! Kinds as data: what is served, by which schema, stored where, behaving how.
+//!
+//! No kind has a Rust type. Built-in ones are described in `data/`, all others by CustomResourceDefinitions; the rest of
+//! the server sees only this.
+
+mod builtin;
+mod custom;
+mod registry;
+
+use std::sync::Arc;
+
+use nubium_schema::Structural;
+use nubium_schema::names::NameRule;
+use nubium_schema::ownership::TypeRef;
+use nubium_store::Revision;
+use serde_json::{Map, Value, json};
+
+pub(crate) use builtin::components;
+pub(crate) use custom::{Acceptance, from_definition};
+pub(crate) use registry::{Registry, Snapshot};
+
+use crate::failure::Subject;
+use crate::read::table::Columns;
+
+/// One version of one resource, with all that its handling depends on.
+#[derive(Debug)]
+pub(crate) struct Kind {
+    /// Empty for the core group.
+    pub group: String,
+    pub version: String,
+    pub kind: String,
+    pub list_kind: String,
+    pub plural: String,
+    pub singular: String,
+    pub short_names: Vec<String>,
+    pub categories: Vec<String>,
+    pub namespaced: bool,
+    /// `Some` for a version that clients are warned about.
+    pub deprecation: Option<String>,
+    pub schema: Arc<Structural>,
+    pub ownership: TypeRef,
+    /// What OpenAPI says of it: a component's name and schema.
+    pub published: (String, Arc<Value>),
+    /// Has a `status` subresource.
+    pub status: bool,
+    pub scale: Option<Scale>,
+    pub columns: Columns,
+    /// Dotted paths that field selectors may name, besides `metadata.name` and `metadata.namespace`.
+    pub selectable: Vec<String>,
+    pub behaviour: Behaviour,
+    pub storage: Storage,
+}
+
+/// Where a `scale` subresource finds its numbers; JSON paths such as `.spec.replicas`.
+#[derive(Debug, Clone)]
+pub(crate) struct Scale {
+    pub spec: String,
+    pub status: String,
+    pub selector: Option<String>,
+}
+
+/// In what kinds differ besides their schema.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Behaviour {
+    pub names: NameRule,
+    /// The `metadata.uid` of the definition; `None` for a built-in kind.
+    pub definition: Option<String>,
+    /// The protobuf message that a body may be.
+    pub message: Option<String>,
+    /// Counts its `metadata.generation`.
+    pub generation: bool,
+    /// An update without a resourceVersion overwrites.
+    pub unconditional_update: bool,
+    /// An update of what is not there creates it.
+    pub create_on_update: bool,
+    /// Fields to fill in at the top level, besides those that the schema defaults.
+    pub defaults: Map<String, Value>,
+}
+
+/// How the kind is stored.
+#[derive(Debug, Clone)]
+pub(crate) struct Storage {
+    /// Where its objects are: `/registry/<group>/<plural>/`.
+    pub prefix: String,
+    /// The apiVersion that stored objects carry.
+    pub api_version: String,
+    /// Fields that have another name when stored: (as served, as stored).
+    pub renames: Vec<(String, String)>,
+    /// Objects stored after this revision went through the schema as it is now, its defaults included.
+    pub unchanged_since: Revision,
+    /// Another kind owns the objects, this one only shows them differently.
+    pub alias: bool,
+}
+
+impl Kind {
+    /// `v1`, `nubium.dev/v1alpha1`.
+    pub fn api_version(&self) -> String {
+        api_version(&self.group, &self.version)
+    }
+
+    pub fn subject(&self) -> Subject<'_> {
+        Subject { group: &self.group, resource: &self.plural }
+    }
+
+    /// Whether a CustomResourceDefinition made it.
+    pub fn is_custom(&self) -> bool {
+        self.behaviour.definition.is_some()
+    }
+
+    pub fn is(&self, group: &str, plural: &str) -> bool {
+        self.group == group && self.plural == plural
+    }
+
+    /// The key prefix of a list: all objects, or those of one namespace.
+    pub fn list_prefix(&self, namespace: &str) -> String {
+        match namespace {
+            "" => self.storage.prefix.clone(),
+            namespace => format!("{}{namespace}/", self.storage.prefix),
+        }
+    }
+
+    pub fn key(&self, namespace: &str, name: &str) -> String {
+        format!("{}{name}", self.list_prefix(if self.namespaced { namespace } else { "" }))
+    }
+
+    /// Whether stored bytes can be sent as they are, with the resourceVersion put in.
+    pub fn is_stored_as_served(&self) -> bool {
+        self.storage.renames.is_empty() && self.storage.api_version == self.api_version()
+    }
+
+    /// An object as stored, turned into this version, with defaults for what was stored before they existed.
+    pub fn read(&self, object: &nubium_store::Object) -> Result<Value, serde_json::Error> {
+        let mut value = crate::object::decode(object)?;
+        self.serve(&mut value);
+        self.schema.default(&mut value);
+        Ok(value)
+    }
+
+    /// From the stored form to the served one.
+    fn serve(&self, value: &mut Value) {
+        rename(value, self.storage.renames.iter().map(|(served, stored)| (stored, served)));
+        value["apiVersion"] = self.api_version().into();
+    }
+
+    /// From the served form to the stored one.
+    pub fn to_stored(&self, mut value: Value) -> Value {
+        rename(&mut value, self.storage.renames.iter().map(|(served, stored)| (served, stored)));
+        value["apiVersion"] = self.storage.api_version.as_str().into();
+        value
+    }
+
+    /// What an object of this kind is before anybody said anything, for field ownership on create.
+    pub fn empty(&self) -> Value {
+        let mut empty = json!({"apiVersion": self.api_version(), "kind": self.kind});
+        if !self.is_custom() {
+            empty["metadata"] = json!({});
+            for name in ["spec", "status"] {
+                if self.schema.root().property(name).is_some() {
+                    empty[name] = json!({});
+                }
+            }
+        }
+        empty
+    }
+}
+
+/// `v1`, `nubium.dev/v1alpha1`.
+pub(crate) fn api_version(group: &str, version: &str) -> String {
+    if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
+}
+
+/// The key prefix of a resource.
+pub(crate) fn prefix(group: &str, plural: &str) -> String {
+    format!("/registry/{}/{plural}/", if group.is_empty() { "core" } else { group })
+}
+
+fn rename<'a>(value: &mut Value, names: impl Iterator<Item = (&'a String, &'a String)>) {
+    let Some(map) = value.as_object_mut() else { return };
+    let moved: Vec<(String, Value)> =
+        names.filter_map(|(from, to)| map.remove(from).map(|value| (to.clone(), value))).collect();
+    map.extend(moved);
+}

@@ -1,0 +1,192 @@
+//! All kinds that are served now: the built-in ones, and those whose definition is established.
+//!
+//! A snapshot never changes; a request works with the one it began with. The one writer is the watch on definitions.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use nubium_store::Revision;
+use parking_lot::RwLock;
+use serde_json::Value;
+use tokio::sync::watch;
+
+use super::{Kind, builtin, from_definition};
+use crate::object::meta;
+
+/// The kinds at one moment.
+#[derive(Debug, Default)]
+pub(crate) struct Snapshot {
+    by_path: HashMap<(String, String, String), Arc<Kind>>,
+    builtin: Vec<Arc<Kind>>,
+    /// By the definition's name.
+    custom: BTreeMap<String, Definition>,
+}
+
+#[derive(Debug, Clone)]
+struct Definition {
+    /// What the kinds were made of.
+    spec: Arc<Value>,
+    kinds: Vec<Arc<Kind>>,
+    terminating: bool,
+}
+
+/// A group and its versions, the preferred one first.
+pub(crate) struct Group<'a> {
+    pub name: &'a str,
+    pub versions: Vec<&'a str>,
+}
+
+impl Snapshot {
+    /// What is served at `/apis/<group>/<version>/…/<plural>`.
+    pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Kind>> {
+        self.by_path.get(&(group.to_owned(), version.to_owned(), plural.to_owned()))
+    }
+
+    /// Every version of every kind, built-in ones first.
+    pub fn kinds(&self) -> impl Iterator<Item = &Arc<Kind>> {
+        self.builtin.iter().chain(self.custom.values().flat_map(|definition| &definition.kinds))
+    }
+
+    /// Each resource once, as it is stored.
+    pub fn resources(&self) -> impl Iterator<Item = &Arc<Kind>> {
+        let mut seen = std::collections::HashSet::new();
+        let stored = |kind: &&Arc<Kind>| !kind.storage.alias;
+        self.kinds().filter(stored).filter(move |kind| seen.insert(kind.storage.prefix.clone()))
+    }
+
+    /// The kind that an owner reference names; any version of the group will do.
+    pub fn owner(&self, api_version: &str, kind: &str) -> Option<&Arc<Kind>> {
+        let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
+        let of_group = || self.kinds().filter(|known| known.group == group && known.kind == kind);
+        of_group().find(|known| known.version == version).or_else(|| of_group().next())
+    }
+
+    /// Whether the definition that made this kind is on its way out.
+    pub fn is_terminating(&self, kind: &Kind) -> bool {
+        let name = format!("{}.{}", kind.plural, kind.group);
+        kind.is_custom() && self.custom.get(&name).is_some_and(|definition| definition.terminating)
+    }
+
+    /// The groups, sorted, each with its versions.
+    pub fn groups(&self) -> Vec<Group<'_>> {
+        let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for kind in self.kinds() {
+            let versions = groups.entry(&kind.group).or_default();
+            if !versions.contains(&kind.version.as_str()) {
+                versions.push(&kind.version);
+            }
+        }
+        let sorted = groups.into_iter().map(|(name, mut versions)| {
+            versions.sort_by_key(|version| std::cmp::Reverse(priority(version)));
+            Group { name, versions }
+        });
+        sorted.collect()
+    }
+
+    fn index(&mut self) {
+        let kinds: Vec<Arc<Kind>> = self.kinds().cloned().collect();
+        self.by_path = kinds
+            .into_iter()
+            .map(|kind| ((kind.group.clone(), kind.version.clone(), kind.plural.clone()), kind))
+            .collect();
+    }
+}
+
+/// How Kubernetes orders versions: stable above beta above alpha, then by number.
+fn priority(version: &str) -> (u8, u32, u32) {
+    let digits = |text: &str| text.parse::<u32>().ok();
+    let parse = || {
+        let rest = version.strip_prefix('v')?;
+        for (stage, word) in [(2, "beta"), (1, "alpha")] {
+            if let Some((major, minor)) = rest.split_once(word) {
+                return Some((stage, digits(major)?, digits(minor)?));
+            }
+        }
+        Some((3, digits(rest)?, 0))
+    };
+    parse().unwrap_or((0, 0, 0))
+}
+
+/// The current snapshot, and the revision of definitions that it shows.
+pub(crate) struct Registry {
+    current: RwLock<Arc<Snapshot>>,
+    seen: watch::Sender<Revision>,
+}
+
+impl Registry {
+    pub fn new() -> Self {
+        let mut snapshot = Snapshot { builtin: builtin::all(), ..Snapshot::default() };
+        snapshot.index();
+        Self { current: RwLock::new(Arc::new(snapshot)), seen: watch::Sender::new(0) }
+    }
+
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.current.read().clone()
+    }
+
+    /// Takes in a definition as it was written at `revision`; `None` when it is gone.
+    pub fn define(&self, name: &str, revision: Revision, definition: Option<&Value>) {
+        let definition = definition.filter(|definition| is_established(definition));
+        let terminating = definition.is_some_and(meta::is_terminating);
+        let known = self.current.read().custom.get(name).cloned();
+        if let (Some(known), Some(definition)) = (known, definition) && *known.spec == definition["spec"] {
+            return self.replace(name, Some(Definition { terminating, ..known }));
+        }
+        let defined = match definition.map(from_definition) {
+            Some(Ok(mut kinds)) => {
+                kinds.iter_mut().for_each(|kind| kind.storage.unchanged_since = revision);
+                let kinds = kinds.into_iter().map(Arc::new).collect();
+                let spec = definition.map(|definition| definition["spec"].clone()).unwrap_or_default();
+                Some(Definition { spec: Arc::new(spec), kinds, terminating })
+            }
+            Some(Err(errors)) => {
+                // It was valid when it was written, by this version of the program or by another.
+                tracing::error!(name, ?errors, "a stored definition does not compile; its kind is not served");
+                None
+            }
+            None => None,
+        };
+        self.replace(name, defined);
+    }
+
+    fn replace(&self, name: &str, defined: Option<Definition>) {
+        let mut current = self.current.write();
+        let mut next =
+            Snapshot { builtin: current.builtin.clone(), custom: current.custom.clone(), ..Snapshot::default() };
+        match defined {
+            Some(defined) => drop(next.custom.insert(name.to_owned(), defined)),
+            None => drop(next.custom.remove(name)),
+        }
+        next.index();
+        *current = Arc::new(next);
+    }
+
+    /// Says that every definition up to `revision` was taken in.
+    pub fn caught_up(&self, revision: Revision) {
+        self.seen.send_if_modified(|seen| std::mem::replace(seen, revision.max(*seen)) < revision);
+    }
+
+    /// Waits until the definitions written at `revision` are served.
+    pub async fn wait_for(&self, revision: Revision) {
+        let mut seen = self.seen.subscribe();
+        // The sender lives as long as `self`.
+        let _ = seen.wait_for(|seen| *seen >= revision).await;
+    }
+}
+
+fn is_established(definition: &Value) -> bool {
+    let conditions = definition["status"]["conditions"].as_array().into_iter().flatten();
+    conditions.into_iter().any(|condition| condition["type"] == "Established" && condition["status"] == "True")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_ordered_as_kubernetes_does() {
+        let mut versions = vec!["v1alpha1", "v2", "foo", "v1beta2", "v11", "v1beta10", "v1"];
+        versions.sort_by_key(|version| std::cmp::Reverse(priority(version)));
+        assert_eq!(versions, ["v11", "v2", "v1", "v1beta10", "v1beta2", "v1alpha1", "foo"]);
+    }
+}

@@ -1,0 +1,102 @@
+//! Between bytes and trees, and the resourceVersion put into bytes.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde_json::{Map, Value};
+
+/// Where the metadata of stored bytes begins. The values before it are quoted, so they cannot contain it.
+const METADATA: &[u8] = b"\"metadata\":{";
+
+/// The stored form: apiVersion, kind and metadata first, no resourceVersion.
+pub(crate) fn encode(object: &Value) -> Bytes {
+    let mut out = BytesMut::with_capacity(2048).writer();
+    let empty = Map::new();
+    let map = object.as_object().unwrap_or(&empty);
+    let null = Value::Null;
+    // Writing to memory cannot fail, and every map here has text keys.
+    let mut write = |text: &str, value: &Value| {
+        out.get_mut().put_slice(text.as_bytes());
+        serde_json::to_writer(&mut out, value).expect("a JSON value can be written to memory");
+    };
+    write("{\"apiVersion\":", map.get("apiVersion").unwrap_or(&null));
+    write(",\"kind\":", map.get("kind").unwrap_or(&null));
+    match map.get("metadata").and_then(Value::as_object) {
+        Some(metadata) if metadata.contains_key("resourceVersion") => {
+            let mut metadata = metadata.clone();
+            metadata.remove("resourceVersion");
+            write(",\"metadata\":", &Value::Object(metadata));
+        }
+        Some(_) => write(",\"metadata\":", &map["metadata"]),
+        None => write(",\"metadata\":", &Value::Object(Map::new())),
+    }
+    for (key, value) in map {
+        if !matches!(key.as_str(), "apiVersion" | "kind" | "metadata") {
+            write(",", &Value::String(key.clone()));
+            write(":", value);
+        }
+    }
+    let mut out = out.into_inner();
+    out.put_u8(b'}');
+    out.freeze()
+}
+
+/// The tree of a stored object, with its resourceVersion.
+pub(crate) fn decode(object: &nubium_store::Object) -> Result<Value, serde_json::Error> {
+    let mut value: Value = serde_json::from_slice(&object.value)?;
+    if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.insert("resourceVersion".to_owned(), object.modified.to_string().into());
+    }
+    Ok(value)
+}
+
+/// Appends stored bytes with their resourceVersion put in.
+pub(crate) fn splice(out: &mut BytesMut, object: &nubium_store::Object) {
+    let bytes = &object.value;
+    let Some(at) = find(bytes, METADATA) else { return out.extend_from_slice(bytes) };
+    let at = at + METADATA.len();
+    out.reserve(bytes.len() + 48);
+    out.extend_from_slice(&bytes[..at]);
+    out.extend_from_slice(b"\"resourceVersion\":\"");
+    out.extend_from_slice(object.modified.to_string().as_bytes());
+    out.extend_from_slice(if bytes.get(at) == Some(&b'}') { b"\"" } else { b"\"," });
+    out.extend_from_slice(&bytes[at..]);
+}
+
+fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    bytes.windows(what.len()).position(|window| window == what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn stored(value: Bytes) -> nubium_store::Object {
+        nubium_store::Object { key: "/k".into(), value, created: 1, modified: 77 }
+    }
+
+    #[test]
+    fn the_resource_version_is_put_in_when_read_and_left_out_when_stored() {
+        let object = json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "data": {"\"metadata\":{": "x"},
+            "metadata": {"name": "a", "resourceVersion": "5"},
+        });
+        let bytes = encode(&object);
+        assert_eq!(
+            std::str::from_utf8(&bytes).unwrap(),
+            r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"},"data":{"\"metadata\":{":"x"}}"#
+        );
+        let mut out = BytesMut::new();
+        splice(&mut out, &stored(bytes.clone()));
+        let read: Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(read["metadata"], json!({"name": "a", "resourceVersion": "77"}));
+        assert_eq!(read, decode(&stored(bytes)).unwrap());
+    }
+
+    #[test]
+    fn an_empty_metadata_stays_valid_json() {
+        let mut out = BytesMut::new();
+        splice(&mut out, &stored(encode(&json!({"apiVersion": "v1", "kind": "X"}))));
+        let read: Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(read["metadata"], json!({"resourceVersion": "77"}));
+    }
+}

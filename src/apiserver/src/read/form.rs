@@ -1,0 +1,116 @@
+//! One object in the form that the client wants: itself, only its metadata, or a table's row.
+
+use bytes::BytesMut;
+use http::StatusCode;
+use jiff::Timestamp;
+use nubium_store::Object;
+use serde_json::{Value, json};
+
+use super::table;
+use crate::failure::Failure;
+use crate::http::media::Form;
+use crate::http::reply::Reply;
+use crate::kind::Kind;
+
+/// What a table's row carries of its object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Include {
+    None,
+    Metadata,
+    Object,
+}
+
+impl Include {
+    pub fn parse(text: &str) -> Result<Self, Failure> {
+        match text {
+            "" | "Metadata" => Ok(Self::Metadata),
+            "None" => Ok(Self::None),
+            "Object" => Ok(Self::Object),
+            other => Err(Failure::bad_request(format!(
+                "unrecognized includeObject value: {other:?} (supported: \"None\", \"Metadata\", \"Object\")"
+            ))),
+        }
+    }
+}
+
+/// How objects are shown in one answer.
+pub(crate) struct Shape<'a> {
+    pub kind: &'a Kind,
+    pub form: &'a Form,
+    pub include: Include,
+    pub now: Timestamp,
+}
+
+fn broken(error: serde_json::Error) -> Failure {
+    Failure::internal(format!("a stored object cannot be read: {error}"))
+}
+
+impl Shape<'_> {
+    /// Appends a stored object, spliced as it is if nothing has to be done to it.
+    pub fn write_stored(&self, out: &mut BytesMut, object: &Object) -> Result<(), Failure> {
+        let as_is = self.kind.is_stored_as_served() && object.modified > self.kind.storage.unchanged_since;
+        if *self.form == Form::Plain && as_is {
+            crate::object::encode::splice(out, object);
+            return Ok(());
+        }
+        let value = self.kind.read(object).map_err(broken)?;
+        out.extend_from_slice(self.shown(value, true).to_string().as_bytes());
+        Ok(())
+    }
+
+    /// An object as it is shown alone; of a table, with its columns if `columns`.
+    pub fn shown(&self, object: Value, columns: bool) -> Value {
+        match self.form {
+            Form::Plain => object,
+            Form::Metadata { version } => metadata_only(&object, version),
+            Form::Table { version } => {
+                let revision = &object["metadata"]["resourceVersion"];
+                let metadata = if revision.is_string() { json!({"resourceVersion": revision}) } else { json!({}) };
+                let definitions = if columns { table::definitions(self.kind) } else { Value::Null };
+                json!({
+                    "kind": "Table", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": metadata,
+                    "columnDefinitions": definitions, "rows": [self.row(object, version)],
+                })
+            }
+        }
+    }
+
+    /// A row of a table.
+    pub fn row(&self, object: Value, version: &str) -> Value {
+        let cells = table::cells(self.kind, &object, self.now);
+        match self.include {
+            Include::None => json!({"cells": cells, "object": null}),
+            Include::Metadata => json!({"cells": cells, "object": metadata_only(&object, version)}),
+            Include::Object => json!({"cells": cells, "object": object}),
+        }
+    }
+
+    /// An object as the whole answer.
+    pub fn reply(&self, code: StatusCode, object: Value) -> Reply {
+        Reply::value(code, &self.shown(object, true))
+    }
+
+    /// A stored object as the whole answer.
+    pub fn reply_stored(&self, code: StatusCode, object: &Object) -> Result<Reply, Failure> {
+        let mut out = BytesMut::new();
+        self.write_stored(&mut out, object)?;
+        Ok(Reply::json(code, out.freeze()))
+    }
+
+    /// A list's row or item.
+    pub fn item(&self, object: &Object) -> Result<Value, Failure> {
+        let value = self.kind.read(object).map_err(broken)?;
+        Ok(match self.form {
+            Form::Plain => value,
+            Form::Metadata { version } => metadata_only(&value, version),
+            Form::Table { version } => self.row(value, version),
+        })
+    }
+}
+
+fn metadata_only(object: &Value, version: &str) -> Value {
+    json!({
+        "kind": "PartialObjectMetadata", "apiVersion": format!("meta.k8s.io/{version}"),
+        "metadata": object["metadata"],
+    })
+}

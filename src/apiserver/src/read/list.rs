@@ -1,0 +1,206 @@
+//! Lists: whole, or page by page at one revision.
+//!
+//! A plain list without a selector is a copy of stored bytes. A selector looks into each object's bytes for the few
+//! values it names; only tables and old objects are parsed.
+
+use bytes::{BufMut, BytesMut};
+use http::StatusCode;
+use nubium_schema::FieldError;
+use nubium_store::{Object, Page, Range, Revision};
+use serde_json::{Map, Value, json};
+
+use super::select::Selection;
+use super::table;
+use super::token::Token;
+use crate::call::Call;
+use crate::failure::Failure;
+use crate::http::media::Form;
+use crate::http::options::Options;
+use crate::http::reply::Reply;
+use crate::kind::Kind;
+
+/// How many objects are looked at in one go while a selector searches for a page's worth.
+const SCAN: usize = 1000;
+
+const INCONSISTENT: &str = "The provided continue parameter is too old to display a consistent list result. You can \
+start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder \
+of the results. Continuing with the provided token results in an inconsistent list - objects that were created, \
+modified, or deleted between the time the first chunk was returned and now may show up in the list.";
+
+/// What a list found.
+struct Found {
+    objects: Vec<Object>,
+    revision: Revision,
+    next: Option<String>,
+    remaining: Option<usize>,
+}
+
+/// `GET` of a collection.
+pub(crate) async fn list(call: &Call, kind: &Kind) -> Result<Reply, Failure> {
+    let options = &call.options;
+    check(options)?;
+    let selection = Selection::parse(kind, options)?;
+    let prefix = kind.list_prefix(&call.target.namespace);
+    let found = find(call, kind, &selection, &prefix).await?;
+    let shape = call.shape(kind)?;
+
+    let mut metadata = Map::new();
+    metadata.insert("resourceVersion".to_owned(), found.revision.to_string().into());
+    if let Some(next) = &found.next {
+        let token = Token::new(Some(found.revision), next);
+        metadata.insert("continue".to_owned(), token.encode().into());
+        if let Some(remaining) = found.remaining {
+            metadata.insert("remainingItemCount".to_owned(), remaining.into());
+        }
+    }
+    let (list_kind, api_version) = match shape.form {
+        Form::Plain => (kind.list_kind.clone(), kind.api_version()),
+        Form::Metadata { version } => ("PartialObjectMetadataList".to_owned(), format!("meta.k8s.io/{version}")),
+        Form::Table { version } => {
+            let rows: Vec<Value> = found.objects.iter().map(|object| shape.item(object)).collect::<Result<_, _>>()?;
+            let table = json!({
+                "kind": "Table", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": metadata,
+                "columnDefinitions": table::definitions(kind), "rows": rows,
+            });
+            return Ok(Reply::value(StatusCode::OK, &table));
+        }
+    };
+    let size: usize = found.objects.iter().map(|object| object.value.len() + 64).sum();
+    let mut out = BytesMut::with_capacity(size + 512);
+    let head = json!({"kind": list_kind, "apiVersion": api_version, "metadata": metadata}).to_string();
+    out.put_slice(&head.as_bytes()[..head.len() - 1]);
+    out.put_slice(b",\"items\":[");
+    for (index, object) in found.objects.iter().enumerate() {
+        if index > 0 {
+            out.put_u8(b',');
+        }
+        shape.write_stored(&mut out, object)?;
+    }
+    out.put_slice(b"]}\n");
+    Ok(Reply::json(StatusCode::OK, out.freeze()))
+}
+
+async fn find(call: &Call, kind: &Kind, selection: &Selection, prefix: &str) -> Result<Found, Failure> {
+    let options = &call.options;
+    let token = match options.continue_token.as_str() {
+        "" => None,
+        text => Some(Token::decode(text)?),
+    };
+    let after = token.as_ref().map(|token| format!("{prefix}{}", token.after));
+    let at = match &token {
+        Some(token) => token.revision,
+        None => revision(call, options).await?,
+    };
+    let range = Range { prefix: prefix.to_owned(), limit: options.limit, after, at };
+    if let Some(name) = selection.only_name() && kind.namespaced == !call.target.namespace.is_empty() {
+        return one(call, selection, format!("{prefix}{name}"), at).await;
+    }
+    if selection.is_everything() {
+        let page = page(call, range, &token).await?;
+        let next = (page.remaining > 0).then(|| last_key(&page.objects, prefix)).flatten();
+        return Ok(Found { objects: page.objects, revision: page.revision, next, remaining: Some(page.remaining) });
+    }
+    let mut range = Range { limit: if range.limit == 0 { 0 } else { SCAN }, ..range };
+    let (mut objects, mut matched_all) = (Vec::new(), true);
+    loop {
+        let page = page(call, range.clone(), &token).await?;
+        let last = page.objects.last().map(|object| object.key.to_string());
+        for object in page.objects {
+            if !selection.matches(&object) {
+                continue;
+            }
+            if options.limit > 0 && objects.len() == options.limit {
+                matched_all = false;
+                break;
+            }
+            objects.push(object);
+        }
+        if !matched_all || page.remaining == 0 {
+            let next = if matched_all { None } else { last_key(&objects, prefix) };
+            return Ok(Found { objects, revision: page.revision, next, remaining: None });
+        }
+        range = Range { after: last, at: Some(page.revision), ..range };
+    }
+}
+
+fn last_key(objects: &[Object], prefix: &str) -> Option<String> {
+    objects.last().and_then(|object| object.key.strip_prefix(prefix)).map(str::to_owned)
+}
+
+/// A page; of a revision that is gone, a refusal that says how to go on.
+async fn page(call: &Call, range: Range, token: &Option<Token>) -> Result<Page, Failure> {
+    match (call.state.store.range(range).await, token) {
+        (Err(nubium_store::Error::Compacted { .. }), Some(token)) => {
+            let go_on = Token::new(None, &token.after).encode();
+            Err(Failure::expired(INCONSISTENT).with_continue(go_on))
+        }
+        (page, _) => Ok(page?),
+    }
+}
+
+/// A list that can only hold one object, because a selector names it.
+async fn one(call: &Call, selection: &Selection, key: String, at: Option<Revision>) -> Result<Found, Failure> {
+    let range = Range { prefix: key.clone(), limit: 0, after: None, at };
+    let page = call.state.store.range(range).await?;
+    let here = |object: &Object| *object.key == *key && selection.matches(object);
+    let objects = page.objects.into_iter().filter(here).collect();
+    Ok(Found { objects, revision: page.revision, next: None, remaining: None })
+}
+
+/// The revision to read at: an exact one, or the present, which must not be older than what was asked for.
+async fn revision(call: &Call, options: &Options) -> Result<Option<Revision>, Failure> {
+    let wanted = parse_revision(&options.resource_version)?;
+    match (wanted, options.resource_version_match.as_str()) {
+        (Some(wanted), "Exact") => Ok(Some(wanted)),
+        (Some(wanted), _) if wanted > 0 => {
+            let current = call.state.store.current().await?;
+            if wanted > current { Err(Failure::revision_too_large(wanted, current)) } else { Ok(None) }
+        }
+        _ => Ok(None),
+    }
+}
+
+/// A resourceVersion; `None` when it is empty.
+pub(super) fn parse_revision(text: &str) -> Result<Option<Revision>, Failure> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let error = |_| {
+        let why = format!("strconv.ParseUint: parsing {text:?}: invalid syntax");
+        let error = FieldError::invalid("resourceVersion", text, why);
+        Failure::invalid("meta.k8s.io", "ListOptions", "", &[error])
+    };
+    text.parse().map(Some).map_err(error)
+}
+
+/// What options may not be combined.
+fn check(options: &Options) -> Result<(), Failure> {
+    let field = "resourceVersionMatch";
+    let (version, matching) = (options.resource_version.as_str(), options.resource_version_match.as_str());
+    let mut errors = Vec::new();
+    if options.initial_events.is_some() {
+        errors.push(FieldError::forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"));
+    }
+    if !matching.is_empty() {
+        if version.is_empty() {
+            errors.push(FieldError::forbidden(field, "resourceVersionMatch is forbidden unless resourceVersion is provided"));
+        }
+        if !options.continue_token.is_empty() {
+            errors.push(FieldError::forbidden(field, "resourceVersionMatch is forbidden when continue is provided"));
+        }
+        if !matches!(matching, "Exact" | "NotOlderThan") {
+            errors.push(FieldError::not_supported(field, matching, &["Exact", "NotOlderThan", ""]));
+        }
+        if matching == "Exact" && version == "0" {
+            let why = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
+            errors.push(FieldError::forbidden(field, why));
+        }
+    }
+    if !errors.is_empty() {
+        return Err(Failure::invalid("meta.k8s.io", "ListOptions", "", &errors));
+    }
+    if !options.continue_token.is_empty() && !matches!(version, "" | "0") {
+        return Err(Failure::bad_request("specifying resource version is not allowed when using continue"));
+    }
+    Ok(())
+}

@@ -1,0 +1,161 @@
+//! `kubectl get`: the columns of a kind and the cells of an object.
+//!
+//! A CustomResourceDefinition says its columns by JSON paths. Those of the built-in kinds need a little more (counts, the
+//! first of several times), which `data/kinds.json` says in the words of [`Cell`].
+
+use jiff::Timestamp;
+use nubium_schema::table::{Columns as CustomColumns, human_since};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::kind::Kind;
+use crate::object::meta;
+
+/// The columns of a kind.
+#[derive(Debug)]
+pub(crate) enum Columns {
+    BuiltIn(Vec<Column>),
+    Custom(CustomColumns),
+}
+
+/// A column of a built-in kind.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Column {
+    name: String,
+    #[serde(rename = "type", default = "string")]
+    kind: String,
+    #[serde(default)]
+    format: String,
+    description: String,
+    #[serde(default)]
+    priority: i64,
+    cell: Cell,
+}
+
+/// What a cell shows.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "lowercase", untagged)]
+enum Cell {
+    /// A value, or `or` where there is none.
+    Path { path: String, or: Option<String> },
+    /// How many entries these maps have together.
+    Count { count: Vec<String> },
+    /// How long ago the first of these times was.
+    Ago { ago: Vec<String> },
+    /// The kind and name of a reference: `server/web-1`.
+    Object { object: String },
+}
+
+fn string() -> String {
+    "string".to_owned()
+}
+
+impl Column {
+    /// Every table's first column.
+    pub fn name() -> Self {
+        let description = "Name must be unique within a namespace.";
+        let cell = Cell::Path { path: "metadata.name".to_owned(), or: None };
+        Self {
+            name: "Name".to_owned(),
+            kind: string(),
+            format: "name".to_owned(),
+            description: description.to_owned(),
+            priority: 0,
+            cell,
+        }
+    }
+
+    /// The last column of most tables.
+    pub fn age() -> Self {
+        let description = "CreationTimestamp is a timestamp representing the server time when this object was created.";
+        let cell = Cell::Ago { ago: vec!["metadata.creationTimestamp".to_owned()] };
+        Self {
+            name: "Age".to_owned(),
+            kind: string(),
+            format: String::new(),
+            description: description.to_owned(),
+            priority: 0,
+            cell,
+        }
+    }
+
+    fn definition(&self) -> Value {
+        let Self { name, kind, format, description, priority, cell: _ } = self;
+        json!({"name": name, "type": kind, "format": format, "description": description, "priority": priority})
+    }
+}
+
+impl Cell {
+    fn show(&self, object: &Value, now: Timestamp) -> Value {
+        match self {
+            Self::Path { path, or } => match (meta::at(object, path), or) {
+                (Value::Null, None) => "".into(),
+                (Value::Null, Some(or)) => or.as_str().into(),
+                (Value::Number(number), Some(_)) => number.to_string().into(),
+                (value, _) => value.clone(),
+            },
+            Self::Count { count } => {
+                let maps = count.iter().filter_map(|path| meta::at(object, path).as_object());
+                maps.map(Map::len).sum::<usize>().to_string().into()
+            }
+            Self::Ago { ago } => {
+                let time = ago.iter().map(|path| meta::at(object, path)).find(|time| time.is_string());
+                let then = time.and_then(Value::as_str).and_then(|text| text.parse::<Timestamp>().ok());
+                then.map_or_else(|| "<unknown>".to_owned(), |then| human_since(then, now)).into()
+            }
+            Self::Object { object: path } => {
+                let reference = meta::at(object, path);
+                let text = |field: &str| reference[field].as_str().unwrap_or_default();
+                match text("kind") {
+                    "" => text("name").into(),
+                    kind => format!("{}/{}", kind.to_lowercase(), text("name")).into(),
+                }
+            }
+        }
+    }
+}
+
+/// A table's `columnDefinitions`.
+pub(crate) fn definitions(kind: &Kind) -> Value {
+    match &kind.columns {
+        Columns::BuiltIn(columns) => columns.iter().map(Column::definition).collect(),
+        Columns::Custom(columns) => columns.definitions(),
+    }
+}
+
+/// A row's cells.
+pub(crate) fn cells(kind: &Kind, object: &Value, now: Timestamp) -> Vec<Value> {
+    match &kind.columns {
+        Columns::BuiltIn(columns) => columns.iter().map(|column| column.cell.show(object, now)).collect(),
+        Columns::Custom(columns) => columns.cells(object, now),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_of_built_in_kinds() {
+        let column = |cell: Value| {
+            let column = json!({"name": "X", "description": "", "cell": cell});
+            serde_json::from_value::<Column>(column).unwrap()
+        };
+        let object = json!({
+            "metadata": {"name": "a"}, "data": {"x": 1, "y": 2}, "lastTimestamp": null,
+            "eventTime": "2026-01-01T00:00:00Z", "involvedObject": {"kind": "Server", "name": "web-1"},
+        });
+        let now = "2026-01-01T00:01:00Z".parse().unwrap();
+        for (cell, want) in [
+            (json!({"path": "metadata.name"}), "a"),
+            (json!({"path": "count", "or": "1"}), "1"),
+            (json!({"path": "gone"}), ""),
+            (json!({"count": ["data", "binaryData"]}), "2"),
+            (json!({"ago": ["lastTimestamp", "eventTime"]}), "60s"),
+            (json!({"object": "involvedObject"}), "server/web-1"),
+        ] {
+            assert_eq!(column(cell.clone()).cell.show(&object, now), want, "{cell}");
+        }
+    }
+}

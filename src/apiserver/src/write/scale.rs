@@ -1,0 +1,102 @@
+//! The `scale` subresource of custom resources: one number of the wish, one of what is.
+
+use bytes::Bytes;
+use http::StatusCode;
+use nubium_schema::FieldError;
+use nubium_schema::patch::{JsonPatch, apply_merge_patch};
+use serde_json::{Value, json};
+
+use super::intake;
+use super::update::{self, TRIES};
+use crate::call::Call;
+use crate::failure::Failure;
+use crate::http::media::{PatchForm, patch_form};
+use crate::http::reply::Reply;
+use crate::kind::{Kind, Scale};
+use crate::object::meta;
+
+/// `GET …/scale`
+pub(crate) async fn get(call: &Call, kind: &Kind) -> Result<Reply, Failure> {
+    let stored = update::live(call, kind).await?.ok_or_else(|| Failure::not_found(kind.subject(), &call.target.name))?;
+    let object = update::read(kind, &stored)?;
+    Ok(Reply::value(StatusCode::OK, &scale_of(paths(kind)?, &object)))
+}
+
+fn paths(kind: &Kind) -> Result<&Scale, Failure> {
+    kind.scale.as_ref().ok_or_else(Failure::no_such_path)
+}
+
+fn find<'a>(object: &'a Value, path: &str) -> &'a Value {
+    meta::at(object, path.trim_start_matches('.'))
+}
+
+fn scale_of(paths: &Scale, object: &Value) -> Value {
+    let metadata = &object["metadata"];
+    let mut scale = json!({
+        "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": {}, "spec": {},
+        "status": {"replicas": find(object, &paths.status).as_i64().unwrap_or(0)},
+    });
+    for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+        if !metadata[field].is_null() {
+            scale["metadata"][field] = metadata[field].clone();
+        }
+    }
+    if let Some(replicas) = find(object, &paths.spec).as_i64() {
+        scale["spec"]["replicas"] = replicas.into();
+    }
+    if let Some(selector) = paths.selector.as_ref().and_then(|path| find(object, path).as_str()) {
+        scale["status"]["selector"] = selector.into();
+    }
+    scale
+}
+
+/// `PUT` or `PATCH` of `…/scale`: changes the wished number, nothing else.
+pub(crate) async fn set(call: &Call, kind: &Kind, is_patch: bool, body: Bytes) -> Result<Reply, Failure> {
+    let paths = paths(kind)?;
+    let document = intake::json(&body).map(|document| document.value);
+    for _ in 0..TRIES {
+        let stored =
+            update::live(call, kind).await?.ok_or_else(|| Failure::not_found(kind.subject(), &call.target.name))?;
+        let mut object = update::read(kind, &stored)?;
+        let mut scale = scale_of(paths, &object);
+        match is_patch.then(|| patch_form(&call.headers, false)).transpose()? {
+            None => scale = document.clone()?,
+            Some(PatchForm::Merge) => {
+                let patch = document.clone()?;
+                apply_merge_patch(&mut scale, &patch).map_err(|error| Failure::bad_request(error.to_string()))?;
+            }
+            Some(PatchForm::Json) => {
+                let patch: Value =
+                    serde_json::from_slice(&body).map_err(|error| Failure::bad_request(error.to_string()))?;
+                JsonPatch::decode(&patch)
+                    .and_then(|patch| patch.apply(&mut scale))
+                    .map_err(|error| Failure::unprocessable(error.to_string()))?;
+            }
+            Some(_) => {
+                return Err(Failure::unsupported_media(&["application/json-patch+json", "application/merge-patch+json"]));
+            }
+        }
+        let replicas = scale["spec"]["replicas"].as_i64().unwrap_or(0);
+        if replicas < 0 {
+            let error = FieldError::invalid("spec.replicas", replicas, "should be a non-negative integer");
+            return Err(Failure::invalid("autoscaling", "Scale", &call.target.name, &[error]));
+        }
+        let said = meta::text(&scale, "resourceVersion");
+        if !said.is_empty() && said != meta::text(&object, "resourceVersion") {
+            return Err(Failure::modified(kind.subject(), &call.target.name));
+        }
+        put(&mut object, &paths.spec, replicas.into());
+        if let Some(changed) = update::change(call, kind, &stored, object, true).await? {
+            return Ok(Reply::value(StatusCode::OK, &scale_of(paths, &changed.object)));
+        }
+    }
+    Err(Failure::modified(kind.subject(), &call.target.name))
+}
+
+fn put(object: &mut Value, path: &str, value: Value) {
+    let mut at = object;
+    for field in path.trim_start_matches('.').split('.') {
+        at = &mut at[field];
+    }
+    *at = value;
+}

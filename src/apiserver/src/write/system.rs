@@ -1,0 +1,112 @@
+//! Writes that the server makes on its own: cleaning up, and what must be there from the start.
+
+use nubium_schema::ownership::{self, Request, keep_times_if_unchanged};
+use nubium_store::{Expect, Outcome};
+use serde_json::{Value, json};
+
+use super::commit::{self, Swap};
+use super::delete::{self, Deleted};
+use super::update::{TRIES, read};
+use crate::State;
+use crate::call::timestamp;
+use crate::failure::Failure;
+use crate::http::options::{DeleteOptions, Propagation};
+use crate::kind::Kind;
+use crate::object::encode;
+
+/// Under this name the server owns what it writes itself.
+const MANAGER: &str = "nubium-apiserver";
+
+/// Makes a namespace if it is not there.
+pub(crate) async fn ensure_namespace(state: &State, name: &str) -> Result<(), Failure> {
+    let snapshot = state.registry.snapshot();
+    let kind = snapshot.find("", "v1", "namespaces").ok_or_else(Failure::no_such_path)?;
+    let key = kind.key("", name);
+    if state.store.get(&key).await?.object.is_some() {
+        return Ok(());
+    }
+    let now = timestamp((state.config.clock)());
+    let mut object = json!({
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": {
+            "name": name, "uid": uuid::Uuid::new_v4().to_string(), "creationTimestamp": now,
+            "labels": {"kubernetes.io/metadata.name": name},
+        },
+        "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"},
+    });
+    own(kind, None, &mut object, &now, "");
+    let written = state.store.write(&key, Expect::Absent, Some(encode(&object))).await?;
+    match written {
+        // Somebody else made it meanwhile, which is as well.
+        Outcome::Done(_) | Outcome::Differs(_) => Ok(()),
+    }
+}
+
+fn own(kind: &Kind, live: Option<&Value>, object: &mut Value, now: &str, subresource: &str) {
+    let (api_version, empty) = (kind.api_version(), kind.empty());
+    let request = Request {
+        manager: MANAGER,
+        api_version: &api_version,
+        kind: &kind.kind,
+        subresource,
+        now,
+        empty: Some(&empty),
+        ..Request::default()
+    };
+    if let Err(error) = ownership::after_update(live, object, &kind.ownership, &request) {
+        tracing::debug!(error = %crate::chain(&error), "the owners of an object's fields cannot be told");
+    }
+}
+
+/// Changes the object under `key` by `edit`, again and again until nobody else interferes. Without the object, or when
+/// `edit` answers false, nothing happens.
+pub(crate) async fn modify(
+    state: &State,
+    kind: &Kind,
+    key: &str,
+    subresource: &str,
+    edit: impl Fn(&mut Value) -> bool,
+) -> Result<(), Failure> {
+    for _ in 0..TRIES {
+        let Some(stored) = state.store.get(key).await?.object else { return Ok(()) };
+        let live = read(kind, &stored)?;
+        let mut object = live.clone();
+        if !edit(&mut object) {
+            return Ok(());
+        }
+        own(kind, Some(&live), &mut object, &timestamp((state.config.clock)()), subresource);
+        super::prepare::count_generation(kind, &live, &mut object);
+        keep_times_if_unchanged(&live, &mut object);
+        if object == live {
+            return Ok(());
+        }
+        if let Swap::Done(_) = commit::swap(state, kind, &stored, object).await? {
+            return Ok(());
+        }
+    }
+    Err(Failure::internal(format!("{key} is written too often by others")))
+}
+
+/// Deletes the object under `key` if it is still the one with this uid. Answers whether it is gone.
+pub(crate) async fn remove(
+    state: &State,
+    kind: &Kind,
+    key: &str,
+    uid: &str,
+    propagation: Option<Propagation>,
+) -> Result<bool, Failure> {
+    let options = DeleteOptions { propagation, ..DeleteOptions::default() };
+    for _ in 0..TRIES {
+        let Some(stored) = state.store.get(key).await?.object else { return Ok(true) };
+        let object = read(kind, &stored)?;
+        if object["metadata"]["uid"] != uid {
+            return Ok(true);
+        }
+        match delete::mark(state, kind, &stored, object, &options).await? {
+            Deleted::Gone => return Ok(true),
+            Deleted::Waiting(_) => return Ok(false),
+            Deleted::Lost => {}
+        }
+    }
+    Ok(false)
+}

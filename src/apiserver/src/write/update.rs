@@ -1,0 +1,105 @@
+//! Replacing an object, and the core of every change to one.
+
+use bytes::Bytes;
+use http::StatusCode;
+use nubium_schema::ownership::keep_times_if_unchanged;
+use nubium_store::Object;
+use serde_json::Value;
+
+use super::commit::{self, Swap};
+use super::intake::{self, Intake};
+use super::{check, create, prepare, rules};
+use crate::call::Call;
+use crate::failure::Failure;
+use crate::http::reply::Reply;
+use crate::kind::Kind;
+use crate::object::meta;
+
+/// How often a change is computed again because somebody else wrote meanwhile.
+pub(super) const TRIES: usize = 8;
+
+/// What a change did.
+pub(super) struct Changed {
+    pub object: Value,
+    pub warnings: Vec<String>,
+}
+
+/// `PUT` of an object or of its status.
+pub(crate) async fn update(call: &Call, kind: &Kind, body: Bytes) -> Result<Reply, Failure> {
+    let Intake { mut object, mut warnings } = intake::object(call, kind, &body)?;
+    prepare::place(call, kind, &mut object)?;
+    let said = meta::text(&object, "resourceVersion").to_owned();
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let Some(live) = live(call, kind).await? else {
+            if !kind.behaviour.create_on_update || !call.target.subresource.is_empty() {
+                return Err(Failure::not_found(kind.subject(), &call.target.name));
+            }
+            call.allow("create", &call.target.name)?;
+            meta::set(&mut object, "resourceVersion", None);
+            let (created, more) = create::new(call, kind, object).await?;
+            warnings.extend(more);
+            return Ok(call.shape(kind)?.reply(StatusCode::CREATED, created).warn(warnings));
+        };
+        match change(call, kind, &live, object.clone(), true).await? {
+            Some(changed) => {
+                warnings.extend(changed.warnings);
+                return Ok(call.shape(kind)?.reply(StatusCode::OK, changed.object).warn(warnings));
+            }
+            // Without a resourceVersion the client wants to win over whatever came before.
+            None if said.is_empty() && tries < TRIES => {}
+            None => return Err(Failure::modified(kind.subject(), &call.target.name)),
+        }
+    }
+}
+
+/// The object that a request names, as it is now.
+pub(super) async fn live(call: &Call, kind: &Kind) -> Result<Option<Object>, Failure> {
+    Ok(call.state.store.get(&kind.key(&call.target.namespace, &call.target.name)).await?.object)
+}
+
+pub(super) fn read(kind: &Kind, stored: &Object) -> Result<Value, Failure> {
+    kind.read(stored).map_err(|error| Failure::internal(format!("a stored object cannot be read: {error}")))
+}
+
+/// Puts `object` in the place of what is stored as `live`, as far as this endpoint may; `own` says whether the owners of
+/// its fields are still to be told. `None` when somebody else wrote meanwhile.
+pub(super) async fn change(
+    call: &Call,
+    kind: &Kind,
+    live: &Object,
+    mut object: Value,
+    own: bool,
+) -> Result<Option<Changed>, Failure> {
+    let stored = live;
+    let live = read(kind, stored)?;
+    let version = meta::text(&live, "resourceVersion").to_owned();
+    match meta::text(&object, "resourceVersion") {
+        "" if kind.behaviour.unconditional_update => meta::set(&mut object, "resourceVersion", Some(version.into())),
+        "" => {}
+        said if said == version => {}
+        _ => return Err(Failure::modified(kind.subject(), meta::text(&live, "name"))),
+    }
+    let (said, uid) = (meta::text(&object, "uid"), meta::text(&live, "uid"));
+    if !said.is_empty() && said != uid {
+        let why = format!("Precondition failed: UID in precondition: {said}, UID in object meta: {uid}");
+        return Err(Failure::conflict(kind.subject(), meta::text(&live, "name"), &why));
+    }
+    prepare::for_update(call, kind, &live, &mut object);
+    rules::prepare(call, kind, &mut object, Some(&live));
+    if own {
+        prepare::own(call, kind, Some(&live), &mut object)?;
+    }
+    prepare::count_generation(kind, &live, &mut object);
+    let warnings = check::check(call, kind, &object, Some(&live))?;
+    keep_times_if_unchanged(&live, &mut object);
+    let gone = meta::is_terminating(&object) && meta::finalizers(&object).is_empty();
+    if (object == live && !gone) || call.options.dry_run {
+        return Ok(Some(Changed { object, warnings }));
+    }
+    Ok(match commit::swap(&call.state, kind, stored, object).await? {
+        Swap::Done(object) => Some(Changed { object, warnings }),
+        Swap::Lost => None,
+    })
+}
