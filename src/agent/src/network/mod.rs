@@ -1,0 +1,74 @@
+//! Networks on this host: makes each Network that has Ports here true, and reports what it saw.
+//!
+//! ```text
+//!  Network + Ports ─ desired ─┐
+//!                             ├─ plan ─ apply ─ observe again ─ status ─▶ status.hosts[], Ports, Events
+//!  this host ─────── observe ─┘
+//! ```
+//! A pass is asked for by a key and nothing else: watches, a dead netd and a periodic tick only wake it.
+
+mod apply;
+mod desired;
+mod dhcp;
+mod netd;
+mod observe;
+mod plan;
+mod status;
+mod teardown;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use nubium_api::{Network, Port};
+use nubium_host::network::Networks;
+use tracing::{debug, warn};
+
+pub use apply::{Outcome, StepError};
+pub use desired::{Desired, Invalid, Settings, WantedGuest};
+pub use dhcp::{Dhcp, DhcpError, DhcpSeen};
+pub use netd::Netd;
+pub use observe::{LookError, Seen, observe};
+pub use plan::{Found, Plan, Refusal, Step};
+pub use status::{Blind, Report};
+pub use teardown::{TeardownError, teardown};
+
+/// What a pass is about. `present` is false only after a live GET of the Network's very UID showed it marked for
+/// deletion; `ports` are those that name it and whose Server is bound to this host.
+#[derive(Debug, Clone)]
+pub struct Wish<'a> {
+    pub network: &'a Network,
+    pub ports: &'a [Port],
+    pub present: bool,
+}
+
+/// One pass for one Network.
+pub async fn reconcile(wish: Wish<'_>, settings: &Settings, host: &impl Networks, dhcp: &impl Dhcp) -> Report {
+    let generation = wish.network.metadata.generation;
+    let want = match Desired::new(wish.network, wish.ports, wish.present, settings) {
+        Ok(want) => want,
+        Err(invalid) => return Report::blind(&settings.host, generation, &invalid.into()),
+    };
+    make(&want, settings, host, dhcp).await
+}
+
+/// One pass for a wish that is already validated.
+pub async fn make(want: &Desired, settings: &Settings, host: &impl Networks, dhcp: &impl Dhcp) -> Report {
+    let blind = |error: LookError| Report::blind(&settings.host, Some(want.owner.generation), &error.into());
+    let before = match observe(&want.netns, host, dhcp).await {
+        Ok(seen) => seen,
+        Err(error) => return blind(error),
+    };
+    let plan = Plan::new(want, &before);
+    if plan.steps.is_empty() {
+        return status::status(&settings.host, want, &before, Outcome::default(), &before);
+    }
+    debug!(netns = %want.netns, steps = plan.steps.len(), "network plan");
+    let outcome = apply::apply(plan, host, dhcp).await;
+    if let Some((step, error)) = &outcome.failed {
+        warn!(netns = %want.netns, step = %step, error = error as &dyn std::error::Error, "network pass failed");
+    }
+    match observe(&want.netns, host, dhcp).await {
+        Ok(after) => status::status(&settings.host, want, &before, outcome, &after),
+        Err(error) => blind(error),
+    }
+}

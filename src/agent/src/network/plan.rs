@@ -1,0 +1,413 @@
+//! The difference between the wish and the host, as an ordered list of steps.
+//!
+//! Order, when it is wished: the namespace, its rules before anything can speak, the bridge, the host's gate before
+//! a way leads to it, the way, who may use it, the taps, DHCP. When it is not: DHCP lets go, the way, the namespace.
+
+use std::collections::BTreeMap;
+
+use ipnet::Ipv4Net;
+use nubium_host::network::{
+    Bridge, Guest, HostSeen, IptablesChain, NamespaceRules, Netns, NetworkSeen, RoutedBy, RulesSeen, Ruleset, Transit,
+    Way, WaySeen, gate_rules, names, sysctl, transit,
+};
+use nubium_netd as netd;
+
+use super::{desired::Desired, observe::Seen};
+
+/// What was found in place of what should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Found {
+    /// Nothing.
+    Missing,
+    /// Something of ours that somebody changed.
+    Damaged,
+    /// Ours, whole, and made for an earlier wish.
+    Outdated,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    CreateNamespace {
+        netns: Netns,
+    },
+    /// The sysctls that have another value.
+    SetSysctls {
+        netns: Netns,
+        wrong: Vec<String>,
+    },
+    ReplaceRules {
+        netns: Netns,
+        rules: Ruleset,
+        found: Found,
+    },
+    SetBridge {
+        netns: Netns,
+        bridge: Bridge,
+        found: Found,
+    },
+    SetGateRules {
+        rules: Ruleset,
+        found: Found,
+    },
+    EnableForwarding,
+    AllowInFirewall {
+        chain: IptablesChain,
+    },
+    DeleteWay {
+        name: String,
+    },
+    SetWay {
+        netns: Netns,
+        way: Way,
+        found: Found,
+    },
+    DeleteHostRoute {
+        subnet: Ipv4Net,
+        way: String,
+    },
+    AddHostRoute {
+        subnet: Ipv4Net,
+        way: Way,
+    },
+    AttachTap {
+        netns: Netns,
+        tap: String,
+        mtu: u32,
+    },
+    StartDhcp,
+    ServeDhcp {
+        network: netd::Network,
+        found: Found,
+    },
+    ForgetDhcp {
+        netns: Netns,
+    },
+    DeleteNamespace {
+        netns: Netns,
+    },
+}
+
+/// What cannot be done, and no step can help.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// The namespace holds guests of a Network that is no more: they are left alone.
+    HeldByStranger { uid: String },
+    /// What is there was made for a later generation than the wish we were given.
+    OlderWish { there: i64 },
+    /// It shall go, and these taps are still in it.
+    InUse { taps: Vec<String> },
+    /// `hostAccess`: the host already reaches that range somewhere else.
+    RangeTaken { by: RoutedBy },
+    /// The transit range is used for something else, or full.
+    NoTransit { because: String },
+    /// Another firewall drops what is forwarded.
+    Blocked { by: Vec<String> },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plan {
+    pub steps: Vec<Step>,
+    pub refusals: Vec<Refusal>,
+}
+
+impl Plan {
+    pub fn new(want: &Desired, seen: &Seen) -> Self {
+        let mut plan = Plan::default();
+        match &seen.network {
+            Some(there) if foreign(want, there) => plan.beside_another(want, there),
+            Some(there) if want.present && newer(want, there).is_some() => {
+                plan.refusals.extend(newer(want, there).map(|there| Refusal::OlderWish { there }));
+                return plan;
+            }
+            _ => {}
+        }
+        if !plan.refusals.is_empty() {
+            return plan;
+        }
+        match (want.present, &seen.network) {
+            (true, None) if want.guests.is_empty() && want.waiting.is_empty() => {}
+            (true, there) => plan.make(want, there.as_ref(), seen),
+            (false, Some(there)) if foreign(want, there) => {}
+            (false, there) => plan.unmake(want, there.as_ref(), seen),
+        }
+        plan
+    }
+
+    /// A namespace of this name that was made for another UID: with guests it is left alone; without, it is only a
+    /// name, and is taken over when we need it.
+    fn beside_another(&mut self, want: &Desired, there: &NetworkSeen) {
+        if let Some(owner) = there.owner.as_ref().filter(|_| want.present && !there.taps.is_empty()) {
+            self.refusals.push(Refusal::HeldByStranger { uid: owner.uid.clone() });
+        }
+    }
+
+    fn make(&mut self, want: &Desired, there: Option<&NetworkSeen>, seen: &Seen) {
+        let netns = &want.netns;
+        if there.is_none() {
+            self.steps.push(Step::CreateNamespace { netns: netns.clone() });
+        }
+        let wrong = match there {
+            None => sysctl::NAMESPACE.iter().map(|(name, _)| name.to_string()).collect(),
+            Some(there) => wrong_sysctls(&there.sysctls),
+        };
+        if !wrong.is_empty() {
+            self.steps.push(Step::SetSysctls { netns: netns.clone(), wrong });
+        }
+        let rules = rules(want, there);
+        if let Some(found) = compare_rules(&rules, there.and_then(|t| t.rules.as_ref())) {
+            self.steps.push(Step::ReplaceRules { netns: netns.clone(), rules, found });
+        }
+        self.bridge(want, there);
+        self.way(want, there, &seen.host);
+        for (tap, state) in there.iter().flat_map(|t| &t.taps) {
+            if !state.works(want.mtu) {
+                self.steps.push(Step::AttachTap { netns: netns.clone(), tap: tap.clone(), mtu: want.mtu });
+            }
+        }
+        self.dhcp(want, there, seen);
+    }
+
+    fn bridge(&mut self, want: &Desired, there: Option<&NetworkSeen>) {
+        let bridge = Bridge {
+            owner: want.owner.clone(),
+            mac: names::bridge_mac(&want.owner.uid),
+            mtu: want.mtu,
+            gateway: Ipv4Net::new_assert(want.gateway, want.subnet.prefix_len()),
+        };
+        let found = match there.and_then(|t| t.bridge.as_ref().map(|b| (t, b))) {
+            None => Found::Missing,
+            Some((t, b)) => {
+                let outdated =
+                    t.owner.as_ref() != Some(&want.owner) || b.mtu != want.mtu || b.addresses != [bridge.gateway];
+                let damaged = !t.loopback_up || b.mac != Some(bridge.mac) || !b.up || b.stp || b.multicast_snooping;
+                match (damaged, outdated) {
+                    (true, _) => Found::Damaged,
+                    (false, true) if t.owner.as_ref() == Some(&want.owner) => Found::Damaged,
+                    (false, true) => Found::Outdated,
+                    (false, false) => return,
+                }
+            }
+        };
+        self.steps.push(Step::SetBridge { netns: want.netns.clone(), bridge, found });
+    }
+
+    fn way(&mut self, want: &Desired, there: Option<&NetworkSeen>, host: &HostSeen) {
+        let name = want.way();
+        // Those that lead here and are not ours: of a Network that had this name before.
+        for (other, _) in
+            host.ways.iter().filter(|(other, way)| **other != name && way.netns.as_ref() == Some(&want.netns))
+        {
+            self.steps.push(Step::DeleteWay { name: other.clone() });
+        }
+        let seen = host.ways.get(&name);
+        if !want.wants_way() {
+            if seen.is_some() {
+                self.steps.push(Step::DeleteWay { name });
+            }
+            return;
+        }
+        let Some(transit) = self.transit(want, seen, host) else { return };
+        self.gate(want, host);
+        let way = Way { name: name.clone(), owner: want.owner.clone(), transit, mtu: want.mtu };
+        if let Some(found) = compare_way(&way, want, seen, there) {
+            self.steps.push(Step::SetWay { netns: want.netns.clone(), way: way.clone(), found });
+        }
+        let routes: Vec<_> = seen.iter().flat_map(|s| &s.routes).collect();
+        let wanted = |d: Ipv4Net| want.host_access && d == want.subnet;
+        for route in routes.iter().filter(|r| !wanted(r.destination)) {
+            self.steps.push(Step::DeleteHostRoute { subnet: route.destination, way: name.clone() });
+        }
+        if !want.host_access {
+            return;
+        }
+        if let Some(by) = host.routed_by(want.subnet, &name) {
+            self.refusals.push(Refusal::RangeTaken { by });
+            if routes.iter().any(|r| wanted(r.destination)) {
+                self.steps.push(Step::DeleteHostRoute { subnet: want.subnet, way: name });
+            }
+        } else if !routes.iter().any(|r| wanted(r.destination) && r.gateway == Some(transit.inner())) {
+            self.steps.push(Step::AddHostRoute { subnet: want.subnet, way });
+        }
+    }
+
+    /// The pair it has, or a free one.
+    fn transit(&mut self, want: &Desired, seen: Option<&WaySeen>, host: &HostSeen) -> Option<Transit> {
+        let cidr = want.transit;
+        if let Some(by) = host.foreign_routes.iter().find(|route| {
+            let d = route.destination;
+            d.prefix_len() > 1 && (d.contains(&cidr) || cidr.contains(&d))
+        }) {
+            let link = by.link.as_deref().unwrap_or("no link");
+            self.refusals.push(Refusal::NoTransit {
+                because: format!("this host already routes {} by {link}, which overlaps with {cidr}", by.destination),
+            });
+            return None;
+        }
+        let has = seen
+            .and_then(|way| way.addresses.iter().find(|net| cidr.contains(&net.addr())))
+            .map(|net| Transit::of(net.addr()))
+            .filter(|pair| {
+                host.ways.values().filter(|w| w.addresses.iter().any(|n| Transit::of(n.addr()) == *pair)).count() == 1
+            });
+        let pair = has.or_else(|| transit::choose(cidr, &want.owner.uid, &host.transits_taken()));
+        if pair.is_none() {
+            self.refusals.push(Refusal::NoTransit { because: format!("every pair of {cidr} is in use") });
+        }
+        pair
+    }
+
+    /// What all ways share on the host.
+    fn gate(&mut self, want: &Desired, host: &HostSeen) {
+        let rules = gate_rules(want.transit);
+        if let Some(found) = compare_rules(&rules, host.gate.rules.as_ref()) {
+            self.steps.push(Step::SetGateRules { rules, found });
+        }
+        // The host answers for itself without forwarding; only egress passes through it.
+        if !want.egress {
+            return;
+        }
+        if !host.gate.forwarding {
+            self.steps.push(Step::EnableForwarding);
+        }
+        for (chain, in_place) in &host.gate.firewall.iptables {
+            if !in_place {
+                self.steps.push(Step::AllowInFirewall { chain: chain.clone() });
+            }
+        }
+        if !host.gate.firewall.blocked_by.is_empty() {
+            self.refusals.push(Refusal::Blocked { by: host.gate.firewall.blocked_by.clone() });
+        }
+    }
+
+    fn dhcp(&mut self, want: &Desired, there: Option<&NetworkSeen>, seen: &Seen) {
+        let wanted = served(want, there, seen);
+        let Some(network) = wanted else {
+            if seen.dhcp.configured.is_some() {
+                self.steps.push(Step::ForgetDhcp { netns: want.netns.clone() });
+            }
+            return;
+        };
+        if !seen.dhcp.running {
+            self.steps.push(Step::StartDhcp);
+        }
+        let found = match &seen.dhcp.configured {
+            None => Found::Missing,
+            Some(other) if *other != network => Found::Outdated,
+            // It listens elsewhere, or nowhere: in a namespace that had this name, or to a bridge that is gone.
+            Some(_) if seen.dhcp.running && seen.dhcp.serving != there.map(|t| t.inode) => Found::Damaged,
+            Some(_) if there.is_none() => Found::Damaged,
+            Some(_) => return,
+        };
+        self.steps.push(Step::ServeDhcp { network, found });
+    }
+
+    fn unmake(&mut self, want: &Desired, there: Option<&NetworkSeen>, seen: &Seen) {
+        let taps: Vec<String> = there.iter().flat_map(|t| t.taps.keys().cloned()).collect();
+        if !taps.is_empty() {
+            self.refusals.push(Refusal::InUse { taps });
+            return;
+        }
+        if seen.dhcp.configured.is_some() {
+            self.steps.push(Step::ForgetDhcp { netns: want.netns.clone() });
+        }
+        for (name, way) in &seen.host.ways {
+            if *name == want.way() || (there.is_some() && way.netns.as_ref() == Some(&want.netns)) {
+                self.steps.push(Step::DeleteWay { name: name.clone() });
+            }
+        }
+        if there.is_some() {
+            self.steps.push(Step::DeleteNamespace { netns: want.netns.clone() });
+        }
+    }
+}
+
+fn foreign(want: &Desired, there: &NetworkSeen) -> bool {
+    there.owner.as_ref().is_some_and(|owner| owner.uid != want.owner.uid)
+}
+
+fn newer(want: &Desired, there: &NetworkSeen) -> Option<i64> {
+    let owner = there.owner.as_ref()?;
+    (owner.uid == want.owner.uid && owner.generation > want.owner.generation).then_some(owner.generation)
+}
+
+fn wrong_sysctls(seen: &BTreeMap<String, String>) -> Vec<String> {
+    sysctl::NAMESPACE
+        .iter()
+        .filter(|(name, value)| seen.get(*name).is_some_and(|seen| seen != value))
+        .map(|(name, _)| name.to_string())
+        .collect()
+}
+
+/// Guests whose Port is not wished here (or not seen) and whose tap is: they run, so they go on talking. An entry
+/// goes with its tap, never for want of an object.
+fn kept<'a>(want: &Desired, there: Option<&'a NetworkSeen>) -> BTreeMap<String, &'a Guest> {
+    there
+        .iter()
+        .flat_map(|t| t.guests.iter().filter(|(tap, _)| t.taps.contains_key(*tap)))
+        .filter(|(tap, _)| !want.guests.contains_key(*tap))
+        .map(|(tap, guest)| (tap.clone(), guest))
+        .collect()
+}
+
+fn rules(want: &Desired, there: Option<&NetworkSeen>) -> Ruleset {
+    let mut guests: BTreeMap<String, Guest> =
+        want.guests.iter().map(|(tap, wanted)| (tap.clone(), wanted.guest.clone())).collect();
+    guests.extend(kept(want, there).into_iter().map(|(tap, guest)| (tap, guest.clone())));
+    NamespaceRules { subnet: want.subnet, guests, egress: want.egress, host_access: want.host_access }.render()
+}
+
+fn compare_rules(want: &Ruleset, seen: Option<&RulesSeen>) -> Option<Found> {
+    match seen {
+        None => Some(Found::Missing),
+        Some(RulesSeen { intact: false, .. }) => Some(Found::Damaged),
+        Some(RulesSeen { digest, .. }) if *digest != want.digest() => Some(Found::Outdated),
+        Some(_) => None,
+    }
+}
+
+fn compare_way(way: &Way, want: &Desired, seen: Option<&WaySeen>, there: Option<&NetworkSeen>) -> Option<Found> {
+    let (Some(outer), Some(inner)) = (seen, there.and_then(|t| t.out.as_ref())) else { return Some(Found::Missing) };
+    let outer_good =
+        outer.up && outer.addresses == [way.transit.host_net()] && outer.netns.as_ref() == Some(&want.netns);
+    let inner_good = inner.up && inner.default_route && inner.addresses == [way.transit.inner_net()];
+    if !outer_good || !inner_good {
+        return Some(Found::Damaged);
+    }
+    let current = outer.mtu == way.mtu && inner.mtu == way.mtu && outer.owner.as_ref() == Some(&way.owner);
+    (!current).then_some(Found::Outdated)
+}
+
+/// What netd shall serve, kept guests included.
+fn served(want: &Desired, there: Option<&NetworkSeen>, seen: &Seen) -> Option<netd::Network> {
+    if !want.dhcp {
+        return None;
+    }
+    let mut leases: Vec<netd::Lease> = want
+        .guests
+        .values()
+        .flat_map(|wanted| {
+            // A client has one address by DHCP; more are for its own configuration.
+            wanted.guest.addresses.first().map(|address| netd::Lease {
+                mac: netd::Mac(wanted.guest.mac.0),
+                address: *address,
+                hostname: wanted.hostname.clone(),
+            })
+        })
+        .collect();
+    let kept = kept(want, there);
+    for lease in seen.dhcp.configured.iter().flat_map(|n| &n.leases) {
+        if kept.values().any(|guest| guest.mac.0 == lease.mac.0) && !leases.iter().any(|l| l.mac == lease.mac) {
+            leases.push(lease.clone());
+        }
+    }
+    leases.sort_by_key(|lease| (lease.address, lease.mac));
+    Some(netd::Network {
+        namespace: want.netns.to_string(),
+        bridge: names::BRIDGE.to_string(),
+        gateway: want.gateway,
+        prefix: want.subnet.prefix_len(),
+        dns: want.dns.clone(),
+        mtu: want.mtu.min(u32::from(u16::MAX)) as u16,
+        leases,
+    })
+}

@@ -1,0 +1,22 @@
+//! `down`: an admin's explicit act. Everything of ours goes, strangers included; guests were stopped before.
+
+use nubium_host::network::{NetworkError, Networks};
+
+use super::dhcp::{Dhcp, DhcpError};
+
+#[derive(Debug, thiserror::Error)]
+pub enum TeardownError {
+    #[error("cannot take the networks down")]
+    Host(#[from] NetworkError),
+    #[error("cannot end DHCP")]
+    Dhcp(#[from] DhcpError),
+}
+
+/// Ends netd, deletes every namespace of ours, and puts the host back as it was: links, rules, routes, sysctls.
+pub async fn teardown(host: &impl Networks, dhcp: &impl Dhcp) -> Result<(), TeardownError> {
+    dhcp.stop().await?;
+    for netns in host.list().await? {
+        host.delete_namespace(&netns).await?;
+    }
+    Ok(host.teardown_host().await?)
+}

@@ -1,0 +1,73 @@
+//! Networks on a real kernel: the agent's passes, netd as the process it is, real links, rules and DHCP clients.
+//!
+//! Every story runs in a network and a mount namespace of its own (`unshare -nm`), which stands for the host: it
+//! begins with forwarding off, `FORWARD` dropping and a `DOCKER-USER` chain, as Docker leaves them. Guests are
+//! namespaces behind a link with their tap's name; what is outside is a namespace `service` on the host's uplink.
+//! Without root, every story is skipped, aloud.
+
+mod cloud;
+mod host;
+mod repair;
+mod rules;
+
+use std::process::{Command, ExitCode};
+
+type Story = (&'static str, fn());
+
+const STORIES: &[Story] = &[
+    ("a_guest_gets_its_address_and_reaches_the_outside", cloud::a_guest_gets_its_address_and_reaches_the_outside),
+    ("without_egress_nothing_leaves", cloud::without_egress_nothing_leaves),
+    ("networks_with_the_same_range_do_not_meet", cloud::networks_with_the_same_range_do_not_meet),
+    ("a_changed_wish_changes_the_host", cloud::a_changed_wish_changes_the_host),
+    ("a_guest_cannot_lie", rules::a_guest_cannot_lie),
+    ("the_host_is_out_of_reach", rules::the_host_is_out_of_reach),
+    ("whatever_breaks_is_mended_and_said", repair::whatever_breaks_is_mended_and_said),
+    ("a_killed_netd_wakes_and_is_restarted", repair::a_killed_netd_wakes_and_is_restarted),
+    ("a_real_tap_lives_and_dies", repair::a_real_tap_lives_and_dies),
+    ("a_stranger_is_left_alone", repair::a_stranger_is_left_alone),
+    ("a_guest_without_its_port_goes_on", repair::a_guest_without_its_port_goes_on),
+    ("deleting_waits_for_guests_and_leaves_nothing", repair::deleting_waits_for_guests_and_leaves_nothing),
+    ("teardown_leaves_the_host_as_it_was", repair::teardown_leaves_the_host_as_it_was),
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().collect();
+    // What the agent starts as netd is this very program.
+    if arguments.get(1).is_some_and(|a| a == "netd") {
+        nubium_netd::main(arguments[3].as_ref()).expect("netd");
+        return ExitCode::SUCCESS;
+    }
+    if let Ok(name) = std::env::var("NUBIUM_STORY") {
+        let (_, story) = STORIES.iter().find(|(n, _)| *n == name).expect("a story of this name");
+        host::prepare();
+        story();
+        return ExitCode::SUCCESS;
+    }
+    if !nix::unistd::geteuid().is_root() {
+        println!("SKIPPED: all {} network stories need root for namespaces", STORIES.len());
+        return ExitCode::SUCCESS;
+    }
+    let filters: Vec<&String> = arguments[1..].iter().filter(|a| !a.starts_with('-')).collect();
+    let mut failed = 0;
+    for (name, _) in STORIES.iter().filter(|(n, _)| filters.is_empty() || filters.iter().any(|f| n.contains(*f))) {
+        let began = std::time::Instant::now();
+        let output = Command::new("unshare")
+            .args(["-nm", "--propagation", "private", "--"])
+            .arg(std::env::current_exe().expect("the path of this program"))
+            .env("NUBIUM_STORY", name)
+            .output()
+            .expect("unshare runs");
+        println!(
+            "story {name} ... {} ({:.1?})",
+            if output.status.success() { "ok" } else { "FAILED" },
+            began.elapsed()
+        );
+        if !output.status.success() {
+            failed += 1;
+            println!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        } else if arguments.iter().any(|a| a == "--nocapture") {
+            println!("{}", String::from_utf8_lossy(&output.stdout));
+        }
+    }
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

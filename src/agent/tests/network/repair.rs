@@ -1,0 +1,269 @@
+//! Bad luck, and the ends of things.
+
+use std::time::{Duration, Instant};
+
+use nubium_agent::network::{Dhcp, teardown};
+use nubium_host::network::{Netns, Networks, Tap};
+
+use crate::host::{Agent, SERVICE, guest, host_pings, open, sh, try_sh, uid};
+
+pub fn whatever_breaks_is_mended_and_said() {
+    let agent = Agent::new();
+    let blue = open("blue", 1, "10.10.0.0/24");
+    let web = guest("web", 0x11, "blue", "10.10.0.5");
+    let ports = [web.port.clone()];
+    agent.settled(&blue, &ports);
+    agent.plug(&web);
+    web.dhcp("").expect("netd answers");
+    let inside = "ip netns exec nubium.shop.blue";
+    let way = nubium_host::network::names::way(&uid(1));
+    for (breaking, said) in [
+        (format!("{inside} nft flush ruleset"), "the firewall rules of nubium.shop.blue were missing"),
+        (
+            format!("{inside} nft flush chain bridge nubium from_guest"),
+            "the firewall rules of nubium.shop.blue were changed by somebody",
+        ),
+        (
+            format!(
+                "{inside} nft add element bridge nubium addresses '{{ \"{}\" . {} . 10.10.0.66 }}'",
+                web.tap, web.mac
+            ),
+            "the firewall rules of nubium.shop.blue were changed by somebody",
+        ),
+        (
+            format!("{inside} nft insert rule inet nubium input accept"),
+            "the firewall rules of nubium.shop.blue were changed by somebody",
+        ),
+        ("nft delete table inet nubium".into(), "the host's firewall rules for Networks were missing"),
+        ("nft flush chain inet nubium input".into(), "the host's firewall rules for Networks were changed by somebody"),
+        ("iptables-nft -F DOCKER-USER".into(), "our rules in iptables' DOCKER-USER were missing"),
+        ("iptables-nft -I DOCKER-USER -j DROP".into(), "our rules in iptables' DOCKER-USER were missing"),
+        ("echo 0 > /proc/sys/net/ipv4/ip_forward".into(), "the host did not forward packets"),
+        (format!("{inside} sh -c 'echo 0 > /proc/sys/net/ipv4/ip_forward'"), "net/ipv4/ip_forward had other values"),
+        (format!("{inside} ip link set br0 down"), "the bridge of nubium.shop.blue was changed by somebody"),
+        (
+            format!("{inside} ip addr del 10.10.0.1/24 dev br0"),
+            "the bridge of nubium.shop.blue was changed by somebody",
+        ),
+        (
+            format!("{inside} ip link set br0 type bridge mcast_snooping 1"),
+            "the bridge of nubium.shop.blue was changed by somebody",
+        ),
+        (format!("{inside} ip link del br0"), "the bridge of nubium.shop.blue was missing"),
+        (format!("{inside} ip route del default"), &format!("the way out {way} was changed by somebody")),
+        (format!("ip link set {way} down"), &format!("the way out {way} was changed by somebody")),
+        (format!("ip link del {way}"), &format!("the way out {way} was missing")),
+        ("ip route del 10.10.0.0/24".into(), "the host's route to 10.10.0.0/24 was missing"),
+        (
+            format!("{inside} ip link set {} nomaster", web.tap),
+            &format!("the tap {} was not attached, or down", web.tap),
+        ),
+        (format!("{inside} ip link set {} down", web.tap), &format!("the tap {} was not attached, or down", web.tap)),
+        ("kill -9 $(cat /run/nubium/netd.pid)".into(), "netd, which answers DHCP, did not run"),
+        ("rm /run/nubium/netd.json".into(), "DHCP in nubium.shop.blue was missing"),
+    ] {
+        sh(&breaking);
+        let began = Instant::now();
+        let report = agent.ready(&blue, &ports);
+        let took = began.elapsed();
+        assert!(report.mended.iter().any(|m| m.contains(said)), "after {breaking}: {:?}", report.mended);
+        println!("mended in {took:?}: {breaking}");
+        assert!(took < Duration::from_secs(5));
+        let again = agent.ready(&blue, &ports);
+        assert!(again.done.is_empty() && again.mended.is_empty(), "once");
+        // Not only in what we list: it works again.
+        assert!(host_pings("10.10.0.5") && web.fetches(SERVICE), "after {breaking}");
+        assert!(web.dhcp("").is_some(), "after {breaking}");
+    }
+}
+
+pub fn a_killed_netd_wakes_and_is_restarted() {
+    let agent = Agent::new();
+    let blue = open("blue", 1, "10.10.0.0/24");
+    let web = guest("web", 0x11, "blue", "10.10.0.5");
+    agent.settled(&blue, std::slice::from_ref(&web.port));
+    agent.plug(&web);
+    // An agent that is started anew finds the same netd, and hears of its death as well.
+    let first = agent.netd.pid().expect("a look").expect("it runs");
+    let reborn = Agent::new();
+    reborn.settled(&blue, std::slice::from_ref(&web.port));
+    assert_eq!(reborn.netd.pid().expect("a look"), Some(first), "netd outlives the agent");
+    for agent in [&agent, &reborn] {
+        let pid = agent.netd.pid().expect("a look").expect("it runs");
+        agent.run(async {
+            sh(&format!("kill -9 {pid}"));
+            tokio::time::timeout(Duration::from_secs(2), agent.netd.died()).await.expect("its death wakes us");
+        });
+        assert_eq!(agent.netd.pid().expect("a look"), None);
+        agent.ready(&blue, std::slice::from_ref(&web.port));
+        assert_ne!(agent.netd.pid().expect("a look"), Some(pid));
+        assert!(web.dhcp("").is_some());
+    }
+}
+
+pub fn a_real_tap_lives_and_dies() {
+    let agent = Agent::new();
+    let blue = open("blue", 1, "10.10.0.0/24");
+    let web = guest("web", 0x11, "blue", "10.10.0.5");
+    agent.settled(&blue, std::slice::from_ref(&web.port));
+    let tap = Tap { name: web.tap.clone(), owner: 64055, mtu: 1430, alias: uid(0x11) };
+    agent.run(async {
+        agent.host.create_tap(&tap).await.expect("a tap");
+        // A stale one is replaced.
+        agent.host.create_tap(&tap).await.expect("a tap again");
+    });
+    let link = sh(&format!("ip -d link show {}", tap.name));
+    assert!(
+        link.contains("state DOWN")
+            && !link.contains(",UP")
+            && link.contains("user 64055")
+            && link.contains("vnet_hdr"),
+        "{link}"
+    );
+    assert!(link.contains("mtu 1430") && link.contains("persist on") && link.contains(&uid(0x11)), "{link}");
+    agent.run(agent.host.move_tap(&tap.name, &web.netns, 1430)).expect("it moves");
+    agent.run(agent.host.move_tap(&tap.name, &web.netns, 1430)).expect("again is fine");
+    assert!(!try_sh(&format!("ip link show {}", tap.name)).0, "not in the host's namespace any more");
+    let seen = agent.run(agent.host.look(&web.netns)).expect("a look").expect("a namespace");
+    assert!(seen.taps[&tap.name].works(1430), "{:?}", seen.taps);
+    agent.settled(&blue, std::slice::from_ref(&web.port));
+    agent.run(async {
+        agent.host.delete_tap(&tap.name, &web.netns).await.expect("it goes");
+        agent.host.delete_tap(&tap.name, &web.netns).await.expect("again is fine");
+        agent.host.delete_tap(&tap.name, &Netns::new("no", "such")).await.expect("nor needs it a namespace");
+    });
+    assert!(agent.run(agent.host.look(&web.netns)).expect("a look").expect("a namespace").taps.is_empty());
+}
+
+pub fn a_stranger_is_left_alone() {
+    let agent = Agent::new();
+    let old = open("blue", 1, "10.10.0.0/24");
+    let web = guest("web", 0x11, "blue", "10.10.0.5");
+    agent.settled(&old, std::slice::from_ref(&web.port));
+    agent.plug(&web);
+    web.dhcp("").expect("netd answers");
+
+    // The control plane forgot all; the same name is applied again, as another object.
+    let new = open("blue", 9, "10.10.0.0/24");
+    let heir = guest("heir", 0x91, "blue", "10.10.0.9");
+    let report = agent.pass(&new, std::slice::from_ref(&heir.port), true);
+    assert_eq!(report.entry.and_then(|e| e.reason).as_deref(), Some("HeldByStranger"));
+    assert!(report.done.is_empty() && !report.ports["heir-eth0"]);
+    assert!(web.fetches(SERVICE) && host_pings("10.10.0.5"), "who runs goes on");
+    // Deleting the new one deletes nothing of the old.
+    let report = agent.pass(&new, &[], false);
+    assert_eq!(report.entry.and_then(|e| e.released), Some(true));
+    assert!(report.done.is_empty() && web.fetches(SERVICE));
+
+    // Once no guest is in it, it is only a name.
+    agent.run(agent.host.delete_tap(&web.tap, &web.netns)).expect("the guest went");
+    agent.settled(&new, std::slice::from_ref(&heir.port));
+    agent.plug(&heir);
+    assert!(heir.dhcp("").is_some() && heir.fetches(SERVICE) && host_pings("10.10.0.9"));
+    assert_eq!(agent.run(agent.host.look_host()).expect("a look").ways.len(), 1, "the old way out is gone");
+}
+
+pub fn a_guest_without_its_port_goes_on() {
+    let agent = Agent::new();
+    let blue = open("blue", 1, "10.10.0.0/24");
+    let (web, db) = (guest("web", 0x11, "blue", "10.10.0.5"), guest("db", 0x12, "blue", "10.10.0.6"));
+    agent.settled(&blue, &[web.port.clone(), db.port.clone()]);
+    agent.plug(&web);
+    web.dhcp("").expect("netd answers");
+    // Its Port left our sight, not the machine.
+    agent.settled(&blue, std::slice::from_ref(&db.port));
+    assert!(web.fetches(SERVICE) && web.dhcp("").is_some());
+    agent.settled(&blue, &[]);
+    assert!(web.fetches(SERVICE) && web.dhcp("").is_some());
+    // With its tap, what it may say goes too.
+    agent.run(agent.host.delete_tap(&web.tap, &web.netns)).expect("the guest went");
+    agent.settled(&blue, std::slice::from_ref(&db.port));
+    let seen = agent.run(agent.host.look(&web.netns)).expect("a look").expect("a namespace");
+    assert_eq!(seen.guests.keys().collect::<Vec<_>>(), [&db.tap]);
+    let leases = agent.run(agent.netd.look(&web.netns)).expect("a look").configured.expect("served").leases;
+    assert_eq!(leases.len(), 1);
+}
+
+pub fn deleting_waits_for_guests_and_leaves_nothing() {
+    let agent = Agent::new();
+    let (blue, red) = (open("blue", 1, "10.10.0.0/24"), open("red", 2, "10.20.0.0/24"));
+    let web = guest("web", 0x11, "blue", "10.10.0.5");
+    let db = guest("db", 0x21, "red", "10.20.0.5");
+    agent.settled(&blue, std::slice::from_ref(&web.port));
+    agent.settled(&red, std::slice::from_ref(&db.port));
+    agent.plug(&web);
+    agent.plug(&db);
+    let report = agent.pass(&blue, &[], false);
+    let entry = report.entry.expect("an entry");
+    assert_eq!((entry.released, entry.reason.as_deref()), (Some(false), Some("InUse")));
+    assert!(host_pings("10.10.0.1"), "and all of it is still there");
+    agent.run(agent.host.delete_tap(&web.tap, &web.netns)).expect("the guest went");
+
+    let inode = agent.run(agent.host.look(&web.netns)).expect("a look").expect("a namespace").inode;
+    let report = agent.pass(&blue, &[], false);
+    assert_eq!(report.entry.and_then(|e| e.released), Some(true));
+    assert!(!std::path::Path::new("/run/netns/nubium.shop.blue").exists());
+    let pid = agent.netd.pid().expect("a look").expect("it runs");
+    let held = sh(&format!("ls -l /proc/{pid}/fd; ls -l /proc/{pid}/task/*/ns/net"));
+    assert!(!held.contains(&inode.to_string()), "netd holds nothing of it:\n{held}");
+    assert!(!sh("ip -d link; ip route").contains("netns=nubium.shop.blue"));
+    assert!(db.dhcp("").is_some() && db.fetches(SERVICE) && host_pings("10.20.0.5"), "the other one never noticed");
+    let again = agent.pass(&blue, &[], false);
+    assert!(again.done.is_empty(), "nothing is left to do");
+    assert_eq!(again.entry.and_then(|e| e.released), Some(true));
+
+    // A dead netd does not stop a deletion, and what it left behind does not either.
+    agent.run(agent.host.delete_tap(&db.tap, &db.netns)).expect("the guest went");
+    sh(&format!("kill -9 {pid}"));
+    assert_eq!(agent.pass(&red, &[], false).entry.and_then(|e| e.released), Some(true));
+    assert_eq!(sh("ls /run/netns | grep nubium || true"), "");
+}
+
+fn snapshot() -> String {
+    let mut text = String::new();
+    for line in [
+        "ip -o link | sed 's/ state .*//'",
+        "ip -o addr",
+        "ip route show table all",
+        "ls /run/netns",
+        "nft -s list ruleset",
+        "iptables-nft -S",
+        "iptables-nft -t nat -S",
+        "sysctl -a 2>/dev/null | grep -E 'net.ipv4.(ip_forward|conf)|net.bridge' | grep -v stable_secret",
+        "awk '{print $5}' /proc/self/mountinfo | sort",
+        "ls /run/nubium 2>/dev/null",
+    ] {
+        text.push_str(&format!("== {line}\n{}", try_sh(line).1));
+    }
+    text
+}
+
+pub fn teardown_leaves_the_host_as_it_was() {
+    // Listing nat makes its table; then it is there before and after.
+    sh("iptables-nft -t nat -S");
+    let before = snapshot();
+    let agent = Agent::new();
+    let (blue, red) = (open("blue", 1, "10.10.0.0/24"), open("red", 2, "10.20.0.0/24"));
+    let web = guest("web", 0x11, "blue", "10.10.0.5");
+    agent.settled(&blue, std::slice::from_ref(&web.port));
+    agent.settled(&red, &[guest("db", 0x21, "red", "10.20.0.5").port]);
+    agent.plug(&web);
+    web.dhcp("").expect("netd answers");
+    assert_ne!(snapshot(), before);
+    // By another process than the one that made it.
+    let later = Agent::new();
+    later.run(teardown(&later.host, &later.netd)).expect("it comes down");
+    sh("ip netns del web");
+    let after = snapshot();
+    for (was, is) in before.lines().zip(after.lines()) {
+        assert_eq!(was, is, "\nbefore:\n{before}\nafter:\n{after}");
+    }
+    assert_eq!(before, after);
+    later.run(teardown(&later.host, &later.netd)).expect("and again, of nothing");
+    assert_eq!(snapshot(), before);
+    // And up again.
+    let web = guest("web", 0x11, "blue", "10.10.0.5");
+    agent.settled(&blue, std::slice::from_ref(&web.port));
+    agent.plug(&web);
+    assert!(web.dhcp("").is_some() && web.fetches(SERVICE));
+}

@@ -1,0 +1,110 @@
+//! What a guest must not be able to do. Each lie is told, and beside it the truth that must still pass.
+
+use crate::host::{Agent, HOST, SERVICE, guest, host_pings, open, sh, try_sh};
+
+pub fn a_guest_cannot_lie() {
+    let agent = Agent::new();
+    let blue = open("blue", 1, "10.10.0.0/24");
+    let (web, db) = (guest("web", 0x11, "blue", "10.10.0.5"), guest("db", 0x12, "blue", "10.10.0.6"));
+    let ports = [web.port.clone(), db.port.clone()];
+    agent.ready(&blue, &ports);
+    for guest in [&web, &db] {
+        agent.plug(guest);
+        guest.sh(&format!("ip addr add {}/24 dev eth0", guest.address));
+        guest.sh("ip route add default via 10.10.0.1");
+    }
+    assert!(web.pings("10.10.0.6"));
+
+    // Another address: neither IP nor ARP for it passes. (The neighbour is set by hand, so that IP alone is judged.)
+    web.sh("ip addr add 10.10.0.77/24 dev eth0");
+    web.sh("ip neigh replace 10.10.0.6 lladdr 52:54:00:00:00:12 dev eth0");
+    db.sh("ip neigh replace 10.10.0.77 lladdr 52:54:00:00:00:11 dev eth0");
+    assert!(!web.try_sh("ping -q -c 1 -W 1 -I 10.10.0.77 10.10.0.6"), "another's address");
+    assert!(web.pings("10.10.0.6"), "its own, still");
+    db.sh("ip neigh flush dev eth0");
+    web.try_sh("busybox arping -q -c 2 -w 1 -U -s 10.10.0.1 -I eth0 10.10.0.1");
+    let known = db.sh("ip neigh show 10.10.0.1");
+    assert!(!known.contains("52:54:00:00:00:11"), "a claim of the gateway's address was heard: {known}");
+
+    // Another MAC.
+    web.sh("ip link set eth0 address 52:54:00:00:00:99");
+    assert!(!web.pings("10.10.0.6"), "another's MAC");
+    assert!(web.dhcp("").is_none(), "nor DHCP with it");
+    web.sh("ip link set eth0 address 52:54:00:00:00:11");
+    web.sh("ip addr flush dev eth0");
+    assert!(web.dhcp("").is_some(), "with its own again");
+    assert!(web.pings("10.10.0.6"));
+
+    // A DHCP server of its own: its neighbour hears netd only, never it.
+    sh(
+        "printf 'start 10.10.0.200\\nend 10.10.0.210\\ninterface eth0\\nlease_file /run/udhcpd.leases\\n' > /run/udhcpd.conf",
+    );
+    sh("touch /run/udhcpd.leases; ip netns exec web busybox udhcpd /run/udhcpd.conf");
+    agent.run(nubium_agent::network::Dhcp::stop(&agent.netd)).expect("netd stops");
+    assert!(db.dhcp("").is_none(), "nobody answered: not netd, and not the neighbour");
+    agent.ready(&blue, &ports);
+    assert!(db.dhcp("").expect("netd answers").contains("ip='10.10.0.6'"));
+
+    // IPv6 and VLAN tags do not pass, even between guests that agree on them.
+    for (guest, n) in [(&web, 5), (&db, 6)] {
+        guest.sh(&format!("sysctl -qw net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.eth0.disable_ipv6=0 net.ipv6.conf.eth0.accept_dad=0"));
+        guest.sh(&format!("ip -6 addr add fd00::{n}/64 dev eth0 nodad"));
+        guest.sh("ip link add link eth0 name eth0.7 type vlan id 7");
+        guest.sh(&format!("ip addr add 10.77.0.{n}/24 dev eth0.7"));
+        guest.sh("ip link set eth0.7 up");
+    }
+    assert!(!web.try_sh("ping -6 -q -c 1 -W 1 fd00::6"), "IPv6");
+    assert!(!web.pings("10.77.0.6"), "a tag with foreign addresses");
+    for (guest, other) in [(&web, "52:54:00:00:00:12"), (&db, "52:54:00:00:00:11")] {
+        guest.sh("ip addr flush dev eth0.7");
+        guest.sh(&format!("ip addr add {}/32 dev eth0.7", guest.address));
+        let to = if guest.name == "web" { "10.10.0.6" } else { "10.10.0.5" };
+        guest.sh("ip addr flush dev eth0");
+        guest.sh(&format!("ip route replace {to} dev eth0.7"));
+        guest.sh(&format!("ip neigh replace {to} lladdr {other} dev eth0.7"));
+    }
+    assert!(!web.pings("10.10.0.6"), "a tag with its own addresses");
+    // Without our rules it passes: the tests above can fail.
+    sh("ip netns exec nubium.shop.blue nft flush ruleset");
+    assert!(web.pings("10.10.0.6") && web.try_sh("ping -6 -q -c 1 -W 1 fd00::6"));
+    agent.ready(&blue, &ports);
+    assert!(!web.pings("10.10.0.6"));
+}
+
+pub fn the_host_is_out_of_reach() {
+    let agent = Agent::new();
+    let (blue, red) = (open("blue", 1, "10.10.0.0/24"), open("red", 2, "10.20.0.0/24"));
+    let (web, db) = (guest("web", 0x11, "blue", "10.10.0.5"), guest("db", 0x21, "red", "10.20.0.5"));
+    agent.ready(&blue, std::slice::from_ref(&web.port));
+    agent.ready(&red, std::slice::from_ref(&db.port));
+    for guest in [&web, &db] {
+        agent.plug(guest);
+        guest.dhcp("").expect("netd answers");
+    }
+    sh("busybox httpd -p 80 -h /run/www");
+    sh("ip link add docker0 type dummy && ip addr add 172.17.0.1/16 dev docker0 && ip link set docker0 up");
+    sh("ip addr add 169.254.169.254/32 dev lo");
+    let ways = agent.run(nubium_host::network::Networks::look_host(&agent.host)).expect("a look").ways;
+    assert_eq!(ways.len(), 2);
+    for way in ways.values() {
+        for net in &way.addresses {
+            assert!(!web.fetches(&net.addr().to_string()), "the host's end {net}");
+        }
+    }
+    for address in [HOST, "172.17.0.1", "169.254.169.254", "10.20.0.5", "10.20.0.1", "127.0.0.1"] {
+        assert!(!web.fetches(address) && !web.pings(address) || address == "127.0.0.1", "{address}");
+    }
+    assert!(web.fetches(SERVICE), "what is outside, it reaches");
+    assert!(host_pings("10.10.0.5") && host_pings("10.20.0.5"), "and the host reaches it");
+
+    // A neighbour of the host that sends packets for a Network by way of it gets nowhere.
+    sh(&format!("ip -n service route add 10.10.0.0/24 via {HOST}"));
+    assert!(!try_sh("ip netns exec service ping -q -c 1 -W 1 10.10.0.5").0);
+    // Containers on the host are not "outside": the accepts we put before Docker's rules do not open them.
+    sh("ip netns add box && ip link add name br-0123456789ab type bridge && ip link set br-0123456789ab up");
+    sh("ip addr add 172.18.0.1/16 dev br-0123456789ab && ip link add v0 type veth peer name eth0 netns box");
+    sh("ip link set v0 master br-0123456789ab up && ip -n box addr add 172.18.0.2/16 dev eth0");
+    sh("ip -n box link set eth0 up && ip -n box route add default via 172.18.0.1");
+    assert!(host_pings("172.18.0.2"));
+    assert!(!web.pings("172.18.0.2"));
+}
