@@ -3,7 +3,7 @@
 //! Installing a package starts its services, which would give a development machine daemons that nobody asked for (a
 //! libvirtd of the host's, beside ours). So while we install, a `policy-rc.d` says no, unless the machine has one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -83,17 +83,31 @@ pub fn lists() -> Result<()> {
     command::step("fetch package lists", || command::output(Command::new("apt-get").arg("update")).map(drop))
 }
 
-/// The version of a package that apt would install.
+/// The versions of packages that apt would install, by name.
 ///
 /// # Errors
 /// When apt knows no such package.
-pub fn candidate(package: &str) -> Result<String> {
-    let policy = command::output(Command::new("apt-cache").args(["policy", package]).env("LC_ALL", "C"))?;
-    let version = policy.lines().find_map(|line| line.trim().strip_prefix("Candidate: "));
-    match version {
-        Some(version) if version != "(none)" => Ok(version.to_owned()),
-        _ => bail!("apt knows no package {package}; run apt-get update"),
+pub fn candidates(packages: &[&str]) -> Result<BTreeMap<String, String>> {
+    let mut apt = Command::new("apt-cache");
+    let policy = command::output(apt.arg("policy").args(packages).env("LC_ALL", "C"))?;
+    let versions = parse_policy(&policy);
+    if let Some(unknown) = packages.iter().find(|package| !versions.contains_key(**package)) {
+        bail!("apt knows no package {unknown}; run apt-get update");
     }
+    Ok(versions)
+}
+
+fn parse_policy(policy: &str) -> BTreeMap<String, String> {
+    let mut versions = BTreeMap::new();
+    let mut package = "";
+    for line in policy.lines() {
+        if let Some(name) = line.strip_suffix(':').filter(|name| !name.starts_with(' ')) {
+            package = name;
+        } else if let Some(version) = line.trim().strip_prefix("Candidate: ").filter(|version| *version != "(none)") {
+            versions.insert(package.to_owned(), version.to_owned());
+        }
+    }
+    versions
 }
 
 fn installed(package: &str) -> bool {
@@ -124,5 +138,18 @@ impl Drop for NoServices {
         if self.ours {
             let _ = fs::remove_file(POLICY);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_policy;
+
+    #[test]
+    fn a_package_that_cannot_be_installed_has_no_version() {
+        let policy = "zlib1g:\n  Installed: 1\n  Candidate: 1:1.2\n  Version table:\n *** 1:1.2 500\ngone:\n  Candidate: (none)\n";
+        let versions = parse_policy(policy);
+        assert_eq!(versions.len(), 1);
+        assert_eq!(versions["zlib1g"], "1:1.2");
     }
 }

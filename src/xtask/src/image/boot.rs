@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -71,18 +71,20 @@ fn boot_in(work: &Path, kind: Kind, image: &Path, command: &str, console: &Path)
     let ssh = |said: &str| {
         let mut ssh = Command::new("ssh");
         ssh.args(["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes"]);
-        ssh.args(["-o", "ConnectTimeout=5", "-o", "LogLevel=ERROR", "-p", &port.to_string(), "-i"]).arg(&key);
+        ssh.args(["-o", "ConnectTimeout=30", "-o", "LogLevel=ERROR", "-p", &port.to_string(), "-i"]).arg(&key);
         ssh.arg(format!("{}@127.0.0.1", kind.user())).arg(said);
         command::output(&mut ssh)
     };
-    let hostname = loop {
-        match ssh("hostname") {
-            Ok(name) => break name,
-            Err(error) if start.elapsed() > DEADLINE => return Err(error),
-            Err(_) if qemu.ended()? => bail!("qemu ended"),
-            Err(_) => sleep(Duration::from_millis(100)),
+    while !greets(port) {
+        if qemu.ended()? {
+            bail!("qemu ended");
         }
-    };
+        if start.elapsed() > DEADLINE {
+            bail!("no sshd answers after {}", seconds(DEADLINE));
+        }
+        sleep(Duration::from_millis(50));
+    }
+    let hostname = ssh("hostname")?;
     println!("    {}: ssh answers after {}", kind.name(), seconds(start.elapsed()));
     if hostname.trim() != NAME {
         bail!("it calls itself {:?}, the seed said {NAME}", hostname.trim());
@@ -101,6 +103,15 @@ fn boot_in(work: &Path, kind: Kind, image: &Path, command: &str, console: &Path)
     let _ = monitor.read(&mut [0; 64]);
     println!("    {}: off {} after its power button", kind.name(), seconds(button.elapsed()));
     Ok(said)
+}
+
+/// Whether an sshd says who it is. QEMU takes the connection long before the guest does.
+fn greets(port: u16) -> bool {
+    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
+    let mut greeting = [0; 4];
+    stream.set_read_timeout(Some(Duration::from_millis(500))).is_ok()
+        && stream.read_exact(&mut greeting).is_ok()
+        && &greeting == b"SSH-"
 }
 
 /// A NoCloud seed: a small FAT disk labelled CIDATA.

@@ -14,7 +14,6 @@ use super::disk::Disk;
 use super::recipe::Recipe;
 use super::tiny::only_match;
 use crate::command;
-use crate::packages;
 
 const VERSION: u32 = 1;
 const RELEASE: &str = "bookworm";
@@ -65,16 +64,13 @@ const AFTER: &[(&str, &str)] = &[
 
 /// What the image is made from.
 pub fn recipe() -> Result<Recipe> {
-    packages::lists()?;
     let mut recipe = Recipe::new("debian", VERSION);
     for (path, content) in BEFORE.iter().chain(AFTER) {
         recipe.add(path, content);
     }
     recipe.add("syslinux.cfg", SYSLINUX);
     recipe.add("customize", CUSTOMIZE);
-    for package in PACKAGES {
-        recipe.add(package, &packages::candidate(package)?);
-    }
+    recipe.add_packages(PACKAGES)?;
     Ok(recipe)
 }
 

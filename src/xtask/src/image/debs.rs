@@ -10,12 +10,11 @@ use crate::command;
 use crate::packages;
 
 /// Downloads the packages' candidate versions into `cache` and unpacks them into `root`.
-pub fn unpack(names: &[String], cache: &Path, root: &Path) -> Result<()> {
+pub fn unpack(names: &[&str], cache: &Path, root: &Path) -> Result<()> {
     fs::create_dir_all(cache).with_context(|| format!("create {}", cache.display()))?;
     fs::create_dir_all(root).with_context(|| format!("create {}", root.display()))?;
-    for name in names {
-        let version = packages::candidate(name)?;
-        let file = match find(cache, name, &version)? {
+    for (name, version) in packages::candidates(names)? {
+        let file = match find(cache, &name, &version)? {
             Some(file) => file,
             None => {
                 let mut apt = Command::new("apt-get");
@@ -27,7 +26,7 @@ pub fn unpack(names: &[String], cache: &Path, root: &Path) -> Result<()> {
                     &format!("{name}={version}"),
                 ]);
                 command::output(&mut apt)?;
-                find(cache, name, &version)?.with_context(|| format!("apt did not download {name} {version}"))?
+                find(cache, &name, &version)?.with_context(|| format!("apt did not download {name} {version}"))?
             }
         };
         command::output(Command::new("dpkg-deb").arg("--extract").arg(&file).arg(root))?;

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use sha2::{Digest as _, Sha256};
 
+use crate::packages;
+
 /// The digest of everything that an image depends on.
 pub struct Recipe {
     hash: Sha256,
@@ -25,6 +27,15 @@ impl Recipe {
             self.hash.update((text.len() as u64).to_le_bytes());
             self.hash.update(text);
         }
+    }
+
+    /// Adds the versions of packages that apt would install now.
+    pub fn add_packages(&mut self, names: &[&str]) -> Result<()> {
+        packages::lists()?;
+        for (package, version) in packages::candidates(names)? {
+            self.add(&package, &version);
+        }
+        Ok(())
     }
 
     /// Whether the image is there and was made by this very recipe.

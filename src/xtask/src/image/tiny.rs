@@ -12,9 +12,8 @@ use super::debs;
 use super::disk::Disk;
 use super::recipe::Recipe;
 use crate::command;
-use crate::packages;
 
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const KERNEL: &str = "linux-image-cloud-amd64";
 const PACKAGES: &[&str] =
     &["busybox-static", "dropbear-bin", "libc6", "libcrypt1", "libgmp10", "libtomcrypt1", "libtommath1", "zlib1g"];
@@ -39,7 +38,7 @@ const FILES: &[(&str, u32, &str)] = &[
     ("etc/tiny/user-data", 0o755, include_str!("../../../../images/tiny/user-data")),
     ("etc/acpi/PWRF/00000080", 0o755, include_str!("../../../../images/tiny/power")),
     ("usr/bin/sudo", 0o755, include_str!("../../../../images/tiny/sudo")),
-    ("usr/sbin/mkfs.ext2", 0o755, include_str!("../../../../images/tiny/mkfs.ext2")),
+    ("bin/mkfs.ext2", 0o755, include_str!("../../../../images/tiny/mkfs.ext2")),
     ("etc/passwd", 0o644, "root:x:0:0:root:/root:/bin/sh\ntiny:x:1000:1000:tiny:/home/tiny:/bin/sh\n"),
     ("etc/group", 0o644, "root:x:0:\ntiny:x:1000:\n"),
     // No password works over ssh (dropbear -s), and none is asked for by su.
@@ -50,23 +49,22 @@ const FILES: &[(&str, u32, &str)] = &[
 
 /// What the image is made from.
 pub fn recipe() -> Result<Recipe> {
-    packages::lists()?;
     let mut recipe = Recipe::new("tiny", VERSION);
     for (path, mode, content) in FILES {
         recipe.add(&format!("{path} {mode:o}"), content);
     }
     recipe.add("modules", MODULES);
     recipe.add("syslinux.cfg", SYSLINUX);
-    for package in package_names()? {
-        recipe.add(&package, &packages::candidate(&package)?);
-    }
+    // The kernel's package of a stable release depends on one of a very version, and has the same version itself.
+    recipe.add_packages(&[PACKAGES, &[KERNEL]].concat())?;
     Ok(recipe)
 }
 
 /// Writes the disk to `raw`, with what it needs on the way in `work`.
 pub fn build(work: &Path, raw: &Path, cache: &Path) -> Result<()> {
     let from = work.join("packages");
-    debs::unpack(&package_names()?, cache, &from)?;
+    let kernel = debs::first_dependency(KERNEL)?;
+    debs::unpack(&[PACKAGES, &[kernel.as_str()]].concat(), cache, &from)?;
 
     let initrd = work.join("initrd");
     fs::write(&initrd, root(&from)?.bytes()).context("write the initrd")?;
@@ -78,12 +76,6 @@ pub fn build(work: &Path, raw: &Path, cache: &Path) -> Result<()> {
     let kernel = only_match(&from.join("boot"), |name| name.starts_with("vmlinuz-"))?;
     let boot_files = [(kernel, "vmlinuz"), (initrd, "initrd"), (config, "syslinux.cfg")];
     Disk { size: 256, boot_size: 48, boot_files: &boot_files, label: "tiny-data", root: &data }.write(raw)
-}
-
-fn package_names() -> Result<Vec<String>> {
-    let mut names: Vec<String> = PACKAGES.iter().map(|name| (*name).to_owned()).collect();
-    names.push(debs::first_dependency(KERNEL)?);
-    Ok(names)
 }
 
 /// The system: busybox as everything, dropbear, the modules that a virtio guest needs, and our scripts.
