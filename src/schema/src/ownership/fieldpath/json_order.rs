@@ -16,8 +16,12 @@ pub fn equal(left: &Value, right: &Value) -> bool {
             left.len() == right.len() && left.iter().zip(right).all(|(left, right)| equal(left, right))
         }
         (Value::Object(left), Value::Object(right)) => {
+            // Most often the keys are the same, in the same order.
             left.len() == right.len()
-                && left.iter().all(|(key, left)| right.get(key).is_some_and(|right| equal(left, right)))
+                && left.iter().zip(right).all(|((key, left), (right_key, right_value))| match key == right_key {
+                    true => equal(left, right_value),
+                    false => right.get(key).is_some_and(|right| equal(left, right)),
+                })
         }
         _ => left == right,
     }

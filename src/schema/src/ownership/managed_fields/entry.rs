@@ -162,21 +162,23 @@ impl Managed {
             (*operation, time, manager.clone(), owned.version.clone(), subresource.clone())
         });
         let entries = owners.into_iter().map(|(identity, Owned { set, version, applied })| {
-            let mut entry = json!({
-                "operation": if applied { "Apply" } else { "Update" },
-                "apiVersion": version,
-                "fieldsType": "FieldsV1",
-                "fieldsV1": set.to_fields(),
-            });
-            if let Some(time) = times.get(&identity) {
-                entry["time"] = json!(time);
+            let time = times.get(&identity).cloned().unwrap_or_default();
+            let Identity { manager, subresource, .. } = identity;
+            let operation = if applied { "Apply" } else { "Update" };
+            let mut entry = Map::new();
+            let texts = [
+                ("apiVersion", version),
+                ("fieldsType", "FieldsV1".to_owned()),
+                ("manager", manager),
+                ("operation", operation.to_owned()),
+                ("subresource", subresource),
+                ("time", time),
+            ];
+            for (name, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
+                entry.insert(name.to_owned(), Value::String(text));
             }
-            for (name, value) in [("manager", identity.manager), ("subresource", identity.subresource)] {
-                if !value.is_empty() {
-                    entry[name] = json!(value);
-                }
-            }
-            entry
+            entry.insert("fieldsV1".to_owned(), set.to_fields());
+            Value::Object(entry)
         });
         entries.collect()
     }
