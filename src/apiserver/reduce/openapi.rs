@@ -29,9 +29,26 @@ pub fn reduce(folder: &Path, roots: &[String]) -> Result<Value> {
         if let Some(schema) = schema.as_object_mut() {
             schema.remove("x-kubernetes-group-version-kind");
         }
+        drop_item_defaults(&mut schema);
         reduced.insert(name, schema);
     }
     Ok(Value::Object(reduced))
+}
+
+/// Go's generator gives every struct the default `{}`. In a field that is what Go writes; in a list's items it is nothing.
+fn drop_item_defaults(schema: &mut Value) {
+    match schema {
+        Value::Object(map) => {
+            for keyword in ["items", "additionalProperties"] {
+                if let Some(Value::Object(below)) = map.get_mut(keyword) {
+                    below.remove("default");
+                }
+            }
+            map.values_mut().for_each(drop_item_defaults);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_item_defaults),
+        _ => {}
+    }
 }
 
 fn references(schema: &Value, found: &mut Vec<String>) {
