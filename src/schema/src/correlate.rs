@@ -5,63 +5,56 @@
 
 use serde_json::Value;
 
-use crate::structural::{ListType, Node, NodeId, Structural};
+use crate::structural::{ListType, NodeId, Structural};
 
-/// A value and its counterpart in the old object.
+/// A value, its counterpart in the old object, and the schema node of both.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Correlated<'v> {
+    pub(crate) schema: &'v Structural,
+    pub(crate) id: NodeId,
     pub(crate) new: &'v Value,
     pub(crate) old: &'v Value,
 }
 
 impl<'v> Correlated<'v> {
-    pub(crate) fn root(new: &'v Value, old: &'v Value) -> Self {
-        Self { new, old }
-    }
-
     pub(crate) fn field(&self, name: &str) -> Option<Correlated<'v>> {
-        Some(Correlated { new: self.new.get(name)?, old: self.old.get(name)? })
+        let id = self.schema.child(self.schema.node(self.id), name)?;
+        Some(Correlated { id, new: self.new.get(name)?, old: self.old.get(name)?, ..*self })
     }
 
-    /// The old item with the same key, if this is a list of type map. Items of other lists have no counterpart.
-    pub(crate) fn item<'w>(&self, node: &Node, item: &'w Value) -> Option<Correlated<'w>>
-    where
-        'v: 'w,
-    {
+    /// An item of the new list with the old item of the same key, if this is a list of type map. Items of other lists
+    /// have no counterpart.
+    pub(crate) fn item(&self, index: usize) -> Option<Correlated<'v>> {
+        let node = self.schema.node(self.id);
         let ListType::Map(keys) = &node.list_type else { return None };
-        let old = self.old.as_array()?.iter().find(|old| same_key(keys, old, item))?;
-        Some(Correlated { new: item, old })
+        let new = self.new.get(index)?;
+        let old = self.old.as_array()?.iter().find(|old| same_key(keys, old, new))?;
+        Some(Correlated { id: node.items?, new, old, ..*self })
     }
 
-    /// Whether nothing changed here. Lists of type map are compared by key, so that reordering is no change.
-    pub(crate) fn is_unchanged(&self, schema: &Structural, id: NodeId) -> bool {
-        is_same(schema, id, self.new, self.old)
+    /// Whether nothing changed here, as far as the schema knows what is here: a field that it does not know cannot be
+    /// compared, so its object counts as changed. In lists of type map a new order is no change.
+    pub(crate) fn is_unchanged(&self) -> bool {
+        // the root has fields that the kind's schema does not name, so it never counts as unchanged
+        if self.id == self.schema.root {
+            return false;
+        }
+        match (self.new, self.old) {
+            (Value::Object(new), Value::Object(old)) => {
+                new.len() == old.len() && new.keys().all(|key| self.field(key).is_some_and(|c| c.is_unchanged()))
+            }
+            (Value::Array(new), Value::Array(old)) if new.len() == old.len() => {
+                match self.schema.node(self.id).list_type {
+                    ListType::Map(_) => (0..new.len()).all(|i| self.item(i).is_some_and(|c| c.is_unchanged())),
+                    _ => new == old,
+                }
+            }
+            (new, old) => new == old,
+        }
     }
 }
 
 fn same_key(keys: &[String], a: &Value, b: &Value) -> bool {
-    a.is_object() && b.is_object() && keys.iter().all(|key| a.get(key) == b.get(key))
-}
-
-fn is_same(schema: &Structural, id: NodeId, new: &Value, old: &Value) -> bool {
-    if new == old {
-        return true;
-    }
-    let node = schema.node(id);
-    match (new, old) {
-        (Value::Object(new), Value::Object(old)) if new.len() == old.len() => {
-            new.iter().all(|(key, value)| match (schema.child(node, key), old.get(key)) {
-                (Some(child), Some(before)) => is_same(schema, child, value, before),
-                (None, Some(before)) => value == before,
-                (_, None) => false,
-            })
-        }
-        (Value::Array(new), Value::Array(old)) if new.len() == old.len() => {
-            let (ListType::Map(keys), Some(child)) = (&node.list_type, node.items) else { return false };
-            new.iter().all(|item| {
-                old.iter().find(|o| same_key(keys, o, item)).is_some_and(|o| is_same(schema, child, item, o))
-            })
-        }
-        _ => false,
-    }
+    let scalar = |value: &Value| !value.is_object() && !value.is_array();
+    keys.iter().all(|key| a.get(key).is_some_and(scalar) && a.get(key) == b.get(key))
 }

@@ -11,8 +11,12 @@ use crate::structural::{Additional, Node, NodeId, Structural};
 impl Structural {
     /// Removes unknown fields from a whole object and returns their paths, sorted (`spec.disks[0].sise`).
     pub fn prune(&self, object: &mut Value) -> Vec<String> {
+        self.prune_at(self.root, object)
+    }
+
+    pub(crate) fn prune_at(&self, id: NodeId, value: &mut Value) -> Vec<String> {
         let mut pruner = Pruner { schema: self, path: FieldPath::default(), unknown: Vec::new() };
-        pruner.prune(object, Some(self.root));
+        pruner.prune(value, Some(id));
         pruner.unknown.sort();
         pruner.unknown
     }

@@ -11,14 +11,24 @@ use crate::path::FieldPath;
 
 const REASONS: [&str; 4] = ["FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired"];
 
-/// Compiles `x-kubernetes-validations`; what is wrong goes to `errors`, at `path`.
-pub(crate) fn compile_rules(rules: &[Value], path: &mut FieldPath, errors: &mut Vec<FieldError>) -> Vec<Rule> {
+/// Compiles `x-kubernetes-validations`; what is wrong goes to `errors`, at `path`. Below `uncorrelatable` there is no old
+/// value to compare with.
+pub(crate) fn compile_rules(
+    rules: &[Value],
+    uncorrelatable: Option<&str>,
+    path: &mut FieldPath,
+    errors: &mut Vec<FieldError>,
+) -> Vec<Rule> {
     let mut compiled = Vec::with_capacity(rules.len());
     for (i, rule) in rules.iter().enumerate() {
         let mark = path.field("x-kubernetes-validations");
         path.index(i);
         let before = errors.len();
         let made = compile_rule(rule, path, errors);
+        if let (Some(lost), true) = (uncorrelatable, made.as_ref().is_some_and(|r| r.uses_old_self)) {
+            let detail = format!("oldSelf cannot be used on the uncorrelatable portion of the schema within {lost}");
+            errors.push(FieldError::invalid(path.child("rule"), rule["rule"].clone(), detail));
+        }
         path.reset(mark);
         if errors.len() == before {
             compiled.extend(made);

@@ -28,9 +28,14 @@ impl Structural {
     /// The findings of all CEL rules for `object`, which must have passed [`validate`](Self::validate) without errors
     /// of type. `old` is the object before, for transition rules and ratcheting.
     pub fn evaluate_rules(&self, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
+        self.rules_at(self.root, object, old)
+    }
+
+    pub(crate) fn rules_at(&self, id: NodeId, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
         let mut walk =
             Walk { schema: self, path: FieldPath::default(), budget: MAX_STEPS, spent: false, errors: Vec::new() };
-        walk.value(object, self.root, old);
+        let near = Near::root(old.map(|old| Correlated { schema: self, id, new: object, old }));
+        walk.value(object, id, old, near);
         walk.errors
     }
 }
@@ -43,15 +48,39 @@ struct Walk<'s> {
     errors: Vec<FieldError>,
 }
 
+/// Where to look whether anything changed: here, or if this place has no counterpart, where it last had one.
+#[derive(Clone, Copy)]
+struct Near<'v> {
+    here: Option<Correlated<'v>>,
+    nearest: Option<Correlated<'v>>,
+}
+
+impl<'v> Near<'v> {
+    fn root(here: Option<Correlated<'v>>) -> Self {
+        Self { here, nearest: here }
+    }
+
+    fn step(self, step: impl FnOnce(Correlated<'v>) -> Option<Correlated<'v>>) -> Self {
+        match self.here {
+            Some(here) => Self { here: step(here), nearest: Some(here) },
+            None => self,
+        }
+    }
+
+    fn is_unchanged(&self) -> bool {
+        self.here.or(self.nearest).is_some_and(|c| c.is_unchanged())
+    }
+}
+
 impl Walk<'_> {
-    fn value(&mut self, value: &Value, id: NodeId, old: Option<&Value>) {
+    fn value(&mut self, value: &Value, id: NodeId, old: Option<&Value>, near: Near<'_>) {
         let node = self.schema.node(id);
         if !node.rules_below || value.is_null() || self.spent {
             return;
         }
         let old = old.filter(|old| !old.is_null());
         if !node.rules.is_empty() {
-            self.rules(value, id, old);
+            self.rules(value, id, old, near);
         }
         match value {
             Value::Object(map) => {
@@ -61,16 +90,17 @@ impl Walk<'_> {
                         if node.properties.contains_key(name) { self.path.field(name) } else { self.path.key(name) };
                     // an atomic map is replaced whole: what is in it has no before
                     let before = old.filter(|_| !node.atomic_map).and_then(|old| old.get(name));
-                    self.value(child, id, before);
+                    self.value(child, id, before, near.step(|here| here.field(name)));
                     self.path.reset(mark);
                 }
             }
             Value::Array(items) => {
-                let Some(id) = node.items else { return };
+                let Some(below) = node.items else { return };
+                let lists = old.map(|old| Correlated { schema: self.schema, id, new: value, old });
                 for (i, item) in items.iter().enumerate() {
                     let mark = self.path.index(i);
-                    let before = old.and_then(|old| Correlated::root(value, old).item(node, item)).map(|c| c.old);
-                    self.value(item, id, before);
+                    let before = lists.and_then(|lists| lists.item(i)).map(|item| item.old);
+                    self.value(item, below, before, near.step(|here| here.item(i)));
                     self.path.reset(mark);
                 }
             }
@@ -78,7 +108,7 @@ impl Walk<'_> {
         }
     }
 
-    fn rules(&mut self, value: &Value, id: NodeId, old: Option<&Value>) {
+    fn rules(&mut self, value: &Value, id: NodeId, old: Option<&Value>, near: Near<'_>) {
         let node = self.schema.node(id);
         let largest = steps::largest(value).max(old.map_or(0, steps::largest));
         let convert = |value: &Value| {
@@ -95,7 +125,6 @@ impl Walk<'_> {
         if let Some(old) = &old_cel {
             scope.add_variable_from_value("oldSelf", old.clone());
         }
-        let unchanged = old.is_some_and(|old| Correlated::root(value, old).is_unchanged(self.schema, id));
         for rule in &node.rules {
             if rule.uses_old_self && old.is_none() && !rule.optional_old_self {
                 continue;
@@ -117,7 +146,7 @@ impl Walk<'_> {
                 &scope
             };
             if let Some(error) = self.one(rule, node, value, scope)
-                && (rule.uses_old_self || !unchanged)
+                && (rule.uses_old_self || !near.is_unchanged())
             {
                 self.errors.push(error);
             }

@@ -3,12 +3,14 @@
 //! Fences, because the parser and the evaluator have none of their own:
 //! - a rule longer than [`MAX_RULE_BYTES`] or nested deeper than [`MAX_NESTING`] is refused before it is parsed, and
 //!   parsing runs on a stack of its own, since a stack overflow ends the process;
-//! - names that are neither `self`, `oldSelf` nor bound by a macro, and unknown functions, are refused at compile time;
+//! - names that are neither `self`, `oldSelf` nor bound by a macro, unknown functions, and fields that the schema does
+//!   not have are refused at compile time (types are not checked);
 //! - before a rule runs, its steps are estimated from how deep its comprehensions nest and how large the value's lists
 //!   and maps are; one object may cost [`MAX_STEPS`] steps, more is refused as "out of cost budget".
 
 mod compile;
 mod evaluate;
+mod fields;
 mod steps;
 mod value;
 
@@ -16,6 +18,7 @@ use kube_cel::cel::Program;
 use serde_json::Value;
 
 pub(crate) use compile::compile_rules;
+pub(crate) use fields::check_fields;
 
 use crate::error::ErrorKind;
 

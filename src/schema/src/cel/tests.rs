@@ -123,6 +123,10 @@ fn rules_that_do_not_compile_refuse_the_crd() {
                 r#"{at}.rule: Invalid value: {{"rule":"frobnicate(self)"}}: compilation failed: undeclared reference to 'frobnicate'"#
             ),
         ),
+        (
+            json!({"rule": "self.b == ''"}),
+            format!(r#"{at}.rule: Invalid value: "self.b == ''": compilation failed: undefined field 'b'"#),
+        ),
         (json!({"rule": ""}), format!("{at}.rule: Required value: rule is not specified")),
         (
             json!({"rule": "true", "reason": "Odd"}),

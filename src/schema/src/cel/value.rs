@@ -59,6 +59,10 @@ pub(super) fn to_cel(schema: &Structural, id: Option<NodeId>, value: &Value) -> 
             let mut out = HashMap::with_capacity(map.len());
             for (name, value) in map {
                 let named = node.and_then(|n| n.properties.get(name).copied());
+                // to a rule, a declared field that is null is not there
+                if named.is_some() && value.is_null() {
+                    continue;
+                }
                 let child = named.or_else(|| node.and_then(|n| schema.child(n, name)));
                 // keys of a map are data, only declared fields are escaped
                 let key = if named.is_some() { escape(name) } else { name.clone() };

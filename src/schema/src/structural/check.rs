@@ -3,6 +3,7 @@
 //! Structural: every node says its type once, outside junctors, and junctors only validate values. Only such a schema
 //! can prune and default. What Kubernetes refuses is refused here with its paths and texts.
 
+pub(super) mod defaults;
 mod extensions;
 
 use serde_json::{Map, Value, json};

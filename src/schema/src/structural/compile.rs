@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Number, Value};
 use thiserror::Error;
 
+use super::check::defaults::check_defaults;
 use super::checks::{Bound, strings};
 use super::{Additional, Checks, Junctors, ListType, Node, NodeId, OBJECT_META, Structural, Types, check_crd_schema};
 use crate::cel;
@@ -41,7 +42,16 @@ impl Structural {
         let mut root = schema.as_object().cloned().unwrap_or_default();
         graft(&mut root, components);
         let root = Value::Object(root);
-        let compile = || Compiler::new(components, Dialect::Custom, path).finish(&root);
+        let compile = || {
+            let (structural, mut errors) = Compiler::new(components, Dialect::Custom, path).finish(&root);
+            if errors.is_empty() {
+                errors = cel::check_fields(&structural, path);
+            }
+            if errors.is_empty() {
+                errors = check_defaults(&structural, path);
+            }
+            (structural, errors)
+        };
         // CEL's parser recurses deeply; a stack of its own keeps a hostile rule from ending the process
         let compiled = if cel::mentions_rules(schema) { cel::on_big_stack(compile) } else { compile() };
         match compiled {
@@ -92,6 +102,8 @@ struct Compiler<'a> {
     dialect: Dialect,
     refs: HashMap<(String, String), NodeId>,
     path: FieldPath,
+    /// Where, on the way down, an old value was no longer to be found.
+    uncorrelatable: Option<String>,
     errors: Vec<FieldError>,
 }
 
@@ -103,6 +115,7 @@ impl<'a> Compiler<'a> {
             dialect,
             refs: HashMap::new(),
             path: FieldPath::new(path),
+            uncorrelatable: None,
             errors: Vec::new(),
         }
     }
@@ -191,6 +204,9 @@ impl<'a> Compiler<'a> {
         }
         if self.dialect == Dialect::Published {
             bound_integers(schema, &mut node);
+            if node.format == "byte" {
+                node.format = crate::format::BYTES.to_owned();
+            }
         }
         self.read_children(schema, &mut node);
         if self.dialect == Dialect::Published
@@ -201,13 +217,18 @@ impl<'a> Compiler<'a> {
             node.preserve_unknown = true;
         }
         if let Some(rules) = schema.get("x-kubernetes-validations").and_then(Value::as_array) {
-            node.rules = cel::compile_rules(rules, &mut self.path, &mut self.errors);
+            let lost = self.uncorrelatable.as_deref();
+            node.rules = cel::compile_rules(rules, lost, &mut self.path, &mut self.errors);
         }
         self.dialect = outer;
         node
     }
 
     fn read_children(&mut self, schema: &Map<String, Value>, node: &mut Node) {
+        let outer = self.uncorrelatable.clone();
+        if node.atomic_map && outer.is_none() {
+            self.uncorrelatable = Some(self.path.as_str().to_owned());
+        }
         if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
             for (name, property) in properties {
                 let mark = self.path.field("properties");
@@ -223,7 +244,12 @@ impl<'a> Compiler<'a> {
             Some(schema) => Additional::Schema(self.compile_at("additionalProperties", schema)),
             None => Additional::Unsaid,
         };
+        self.uncorrelatable.clone_from(&outer);
+        if !matches!(node.list_type, ListType::Map(_)) && outer.is_none() {
+            self.uncorrelatable = Some(self.path.as_str().to_owned());
+        }
         node.items = schema.get("items").filter(|i| i.is_object()).map(|items| self.compile_at("items", items));
+        self.uncorrelatable = outer;
         let list = |compiler: &mut Self, key: &str| -> Vec<NodeId> {
             let schemas = schema.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
             schemas.iter().map(|s| compiler.compile_at(key, s)).collect()

@@ -57,9 +57,13 @@ impl Structural {
     }
 
     fn validate_schema(&self, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
-        let mut walk = Walk { schema: self, path: FieldPath::default() };
-        let old = old.map(|old| Correlated::root(object, old));
-        walk.value(object, self.root, old).errors
+        let old = old.map(|old| Correlated { schema: self, id: self.root, new: object, old });
+        Walk { schema: self, path: FieldPath::default() }.value(object, self.root, old).errors
+    }
+
+    /// What is wrong with a value that would stand at `id`, with paths from there.
+    pub(crate) fn validate_at(&self, id: NodeId, value: &Value) -> Vec<FieldError> {
+        Walk { schema: self, path: FieldPath::default() }.value(value, id, None).errors
     }
 }
 
@@ -92,7 +96,7 @@ impl<'s> Walk<'s> {
     fn value(&mut self, value: &Value, id: NodeId, old: Option<Correlated<'_>>) -> Outcome {
         let outcome = self.unratcheted(value, id, old);
         match old {
-            Some(old) if !outcome.errors.is_empty() && old.is_unchanged(self.schema, id) => Outcome::default(),
+            Some(old) if !outcome.errors.is_empty() && old.is_unchanged() => Outcome::default(),
             _ => outcome,
         }
     }
@@ -117,7 +121,7 @@ impl<'s> Walk<'s> {
             outcome.matches += 1;
         }
         if let Some(junctors) = &node.junctors {
-            let found = self.junctors(value, junctors, old);
+            let found = self.junctors(value, junctors);
             outcome.add(found);
         }
         outcome.matches += 2;
@@ -141,7 +145,7 @@ impl<'s> Walk<'s> {
 
     fn type_mismatch(&self, value: &Value, node: &Node) -> Option<FieldError> {
         let (name, actual) = json_type(value);
-        let is_whole = matches!(value, Value::Number(n) if n.as_f64().is_some_and(|f| f.fract() == 0.0));
+        let is_whole = matches!(value, Value::Number(n) if n.as_f64().is_some_and(is_json_integer));
         let fits = node.types.has(actual)
             || (actual == Types::NUMBER && is_whole && node.types.has(Types::INTEGER))
             || (actual == Types::INTEGER && node.types.has(Types::NUMBER));
@@ -175,7 +179,7 @@ impl<'s> Walk<'s> {
 
     fn enumeration(&self, value: &Value, node: &Node, outcome: &mut Outcome) {
         let allowed = &node.checks.enumeration;
-        if allowed.is_empty() || allowed.iter().any(|a| same_value(a, value)) {
+        if allowed.is_empty() || allowed.iter().any(|a| is_enumerated(a, value)) {
             return;
         }
         let texts: Vec<String> = allowed
@@ -198,14 +202,15 @@ impl<'s> Walk<'s> {
         }
     }
 
-    fn junctors(&mut self, value: &Value, junctors: &Junctors, old: Option<Correlated<'_>>) -> Outcome {
+    /// Nothing below a junctor is compared with the old object: only the node it stands at can be let pass.
+    fn junctors(&mut self, value: &Value, junctors: &Junctors) -> Outcome {
         let mut all = Outcome::default();
         let at = crate::go::quote(self.path.as_str());
         let fail = |text: String| FieldError::invalid("", "", text);
         if !junctors.any_of.is_empty() {
             let (mut best, mut valid) = (None, None);
             for id in &junctors.any_of {
-                let found = self.unratcheted(value, *id, old);
+                let found = self.unratcheted(value, *id, None);
                 if found.errors.is_empty() {
                     valid = Some(found);
                     break;
@@ -222,7 +227,7 @@ impl<'s> Walk<'s> {
         if !junctors.one_of.is_empty() {
             let (mut best, mut first, mut valid) = (None, None, 0);
             for id in &junctors.one_of {
-                let found = self.unratcheted(value, *id, old);
+                let found = self.unratcheted(value, *id, None);
                 if found.errors.is_empty() {
                     valid += 1;
                     best = None;
@@ -246,7 +251,7 @@ impl<'s> Walk<'s> {
         if !junctors.all_of.is_empty() {
             let mut valid = 0;
             for id in &junctors.all_of {
-                let found = self.unratcheted(value, *id, old);
+                let found = self.unratcheted(value, *id, None);
                 valid += usize::from(found.errors.is_empty());
                 all.add(found);
             }
@@ -256,7 +261,7 @@ impl<'s> Walk<'s> {
             }
         }
         if let Some(id) = junctors.not
-            && self.unratcheted(value, id, old).errors.is_empty()
+            && self.unratcheted(value, id, None).errors.is_empty()
         {
             all.errors.push(fail(format!("{at} must not validate the schema (not)")));
         }
@@ -282,11 +287,25 @@ fn json_type(value: &Value) -> (&'static str, Types) {
     }
 }
 
-/// Equality in which `1` and `1.0` are the same.
-fn same_value(a: &Value, b: &Value) -> bool {
-    match (a, b) {
-        (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
-        _ => a == b,
+/// Whether a float counts as a whole number: exactly, or by rounding error, up to 2^53.
+fn is_json_integer(float: f64) -> bool {
+    const LARGEST: f64 = 9_007_199_254_740_991.0;
+    if !(-LARGEST..=LARGEST).contains(&float) {
+        return false;
+    }
+    let whole = float.trunc();
+    float == whole || (whole != 0.0 && (float - whole).abs() / (float.abs() + whole.abs()) < 1e-9)
+}
+
+/// Whether a value is the enumerated one, converted to its type: a float is cut off to compare with an integer.
+fn is_enumerated(allowed: &Value, value: &Value) -> bool {
+    match (allowed, value) {
+        (Value::Number(allowed), Value::Number(value)) => match (allowed.as_i64(), value.as_i64()) {
+            (Some(allowed), None) => value.as_f64().is_some_and(|f| f.trunc() as i64 == allowed),
+            (Some(allowed), Some(value)) => allowed == value,
+            _ => allowed.as_f64() == value.as_f64(),
+        },
+        _ => allowed == value,
     }
 }
 

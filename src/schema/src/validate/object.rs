@@ -62,7 +62,7 @@ impl Walk<'_> {
         if let Some(id) = node.items {
             for (i, item) in items.iter().enumerate() {
                 let mark = self.path.index(i);
-                let found = self.value(item, id, old.and_then(|o| o.item(node, item)));
+                let found = self.value(item, id, old.and_then(|o| o.item(i)));
                 self.path.reset(mark);
                 outcome.add(found);
             }

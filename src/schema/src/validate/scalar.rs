@@ -28,9 +28,18 @@ impl Walk<'_> {
     pub(super) fn number(&self, number: &Number, node: &Node, outcome: &mut Outcome) {
         outcome.matches += 2;
         let checks = &node.checks;
-        let print = |bound: &Number| if number.is_f64() { print_as_float(bound) } else { print_as_whole(bound) };
-        if let Some(factor) = checks.multiple_of.as_ref().filter(|f| !is_multiple(number, f)) {
-            outcome.errors.push(self.invalid(number.clone(), &format!("should be a multiple of {}", print(factor))));
+        let print = |bound: &Number| if number.is_f64() { print_as_float(bound) } else { cut_off(bound).to_string() };
+        if let Some(factor) = &checks.multiple_of {
+            if !is_positive(factor, number.is_f64()) {
+                let at = self.path.as_str();
+                let detail = format!("factor MultipleOf declared for {at} must be positive: {}", print(factor));
+                let bad = if number.is_f64() { factor.clone() } else { cut_off(factor).into() };
+                outcome.errors.push(FieldError::invalid(at, bad, detail));
+            } else if !is_multiple(number, factor) {
+                outcome
+                    .errors
+                    .push(self.invalid(number.clone(), &format!("should be a multiple of {}", print(factor))));
+            }
         }
         if let Some(max) = &checks.maximum {
             let order = compare(number, &max.value);
@@ -53,30 +62,32 @@ impl Walk<'_> {
     }
 }
 
-fn compare(a: &Number, b: &Number) -> std::cmp::Ordering {
-    match (a.as_i64(), b.as_i64()) {
-        (Some(a), Some(b)) => a.cmp(&b),
-        _ => a.as_f64().unwrap_or_default().total_cmp(&b.as_f64().unwrap_or_default()),
+/// An integer is compared with the bound cut off to an integer.
+fn compare(number: &Number, bound: &Number) -> std::cmp::Ordering {
+    match number.as_i64() {
+        Some(whole) => whole.cmp(&cut_off(bound)),
+        None => number.as_f64().unwrap_or_default().total_cmp(&bound.as_f64().unwrap_or_default()),
     }
 }
 
+fn cut_off(number: &Number) -> i64 {
+    number.as_i64().unwrap_or_else(|| number.as_f64().unwrap_or_default() as i64)
+}
+
+fn is_positive(factor: &Number, as_float: bool) -> bool {
+    if as_float { factor.as_f64().is_some_and(|f| f > 0.0) } else { cut_off(factor) > 0 }
+}
+
 fn is_multiple(number: &Number, factor: &Number) -> bool {
-    match (number.as_i64(), factor.as_i64()) {
-        (Some(number), Some(factor)) => factor != 0 && number % factor == 0,
-        _ => {
-            let quotient = number.as_f64().unwrap_or_default() / factor.as_f64().unwrap_or(1.0);
-            (quotient - quotient.round()).abs() <= 1e-9 * quotient.abs().max(1.0)
+    match number.as_i64() {
+        Some(whole) => whole % cut_off(factor) == 0,
+        None => {
+            let (number, factor) = (number.as_f64().unwrap_or_default(), factor.as_f64().unwrap_or(1.0));
+            super::is_json_integer(if factor < 1.0 { 1.0 / factor * number } else { number / factor })
         }
     }
 }
 
 fn print_as_float(bound: &Number) -> String {
     go::print_float(bound.as_f64().unwrap_or_default())
-}
-
-fn print_as_whole(bound: &Number) -> String {
-    match bound.as_f64() {
-        Some(float) if bound.is_f64() && float.fract() == 0.0 => format!("{float:.0}"),
-        _ => go::print_number(bound),
-    }
 }
