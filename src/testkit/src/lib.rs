@@ -2,4 +2,5 @@
 
 pub mod domains;
 pub mod images;
+pub mod objects;
 pub mod volumes;

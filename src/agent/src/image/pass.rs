@@ -15,7 +15,7 @@ use super::observe::Import;
 use super::{Looked, reconcile, status};
 
 const RESYNC: Duration = Duration::from_secs(300);
-const FAILED_LOOK: Duration = Duration::from_secs(10);
+const FAILED_LOOK: Duration = Duration::from_secs(3);
 const WORKERS: usize = 4;
 
 /// What the loop works with.
@@ -31,9 +31,9 @@ pub struct Context<P> {
     pub recorder: Recorder,
 }
 
-struct World<P> {
-    context: Context<P>,
-    imports: Imports,
+pub(super) struct World<P> {
+    pub context: Context<P>,
+    pub imports: Imports,
 }
 
 /// Runs until dropped; imports under way are stopped then, and begin again with the next start.
@@ -56,7 +56,7 @@ fn elsewhere(volume: &Volume) -> Option<(Key, String)> {
     Some((Key::new(volume.namespace().unwrap_or_default(), image), pool))
 }
 
-async fn pass<P: Pools>(world: Arc<World<P>>, key: Key) -> Result<Next, kube::Error> {
+pub(super) async fn pass<P: Pools>(world: Arc<World<P>>, key: Key) -> Result<Next, kube::Error> {
     let Some(image) = world.context.images.get(&key) else { return Ok(Next::Gone) };
     let api: Api<Image> = Api::namespaced(world.context.client.clone(), &key.namespace);
     let Some((image, wish)) = judge(&api, image).await? else { return Ok(Next::Gone) };

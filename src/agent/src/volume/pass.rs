@@ -14,7 +14,7 @@ use super::{Looked, reconcile, status};
 use crate::image;
 
 const RESYNC: Duration = Duration::from_secs(300);
-const FAILED: Duration = Duration::from_secs(5);
+const FAILED: Duration = Duration::from_secs(3);
 /// An image that is fetched into a pool other than the default one says so in no status.
 const WAITING: Duration = Duration::from_secs(2);
 const WORKERS: usize = 8;
@@ -58,7 +58,7 @@ pub async fn run<P: Pools>(context: Context<P>) {
     nubium_runtime::run(settings, queue, move |key| pass(Arc::clone(&context), key)).await;
 }
 
-async fn pass<P: Pools>(context: Arc<Context<P>>, key: Key) -> Result<Next, kube::Error> {
+pub(super) async fn pass<P: Pools>(context: Arc<Context<P>>, key: Key) -> Result<Next, kube::Error> {
     let Some(volume) = context.volumes.get(&key) else { return Ok(Next::Gone) };
     let api: Api<Volume> = Api::namespaced(context.client.clone(), &key.namespace);
     let Some((volume, wish)) = judge(&api, volume).await? else { return Ok(Next::Gone) };

@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use nubium_api::{HostPool, Quantity, StoragePool};
 use nubium_host::volume::{Pools, Space, Volumes};
 use nubium_runtime::Chain;
-use tracing::warn;
+use tracing::debug;
 
 /// Room is told in steps of this many bytes, so that it is not written all the time.
 const STEP: u64 = 64 << 20;
@@ -21,7 +21,7 @@ pub async fn report(pools: &[Arc<StoragePool>], storage: &impl Pools) -> Vec<Hos
         let looked = async { storage.open(&name, folder.as_deref()).await?.volumes.space().await };
         match looked.await {
             Ok(space) => report.push(told(name, space)),
-            Err(error) => warn!(pool = name, error = %Chain(&error), "could not look at a pool"),
+            Err(error) => debug!(pool = name, error = %Chain(&error), "could not look at a pool"),
         }
     }
     report

@@ -1,5 +1,7 @@
 //! Images against a simulated pool: what is asserted is the pool and the words people read.
 
+mod passes;
+
 use std::time::Duration;
 
 use nubium_api::{FileSource, HttpSource, Image, ImageHost, ImageSource, ImageSpec};

@@ -1,5 +1,7 @@
 //! Volumes against a simulated pool.
 
+mod passes;
+
 use std::time::Duration;
 
 use nubium_api::{ConditionStatus, DeletionPolicy, Quantity, Volume, VolumeSpec, VolumeStatus, condition};
