@@ -314,6 +314,7 @@ impl Host {
                 generation: 1,
                 restarted_at: None,
                 stop: None,
+                taps: [(format!("nub{number:011x}"), "nubium.test.blue".to_owned())].into(),
             },
             accelerator: Accelerator::Tcg,
             vcpus: 1,

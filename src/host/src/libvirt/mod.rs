@@ -4,6 +4,7 @@
 //! choices stay with the agent's plan; every look that fails is an error, so that "could not look" never becomes "is not
 //! there".
 
+mod choose;
 mod connection;
 mod domains;
 mod error;
@@ -14,6 +15,7 @@ mod pool;
 pub mod private;
 mod xml;
 
+pub use choose::Libvirt;
 pub use connection::Connection;
 pub use domains::{DomainSeen, DomainState, Domains, Off, Pause};
 pub use error::LibvirtError;

@@ -1,5 +1,7 @@
 //! Whose a domain is: the record in its libvirt metadata. The name is for people; this is what counts.
 
+use std::collections::BTreeMap;
+
 use uuid::Uuid;
 
 use super::xml::{Element, XmlError};
@@ -21,6 +23,8 @@ pub struct Owner {
     /// The `restartedAt` that the running guest was started under.
     pub restarted_at: Option<String>,
     pub stop: Option<Stop>,
+    /// The taps it was given, and the network namespace each was moved to: what has to go when the domain goes.
+    pub taps: BTreeMap<String, String>,
 }
 
 /// Who stopped, or is stopping, the guest. libvirtd forgets over its own restart, so it is written down.
@@ -44,7 +48,7 @@ impl Owner {
     /// The element that [`virDomainSetMetadata`] takes: without a prefix, which libvirt adds.
     #[must_use]
     pub fn to_element(&self, name: &str) -> Element {
-        let Owner { namespace, name: server, uid, generation, restarted_at, stop } = self;
+        let Owner { namespace, name: server, uid, generation, restarted_at, stop, taps } = self;
         let mut element = Element::new(name)
             .with("namespace", namespace)
             .with("name", server)
@@ -61,6 +65,9 @@ impl Owner {
             }
             Some(Stop::Wished) => element.set("stop", "wished"),
             Some(Stop::Guest) => element.set("stop", "guest"),
+        }
+        for (tap, netns) in taps {
+            element.children.push(Element::new("tap").with("name", tap).with("netns", netns));
         }
         element
     }
@@ -82,6 +89,10 @@ impl Owner {
             Some("guest") => Some(Stop::Guest),
             Some(_) | None => None,
         };
+        let taps = element.all("tap").map(|tap| {
+            let get = |name| tap.get(name).map(str::to_owned).ok_or(XmlError::Shape("our record of a tap lacks an attribute"));
+            Ok((get("name")?, get("netns")?))
+        });
         Ok(Some(Self {
             namespace: get("namespace")?.to_owned(),
             name: get("name")?.to_owned(),
@@ -89,6 +100,7 @@ impl Owner {
             generation: number(get("generation")?)?,
             restarted_at: element.get("restartedAt").map(str::to_owned),
             stop,
+            taps: taps.collect::<Result<_, _>>()?,
         }))
     }
 }
@@ -107,6 +119,7 @@ mod tests {
                 generation: 3,
                 restarted_at: Some("2026-11-21T01:00:00Z".into()),
                 stop,
+                taps: BTreeMap::from([("nub1".into(), "nubium.shop.blue".into())]),
             };
             let written = owner.to_element("nubium:server").with("xmlns:nubium", METADATA_URI);
             let metadata = Element::new("metadata").child(Element::new("other:x")).child(written);

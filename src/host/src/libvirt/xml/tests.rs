@@ -23,6 +23,7 @@ fn spec() -> DomainSpec {
             generation: 2,
             restarted_at: None,
             stop: None,
+            taps: [("nub00000000000".to_owned(), "nubium.shop.blue".to_owned())].into(),
         },
         accelerator: Accelerator::Kvm,
         vcpus: 2,

@@ -1,0 +1,96 @@
+//! One snapshot: the domain, the files under it, the networks around it.
+
+use std::collections::BTreeMap;
+
+use nubium_host::libvirt::{DomainSeen, Domains, LibvirtError};
+use nubium_host::network::{NetworkError, NetworkSeen, Netns};
+use nubium_host::seed::{SeedError, Seeds};
+use nubium_host::volume::{VolumeError, VolumeSeen};
+use uuid::Uuid;
+
+use super::desired::{Desired, Presence};
+use super::machine::{Disks, Machine, Taps};
+
+/// What was seen in one pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    pub domain: Option<DomainSeen>,
+    /// Who else has the domain's name, where there is no domain of our UUID.
+    pub name_held_by: Option<Uuid>,
+    /// By the disk's name; those that are missing have no file.
+    pub volumes: BTreeMap<String, VolumeSeen>,
+    /// Those that are missing have no namespace here.
+    pub networks: BTreeMap<Netns, NetworkSeen>,
+    /// Whether the seed on disk is the one that is wanted (`want.seed`), or there is one at all where none is.
+    pub seed_is_there: bool,
+    /// Whether the Server's folder is there.
+    pub folder: bool,
+    /// Unix time in seconds.
+    pub now: i64,
+}
+
+/// A look that failed. It says nothing about what is there.
+#[derive(Debug, thiserror::Error)]
+pub enum LookError {
+    #[error("cannot look at the domain")]
+    Domain(#[from] LibvirtError),
+    #[error("cannot look at a volume")]
+    Volume(#[from] VolumeError),
+    #[error("cannot look at a network")]
+    Network(#[from] NetworkError),
+    #[error("cannot look at the seed")]
+    Seed(#[from] SeedError),
+}
+
+/// Looks at everything that the plan decides by. `now` is drawn by the caller.
+///
+/// # Errors
+/// When any of it could not be looked at.
+pub async fn observe<D: Domains, T: Taps, V: Disks, S: Seeds>(
+    want: &Desired,
+    host: &Machine<'_, D, T, V, S>,
+    now: i64,
+) -> Result<Seen, LookError> {
+    let domain = host.domains.look(want.uid).await?;
+    let name_held_by = match &domain {
+        Some(_) => None,
+        None => host.domains.named(super::plan::domain_name(want)).await?.filter(|other| *other != want.uid),
+    };
+    let folder = want.folder(host.settings);
+    let mut seen = Seen {
+        domain,
+        name_held_by,
+        volumes: BTreeMap::new(),
+        networks: BTreeMap::new(),
+        seed_is_there: false,
+        folder: host.seeds.has_folder(&folder).await?,
+        now,
+    };
+    if want.presence == Presence::Present {
+        for disk in &want.disks {
+            if let Some(volume) = host.disks.look(&disk.pool, &disk.file).await? {
+                seen.volumes.insert(disk.name.clone(), volume);
+            }
+        }
+        let path = Desired::seed_path(&folder);
+        seen.seed_is_there = match &want.seed {
+            Some(image) => {
+                let owner = (host.settings.qemu.uid, host.settings.qemu.gid);
+                host.seeds.is(&path, image, owner).await?
+            }
+            None => host.seeds.has_folder(&path).await?,
+        };
+    }
+    let recorded = seen.domain.iter().filter_map(|domain| domain.owner.as_ref());
+    let recorded: Vec<Netns> =
+        recorded.flat_map(|owner| owner.taps.values()).filter_map(|name| Netns::parse(name)).collect();
+    for netns in want.nics.iter().map(|nic| nic.netns.clone()).chain(recorded) {
+        if seen.networks.contains_key(&netns) {
+            continue;
+        }
+        if let Some(network) = host.taps.look(&netns).await? {
+            seen.networks.insert(netns, network);
+        }
+    }
+    Ok(seen)
+}

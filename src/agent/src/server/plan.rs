@@ -1,0 +1,347 @@
+//! The difference between the wish and the host, as an ordered list of steps.
+//!
+//! A start, in order: the seed and the definition (whose record names all that is made from here on), the taps, QEMU with
+//! its guest halted, each tap into its Network, and only then the guest runs. The way out, in order: the guest off, its
+//! taps, its folder, and last the definition, which is the record of the rest.
+
+use std::path::PathBuf;
+
+use nubium_host::libvirt::{
+    DiskFile, DiskFormat, DiskSpec, DomainSeen, DomainSpec, DomainState, Element, NicSpec, Off, Owner, Stop, merge,
+};
+use nubium_host::network::{Netns, Tap};
+use nubium_host::volume::VolumeSeen;
+use uuid::Uuid;
+
+use super::desired::{Desired, Presence, Settings, WantedDisk, WantedNic};
+use super::observe::Seen;
+use super::power::{self, Move, Power};
+use super::slots::{self, Slots};
+
+/// How often a guest that is to power off hears the button.
+pub(super) const PRESS_EVERY: i64 = 5;
+
+/// One primitive, idempotent call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    PutSeed { path: PathBuf, image: Vec<u8>, owner: (u32, u32) },
+    Define { name: String, xml: String },
+    CreateTap { tap: Tap },
+    DeleteTap { name: String, netns: Netns },
+    StartPaused { uid: Uuid, found: Option<Found> },
+    /// `must`: a guest that starts must have it; one that only stood still goes on without a tap that was deleted.
+    MoveTap { name: String, netns: Netns, mtu: u32, must: bool },
+    Resume { uid: Uuid },
+    Press { uid: Uuid },
+    Kill { uid: Uuid, why: Why },
+    Remember { owner: Owner },
+    RemoveFolder { path: PathBuf },
+    Undefine { uid: Uuid },
+}
+
+/// What was found of a guest that should have been running.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    Destroyed,
+    Died,
+    NotStarted,
+    /// libvirtd or the host was restarted meanwhile.
+    OffForUnknownReason,
+}
+
+/// Why a guest is turned off hard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    DidNotPowerOff,
+    StoodStill,
+    Panicked,
+}
+
+/// What cannot be done, and no step can help.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// A domain of that UUID is somebody else's.
+    NotOurs,
+    /// A domain of that name belongs to an earlier Server.
+    HeldByStranger { uid: Uuid },
+    /// What is there was made for a later generation than the wish we were given.
+    OlderWish { there: i64 },
+    /// What a start needs is not there yet.
+    Waiting { volumes: Vec<String>, networks: Vec<String>, seed: bool },
+    /// The guest has no place for that many devices.
+    NoSlot { device: String },
+    /// The definition on the host cannot be read.
+    Unreadable,
+}
+
+/// What to do, in order. `Plan::default()`: nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plan {
+    pub steps: Vec<Step>,
+    pub refusal: Option<Refusal>,
+    /// Come back after so many seconds, unasked: a deadline runs.
+    pub again: Option<u64>,
+}
+
+impl Plan {
+    /// Pure: the same wish and world give the same plan.
+    #[must_use]
+    pub fn new(want: &Desired, seen: &Seen, settings: &Settings) -> Self {
+        match refuse(want, seen) {
+            Some(refusal) => Self { refusal: Some(refusal), ..Self::default() },
+            None => match &want.presence {
+                Presence::Present => present(want, seen, settings),
+                Presence::Absent(_) => absent(want, seen, settings),
+            },
+        }
+    }
+}
+
+/// As people see it in `virsh list`.
+pub(super) fn domain_name(want: &Desired) -> String {
+    format!("nubium.{}.{}", want.namespace, want.name)
+}
+
+fn refuse(want: &Desired, seen: &Seen) -> Option<Refusal> {
+    match (&seen.domain, seen.name_held_by) {
+        (Some(DomainSeen { owner: Some(owner), .. }), _) if owner.uid != want.uid => Some(Refusal::NotOurs),
+        (Some(DomainSeen { owner: Some(owner), .. }), _) => {
+            let newer = owner.generation > want.generation && want.presence == Presence::Present;
+            newer.then_some(Refusal::OlderWish { there: owner.generation })
+        }
+        (Some(DomainSeen { owner: None, .. }), _) => Some(Refusal::NotOurs),
+        (None, Some(uid)) if want.presence == Presence::Present => Some(Refusal::HeldByStranger { uid }),
+        (None, _) => None,
+    }
+}
+
+fn wished(want: &Desired, owner: &Owner) -> Power {
+    match (&want.presence, want.running) {
+        (Presence::Absent(_), _) => Power::Absent,
+        (Presence::Present, false) => Power::Stopped,
+        (Presence::Present, true) if want.restarted_at.is_some() && want.restarted_at != owner.restarted_at => {
+            Power::Restarted
+        }
+        (Presence::Present, true) => Power::Running,
+    }
+}
+
+/// Seconds until the deadline of the stop on record; `None`: there is none.
+fn remaining(owner: &Owner, seen: &Seen, settings: &Settings) -> Option<i64> {
+    let Some(Stop::Asked { at }) = owner.stop else { return None };
+    let deadline = i64::try_from(settings.stop_deadline.as_secs()).unwrap_or(i64::MAX);
+    let passed = seen.now.saturating_sub(at);
+    // A clock that was set back must not keep a guest from being stopped.
+    Some(if passed < 0 { 0 } else { deadline.saturating_sub(passed).max(0) })
+}
+
+fn present(want: &Desired, seen: &Seen, settings: &Settings) -> Plan {
+    let Some(domain) = &seen.domain else {
+        return if want.running { start(want, seen, settings, None) } else { Plan::default() };
+    };
+    let mut plan = powered(want, seen, settings, domain);
+    // Whatever else was decided, the record says which generation it was decided by.
+    let Some(owner) = domain.owner.as_ref().filter(|owner| owner.generation != want.generation) else { return plan };
+    if plan.refusal.is_none() && !plan.steps.iter().any(|step| matches!(step, Step::Define { .. } | Step::Remember { .. })) {
+        plan.steps.push(Step::Remember { owner: Owner { generation: want.generation, ..owner.clone() } });
+    }
+    plan
+}
+
+/// What the table says, as steps.
+fn powered(want: &Desired, seen: &Seen, settings: &Settings, domain: &DomainSeen) -> Plan {
+    let owner = domain.owner.as_ref().expect("a domain without an owner is refused before");
+    let uid = want.uid;
+    let left = remaining(owner, seen, settings);
+    let asked = Step::Remember {
+        owner: Owner { generation: want.generation, stop: Some(Stop::Asked { at: seen.now }), ..owner.clone() },
+    };
+    let remember = |stop| Step::Remember { owner: Owner { generation: want.generation, stop, ..owner.clone() } };
+    let soon = |left: i64| u64::try_from(left.clamp(1, PRESS_EVERY)).ok();
+    match power::next(wished(want, owner), domain.state, owner.stop.as_ref(), left == Some(0)) {
+        None => {
+            let again = left.filter(|left| *left > 0).and_then(soon);
+            Plan { steps: idle_taps(seen, domain), again, ..Plan::default() }
+        }
+        Some(Move::Start) => start(want, seen, settings, Some(domain)),
+        Some(Move::Resume) => {
+            let missing = want.nics.iter().filter(|nic| !in_place(nic, seen)).map(|nic| move_tap(nic, false));
+            Plan { steps: missing.chain([Step::Resume { uid }]).collect(), ..Plan::default() }
+        }
+        Some(Move::Press) => Plan { steps: vec![asked, Step::Press { uid }], again: soon(PRESS_EVERY), ..Plan::default() },
+        Some(Move::PressAgain) => Plan { steps: vec![Step::Press { uid }], again: left.and_then(soon), ..Plan::default() },
+        Some(Move::Kill) => {
+            let why = match domain.state {
+                DomainState::Paused(_) => Why::StoodStill,
+                DomainState::Crashed => Why::Panicked,
+                DomainState::Running | DomainState::Stopping | DomainState::Off(_) => Why::DidNotPowerOff,
+            };
+            let first = left.is_none().then_some(asked);
+            Plan { steps: first.into_iter().chain([Step::Kill { uid, why }]).collect(), ..Plan::default() }
+        }
+        Some(Move::Remember(stop)) => {
+            let mut steps = idle_taps(seen, domain);
+            steps.push(remember(stop));
+            Plan { steps, ..Plan::default() }
+        }
+        Some(Move::Undefine) => Plan { steps: vec![Step::Undefine { uid }], ..Plan::default() },
+    }
+}
+
+fn absent(want: &Desired, seen: &Seen, settings: &Settings) -> Plan {
+    let folder = seen.folder.then(|| Step::RemoveFolder { path: want.folder(settings) });
+    let Some(domain) = &seen.domain else {
+        return Plan { steps: folder.into_iter().collect(), ..Plan::default() };
+    };
+    let mut plan = powered(want, seen, settings, domain);
+    if let Some(undefine) = plan.steps.pop_if(|step| matches!(step, Step::Undefine { .. })) {
+        // Whether they are seen or not: one may have been left on its way into its Network.
+        let taps = domain.owner.iter().flat_map(|owner| &owner.taps);
+        let taps = taps.filter_map(|(tap, netns)| Some((tap.clone(), Netns::parse(netns)?)));
+        plan.steps = taps.map(|(name, netns)| Step::DeleteTap { name, netns }).collect();
+        plan.steps.extend(folder);
+        plan.steps.push(undefine);
+    }
+    plan
+}
+
+/// A guest that is off, and stays off for now, needs no taps.
+fn idle_taps(seen: &Seen, domain: &DomainSeen) -> Vec<Step> {
+    let DomainState::Off(_) = domain.state else { return Vec::new() };
+    let taps = domain.owner.iter().flat_map(|owner| &owner.taps);
+    let there = taps.filter_map(|(tap, netns)| Some((tap, Netns::parse(netns)?))).filter(|(tap, netns)| {
+        seen.networks.get(netns).is_some_and(|network| network.taps.contains_key(*tap))
+    });
+    there.map(|(tap, netns)| Step::DeleteTap { name: tap.clone(), netns }).collect()
+}
+
+fn in_place(nic: &WantedNic, seen: &Seen) -> bool {
+    seen.networks.get(&nic.netns).is_some_and(|network| network.taps.contains_key(&nic.tap))
+}
+
+fn move_tap(nic: &WantedNic, must: bool) -> Step {
+    Step::MoveTap { name: nic.tap.clone(), netns: nic.netns.clone(), mtu: nic.mtu, must }
+}
+
+fn start(want: &Desired, seen: &Seen, settings: &Settings, domain: Option<&DomainSeen>) -> Plan {
+    let slots = slots::assign(want, domain);
+    let refused = waiting(want, seen).or_else(|| no_slot(want, &slots));
+    let before = domain.map(|domain| Element::parse(&domain.definition)).transpose();
+    let (None, Ok(before)) = (&refused, before) else {
+        return Plan { refusal: Some(refused.unwrap_or(Refusal::Unreadable)), ..Plan::default() };
+    };
+    let mut steps = Vec::new();
+    let folder = want.folder(settings);
+    if let (Some(image), false) = (&want.seed, seen.seed_is_there) {
+        let owner = (settings.qemu.uid, settings.qemu.gid);
+        steps.push(Step::PutSeed { path: Desired::seed_path(&folder), image: image.clone(), owner });
+    }
+    // Also those of an earlier start: a tap cannot be made where one is, and a NIC that went leaves its own behind.
+    let recorded: Vec<Step> = domain.map(|domain| idle_taps(seen, domain)).unwrap_or_default();
+    let stale = want.nics.iter().filter(|nic| in_place(nic, seen));
+    let stale = stale.map(|nic| Step::DeleteTap { name: nic.tap.clone(), netns: nic.netns.clone() });
+    let stale: Vec<Step> = stale.filter(|step| !recorded.contains(step)).collect();
+    steps.extend(recorded.into_iter().chain(stale));
+    let spec = spec(want, seen, settings, &slots);
+    let definition = merge(&spec, before.as_ref());
+    if before.as_ref() != Some(&definition) {
+        steps.push(Step::Define { name: spec.owner.domain_name(), xml: definition.to_xml() });
+    }
+    for nic in &want.nics {
+        let tap = Tap { name: nic.tap.clone(), owner: settings.qemu.uid, mtu: nic.mtu, alias: nic.uid.to_string() };
+        steps.push(Step::CreateTap { tap });
+    }
+    steps.push(Step::StartPaused { uid: want.uid, found: domain.and_then(found) });
+    steps.extend(want.nics.iter().map(|nic| move_tap(nic, true)));
+    steps.push(Step::Resume { uid: want.uid });
+    Plan { steps, ..Plan::default() }
+}
+
+fn found(domain: &DomainSeen) -> Option<Found> {
+    match (domain.state, domain.owner.as_ref().and_then(|owner| owner.stop.as_ref())) {
+        (DomainState::Off(off), None) => Some(match off {
+            Off::Destroyed => Found::Destroyed,
+            Off::Crashed => Found::Died,
+            Off::Failed => Found::NotStarted,
+            Off::Unknown => Found::OffForUnknownReason,
+            Off::Guest => return None,
+        }),
+        _ => None,
+    }
+}
+
+/// What a start still waits for.
+fn waiting(want: &Desired, seen: &Seen) -> Option<Refusal> {
+    let mut volumes: Vec<String> = want.waiting_disks.values().cloned().collect();
+    volumes.extend(want.disks.iter().filter_map(|disk| disk_lacks(disk, seen)));
+    let mut networks: Vec<String> = want.waiting_nics.values().cloned().collect();
+    networks.extend(want.nics.iter().filter_map(|nic| nic_lacks(nic, seen)));
+    let seed = want.seed.is_none() && !seen.seed_is_there;
+    let ready = volumes.is_empty() && networks.is_empty() && !seed;
+    (!ready).then_some(Refusal::Waiting { volumes, networks, seed })
+}
+
+pub(super) fn disk_lacks(disk: &WantedDisk, seen: &Seen) -> Option<String> {
+    let missing = !seen.volumes.contains_key(&disk.name);
+    missing.then(|| format!("Volume {} is not made yet", disk.file.name()))
+}
+
+/// A guest is started into a Network whose rules already know it: it is never heard unfiltered, nor unheard.
+pub(super) fn nic_lacks(nic: &WantedNic, seen: &Seen) -> Option<String> {
+    let name = nic.netns.network();
+    let Some(network) = seen.networks.get(&nic.netns) else {
+        return Some(format!("Network {name} is not made on this host yet"));
+    };
+    let known = network.guests.get(&nic.tap).is_some_and(|guest| guest.mac == nic.mac);
+    (!known).then(|| format!("Network {name} does not let NIC {} speak yet", nic.name))
+}
+
+fn no_slot(want: &Desired, slots: &Slots) -> Option<Refusal> {
+    let disks = want.disks.iter().map(|disk| (&disk.name, disk.uid));
+    let nics = want.nics.iter().map(|nic| (&nic.name, nic.uid));
+    let (name, _) = disks.chain(nics).find(|(_, uid)| !slots.contains_key(uid))?;
+    Some(Refusal::NoSlot { device: name.clone() })
+}
+
+/// The domain that the next start runs. Everything it names was seen.
+pub(super) fn spec(want: &Desired, seen: &Seen, settings: &Settings, slots: &Slots) -> DomainSpec {
+    let folder = want.folder(settings);
+    let disk = |disk: &WantedDisk| {
+        let VolumeSeen { path, image, .. } = seen.volumes.get(&disk.name)?;
+        let qcow2 = |path: &PathBuf| DiskFile { path: path.clone(), format: DiskFormat::Qcow2 };
+        Some(DiskSpec {
+            volume: disk.uid,
+            slot: *slots.get(&disk.uid)?,
+            file: qcow2(path),
+            backing: image.iter().map(|image| qcow2(&image.path)).collect(),
+        })
+    };
+    let nic = |nic: &WantedNic| {
+        Some(NicSpec {
+            port: nic.uid,
+            slot: *slots.get(&nic.uid)?,
+            mac: nic.mac.to_string(),
+            tap: nic.tap.clone(),
+            mtu: nic.mtu,
+        })
+    };
+    DomainSpec {
+        owner: Owner {
+            namespace: want.namespace.clone(),
+            name: want.name.clone(),
+            uid: want.uid,
+            generation: want.generation,
+            restarted_at: want.restarted_at.clone(),
+            stop: None,
+            taps: want.nics.iter().map(|nic| (nic.tap.clone(), nic.netns.to_string())).collect(),
+        },
+        accelerator: settings.accelerator,
+        vcpus: want.vcpus,
+        memory_bytes: want.memory_bytes,
+        disks: want.disks.iter().filter_map(disk).collect(),
+        nics: want.nics.iter().filter_map(nic).collect(),
+        seed: Some(Desired::seed_path(&folder)),
+        console_log: Desired::console_log(&folder),
+        qemu: settings.qemu,
+    }
+}

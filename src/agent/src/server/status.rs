@@ -1,0 +1,236 @@
+//! What we tell of a Server: this agent's own conditions, of a fresh look only, never of what was just done.
+//!
+//! | condition | True | otherwise |
+//! |---|---|---|
+//! | `VolumesReady` | every disk's file was seen | which Volume is waited for |
+//! | `NetworkReady` | every NIC's Network knows it, and its tap works while the guest runs | what is missing |
+//! | `Running` | the guest runs | why not: its reason says whether that is as wished |
+//! | `RestartRequired` | the next restart changes something, and what; absent otherwise | – |
+//! | `Released` | nothing is left here; told only of a Server that is being deleted | what is left |
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use nubium_api::{Condition, ConditionStatus, Device};
+use nubium_host::libvirt::{DomainSeen, DomainState, Off, Pause, Stop};
+use nubium_runtime::Chain;
+use uuid::Uuid;
+
+use super::apply::{Outcome, StepError};
+use super::desired::{Desired, Invalid, Presence, Settings};
+use super::observe::{LookError, Seen};
+use super::plan::{self, Plan, Refusal, Step};
+use super::slots;
+
+/// The condition types that are this agent's.
+pub const CONDITIONS: [&str; 5] = ["VolumesReady", "NetworkReady", "Running", "RestartRequired", "Released"];
+
+/// The result of one pass. `lastTransitionTime` of its conditions means nothing.
+#[derive(Debug)]
+pub struct Report {
+    pub conditions: Vec<Condition>,
+    /// The slots in force, for the Server's status; `None`: nothing is known, leave what is there.
+    pub devices: Option<Vec<Device>>,
+    /// The Volumes that the running guest was seen to have.
+    pub attached: Vec<Uuid>,
+    /// Reason and text of Events: what happened that nobody wished.
+    pub news: Vec<(&'static str, String)>,
+    /// What was done, in order.
+    pub done: Vec<Step>,
+    /// Come back after this time, unasked.
+    pub again: Option<Duration>,
+}
+
+/// What can keep a pass from having looked at all.
+#[derive(Debug, thiserror::Error)]
+pub enum Blind {
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    #[error(transparent)]
+    Look(#[from] LookError),
+}
+
+const SOON: Duration = Duration::from_secs(2);
+
+impl Report {
+    /// Nothing is known of the guest: it says so.
+    #[must_use]
+    pub fn blind(generation: Option<i64>, why: &Blind) -> Self {
+        let (reason, again) = match why {
+            Blind::Invalid(_) => ("Invalid", None),
+            Blind::Look(_) => ("CannotLook", Some(SOON)),
+        };
+        let unknown = |type_: &str| Said::new(type_, ConditionStatus::Unknown, reason, Chain(why).to_string());
+        let conditions = ["VolumesReady", "NetworkReady", "Running"].map(|type_| unknown(type_).at(generation)).into();
+        Self { conditions, devices: None, attached: Vec::new(), news: Vec::new(), done: Vec::new(), again }
+    }
+}
+
+/// One condition without its bookkeeping.
+struct Said {
+    type_: String,
+    status: ConditionStatus,
+    reason: String,
+    message: String,
+}
+
+impl Said {
+    fn new(type_: &str, status: ConditionStatus, reason: &str, message: impl Into<String>) -> Self {
+        Self { type_: type_.to_owned(), status, reason: reason.to_owned(), message: message.into() }
+    }
+
+    fn truth(type_: &str, truth: bool, reason: &str, message: impl Into<String>) -> Self {
+        Self::new(type_, if truth { ConditionStatus::True } else { ConditionStatus::False }, reason, message)
+    }
+
+    fn at(self, observed_generation: Option<i64>) -> Condition {
+        let Self { type_, status, reason, message } = self;
+        let last_transition_time = Time(Timestamp::UNIX_EPOCH);
+        Condition { type_, status, observed_generation, last_transition_time, reason, message }
+    }
+}
+
+/// `after` is the look after the outcome; where nothing was done, the only one.
+#[must_use]
+pub fn status(want: &Desired, settings: &Settings, outcome: Outcome, after: &Seen) -> Report {
+    let rest = Plan::new(want, after, settings);
+    let Outcome { done, failed, skipped: _ } = outcome;
+    let said = match want.presence {
+        Presence::Present => present(want, settings, after, &rest, failed.as_ref()),
+        Presence::Absent(_) => vec![released(after, &rest, failed.as_ref())],
+    };
+    let unfinished = failed.is_some() || !rest.steps.is_empty();
+    let live = after.domain.as_ref().and_then(|domain| domain.live.as_ref());
+    let uid = |alias: &str| alias.strip_prefix("ua-").and_then(|uid| uid.parse().ok());
+    Report {
+        conditions: said.into_iter().map(|said| said.at(Some(want.generation))).collect(),
+        devices: Some(slots::devices(want, &slots::assign(want, after.domain.as_ref()))),
+        attached: live.iter().flat_map(|live| &live.disks).filter_map(|disk| uid(&disk.alias)).collect(),
+        news: done.iter().filter_map(Step::news).collect(),
+        done,
+        again: rest.again.map(Duration::from_secs).or_else(|| unfinished.then_some(SOON)),
+    }
+}
+
+fn present(
+    want: &Desired,
+    settings: &Settings,
+    after: &Seen,
+    rest: &Plan,
+    failed: Option<&(Step, StepError)>,
+) -> Vec<Said> {
+    let mut said = vec![volumes(want, after), network(want, after), running(want, after, rest, failed)];
+    let changes = changes(want, settings, after);
+    if !changes.is_empty() {
+        let message = format!("counts from the next restart on: {}; set spec.restartedAt to restart", changes.join(", "));
+        said.push(Said::truth("RestartRequired", true, "ChangedWhileRunning", message));
+    }
+    said
+}
+
+fn volumes(want: &Desired, after: &Seen) -> Said {
+    let lacking = want.disks.iter().filter_map(|disk| plan::disk_lacks(disk, after));
+    let lacking: Vec<String> = want.waiting_disks.values().cloned().chain(lacking).collect();
+    if lacking.is_empty() {
+        return Said::truth("VolumesReady", true, "VolumesReady", "every disk was seen on this host");
+    }
+    Said::truth("VolumesReady", false, "WaitingForVolumes", lacking.join("; "))
+}
+
+fn network(want: &Desired, after: &Seen) -> Said {
+    let lacking = want.nics.iter().filter_map(|nic| plan::nic_lacks(nic, after));
+    let lacking: Vec<String> = want.waiting_nics.values().cloned().chain(lacking).collect();
+    if !lacking.is_empty() {
+        return Said::truth("NetworkReady", false, "WaitingForNetwork", lacking.join("; "));
+    }
+    let lost = lost_taps(want, after);
+    if !lost.is_empty() {
+        return Said::truth("NetworkReady", false, "TapLost", lost.join("; "));
+    }
+    Said::truth("NetworkReady", true, "NetworkReady", "every NIC is connected to its Network")
+}
+
+/// NICs of a running guest whose tap is gone or does not work. A tap cannot be made again under a running QEMU.
+fn lost_taps(want: &Desired, after: &Seen) -> Vec<String> {
+    let Some(live) = after.domain.as_ref().filter(|domain| domain.state == DomainState::Running) else { return Vec::new() };
+    let has = |tap: &str| live.live.as_ref().is_some_and(|facts| facts.nics.iter().any(|nic| nic.tap == tap));
+    let tap = |netns, tap: &str| after.networks.get(netns).and_then(|network| network.taps.get(tap)).cloned();
+    let lost = want.nics.iter().filter(|nic| has(&nic.tap)).filter_map(|nic| match tap(&nic.netns, &nic.tap) {
+        None => Some(format!("the tap of NIC {} was deleted on this host: restart the Server to get it back", nic.name)),
+        Some(tap) if !tap.works(nic.mtu) => Some(format!("the tap of NIC {} is not up on its bridge", nic.name)),
+        Some(_) => None,
+    });
+    lost.collect()
+}
+
+fn changes(want: &Desired, settings: &Settings, after: &Seen) -> Vec<String> {
+    let Some(domain) = after.domain.as_ref() else { return Vec::new() };
+    let (Some(live), true) = (&domain.live, want.running) else { return Vec::new() };
+    let slots = slots::assign(want, Some(domain));
+    let mut changes = live.differences(&plan::spec(want, after, settings, &slots));
+    let missing = |nic: &&super::desired::WantedNic| {
+        live.nics.iter().any(|seen| seen.tap == nic.tap)
+            && after.networks.get(&nic.netns).is_none_or(|network| !network.taps.contains_key(&nic.tap))
+    };
+    changes.extend(want.nics.iter().filter(missing).map(|nic| format!("NIC {} has lost its tap", nic.name)));
+    changes
+}
+
+fn running(want: &Desired, after: &Seen, rest: &Plan, failed: Option<&(Step, StepError)>) -> Said {
+    if let Some((step, error)) = failed {
+        return Said::truth("Running", is_running(after), "StepFailed", format!("cannot {step}: {}", Chain(error)));
+    }
+    let said = |reason, message: &str| Said::truth("Running", false, reason, message);
+    if let Some(refusal @ (Refusal::NotOurs | Refusal::HeldByStranger { .. } | Refusal::OlderWish { .. })) = &rest.refusal {
+        return said(refusal.reason(), &refusal.to_string());
+    }
+    let Some(DomainSeen { state, owner, .. }) = &after.domain else {
+        return match &rest.refusal {
+            Some(refusal) => said(refusal.reason(), &refusal.to_string()),
+            None if want.running => said("Starting", "it is being started"),
+            None => said("Stopped", "it is stopped, as wished"),
+        };
+    };
+    let stop = owner.as_ref().and_then(|owner| owner.stop.as_ref());
+    let full = "the guest is paused because a disk could not be written, as when the pool is full; make room, and it goes on";
+    match (state, stop) {
+        (DomainState::Running, Some(Stop::Asked { .. })) if !rest.steps.is_empty() || !want.running => {
+            Said::truth("Running", true, "Stopping", "the guest was asked to power off")
+        }
+        (DomainState::Running | DomainState::Stopping, _) if !want.running => {
+            Said::truth("Running", true, "Stopping", "the guest is on its way down")
+        }
+        (DomainState::Running, _) => Said::truth("Running", true, "Running", "the guest runs"),
+        (DomainState::Stopping, _) => said("Stopping", "the guest is on its way down"),
+        (DomainState::Paused(Pause::IoError), _) => said("PausedByFullPool", full),
+        (DomainState::Paused(Pause::Asked), _) => said("Starting", "QEMU was started, and the guest does not run yet"),
+        (DomainState::Paused(Pause::Other), _) => said("Paused", "libvirt or the guest itself keeps it paused"),
+        (DomainState::Crashed, _) => said("Crashed", "the guest's kernel gave up"),
+        (DomainState::Off(_), _) if !want.running => said("Stopped", "it is stopped, as wished"),
+        (DomainState::Off(_), Some(Stop::Guest)) | (DomainState::Off(Off::Guest), None) => said(
+            "GuestPoweredOff",
+            "the guest powered itself off and stays off; set spec.restartedAt to start it again",
+        ),
+        (DomainState::Off(_), _) => match &rest.refusal {
+            Some(refusal) => said(refusal.reason(), &refusal.to_string()),
+            None => said("Starting", "it is being started"),
+        },
+    }
+}
+
+fn is_running(after: &Seen) -> bool {
+    after.domain.as_ref().is_some_and(|domain| domain.state == DomainState::Running)
+}
+
+fn released(after: &Seen, rest: &Plan, failed: Option<&(Step, StepError)>) -> Said {
+    let said = |reason, message| Said::truth("Released", false, reason, message);
+    match (failed, &rest.refusal, rest.steps.first()) {
+        (Some((step, error)), _, _) => said("StepFailed", format!("cannot {step}: {}", Chain(error))),
+        // Another's domain is not ours to remove, and nothing of ours is left with it.
+        (None, Some(_), _) => Said::truth("Released", true, "Released", "nothing of it is on this host"),
+        (None, None, Some(step)) => said("Releasing", format!("still to do: {step}")),
+        (None, None, None) if after.domain.is_some() || after.folder => said("Releasing", "it is on its way down".into()),
+        (None, None, None) => Said::truth("Released", true, "Released", "nothing of it is left on this host"),
+    }
+}

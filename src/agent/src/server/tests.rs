@@ -1,0 +1,436 @@
+//! A Server on a simulated host: every wish from every world, against an oracle that knows nothing of the planner.
+
+mod world;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use nubium_api::{Condition, ConditionStatus};
+use nubium_host::libvirt::{DomainState, Domains, Off, Owner, Pause, Stop};
+use nubium_testkit::domains::DomainVerb;
+use serde_json::json;
+use uuid::Uuid;
+use world::{World, uid};
+
+use super::*;
+
+fn condition<'a>(report: &'a Report, type_: &str) -> Option<&'a Condition> {
+    nubium_api::condition(&report.conditions, type_)
+}
+
+fn says(report: &Report, type_: &str) -> (ConditionStatus, String) {
+    let found = condition(report, type_).unwrap_or_else(|| panic!("no {type_} in {:?}", report.conditions));
+    (found.status, found.reason.clone())
+}
+
+const TRUE: ConditionStatus = ConditionStatus::True;
+const FALSE: ConditionStatus = ConditionStatus::False;
+
+#[tokio::test]
+async fn a_server_starts_and_a_settled_pass_does_nothing() {
+    let mut world = World::new();
+    let report = world.pass().await;
+    assert_eq!(says(&report, "Running"), (TRUE, "Running".into()));
+    assert_eq!(says(&report, "NetworkReady"), (TRUE, "NetworkReady".into()));
+    assert_eq!(says(&report, "VolumesReady"), (TRUE, "VolumesReady".into()));
+    assert_eq!(condition(&report, "RestartRequired"), None);
+    assert_eq!(report.attached, [uid(10), uid(11)]);
+    assert_eq!(report.again, None);
+    assert!(report.news.is_empty(), "a first start is no news");
+    let slots: Vec<(String, i32)> = report.devices.unwrap().into_iter().map(|device| (device.name, device.slot)).collect();
+    assert_eq!(slots, [("disk-root".into(), 0), ("disk-data".into(), 1), ("nic-eth0".into(), 2)]);
+    let report = world.pass().await;
+    assert_eq!(report.done, []);
+    assert_eq!(world.starts(), 1);
+}
+
+#[tokio::test]
+async fn the_guest_runs_only_when_its_tap_is_in_its_network() {
+    let mut world = World::new();
+    let report = world.pass().await;
+    let names: Vec<&str> = report.done.iter().map(world::kind).collect();
+    assert_eq!(names, ["PutSeed", "Define", "CreateTap", "StartPaused", "MoveTap", "Resume"]);
+}
+
+/// The worlds a pass may find, made without the planner.
+fn worlds() -> Vec<(String, Option<(DomainState, Option<Stop>)>)> {
+    let mut worlds = vec![("nothing".to_owned(), None)];
+    let states = [
+        DomainState::Running,
+        DomainState::Stopping,
+        DomainState::Crashed,
+        DomainState::Paused(Pause::Asked),
+        DomainState::Paused(Pause::IoError),
+        DomainState::Off(Off::Guest),
+        DomainState::Off(Off::Destroyed),
+        DomainState::Off(Off::Crashed),
+        DomainState::Off(Off::Failed),
+        DomainState::Off(Off::Unknown),
+    ];
+    for state in states {
+        let mut stops = vec![None, Some(Stop::Asked { at: 1000 }), Some(Stop::Asked { at: 10 })];
+        if let DomainState::Off(_) = state {
+            stops.extend([Some(Stop::Wished), Some(Stop::Guest)]);
+        }
+        for stop in stops {
+            worlds.push((format!("{state:?} {stop:?}"), Some((state, stop))));
+        }
+    }
+    worlds
+}
+
+#[tokio::test]
+async fn reaches_the_wish_from_every_state() {
+    for wish in ["running", "restarted", "stopped", "absent"] {
+        for deaf in [false, true] {
+            for (name, start) in worlds() {
+                let can_hear = matches!(start, None | Some((DomainState::Running | DomainState::Stopping, _)));
+                if deaf && !can_hear {
+                    continue;
+                }
+                let mut world = World::new();
+                world.domains.set_deaf(deaf);
+                if let Some((state, stop)) = &start {
+                    world.pass().await;
+                    let owner = world.owner().await;
+                    world.domains.set_owner(Owner { stop: stop.clone(), ..owner }).await.unwrap();
+                    world.domains.set_state(world.want.uid, *state);
+                    world.qemu_let_go_if_off().await;
+                }
+                world.now = 1000;
+                match wish {
+                    "restarted" => world.want.restarted_at = Some("2026-11-21T02:00:00Z".into()),
+                    "stopped" => world.want.running = false,
+                    "absent" => world.mark(),
+                    _ => {}
+                }
+                let before = world.starts();
+                let case = format!("{wish} from {name}, deaf {deaf}");
+                let report = world.settle(&case).await;
+                // The oracle.
+                let now = world.domains.look(world.want.uid).await.unwrap();
+                let state = now.as_ref().map(|domain| domain.state);
+                let by_guest = matches!(&start, Some((DomainState::Off(_), Some(Stop::Guest))) | Some((DomainState::Off(Off::Guest), None)));
+                match wish {
+                    "running" if by_guest => {
+                        assert!(matches!(state, Some(DomainState::Off(_))), "{case}: {state:?}");
+                        assert_eq!(now.unwrap().owner.unwrap().stop, Some(Stop::Guest), "{case}");
+                        assert_eq!(says(&report, "Running"), (FALSE, "GuestPoweredOff".into()), "{case}");
+                        assert_eq!(world.starts(), before, "{case}");
+                    }
+                    "running" if matches!(start, Some((DomainState::Stopping, _))) => {
+                        assert_eq!(state, Some(DomainState::Stopping), "{case}: it is waited for");
+                    }
+                    "running" | "restarted" => {
+                        assert_eq!(state, Some(DomainState::Running), "{case}");
+                        assert!(world.tap_is_in(), "{case}");
+                        assert_eq!(says(&report, "Running"), (TRUE, "Running".into()), "{case}");
+                        let ran = matches!(start, Some((DomainState::Running | DomainState::Paused(_), _)));
+                        let expected = if ran && wish == "running" { before } else { before + 1 };
+                        assert_eq!(world.starts(), expected, "{case}");
+                        assert_eq!(now.unwrap().owner.unwrap().restarted_at, world.want.restarted_at, "{case}");
+                    }
+                    "stopped" => {
+                        assert!(matches!(state, None | Some(DomainState::Off(_))), "{case}: {state:?}");
+                        assert_eq!(says(&report, "Running"), (FALSE, "Stopped".into()), "{case}");
+                        assert_eq!(world.starts(), before, "{case}");
+                        assert!(!world.tap_is_in(), "{case}");
+                    }
+                    _ => {
+                        assert_eq!(state, None, "{case}");
+                        assert_eq!(says(&report, "Released"), (TRUE, "Released".into()), "{case}");
+                        assert!(world.is_empty(), "{case}: {:?}", world.left());
+                        assert_eq!(report.conditions.len(), 1, "{case}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_failed_step_is_reported_and_the_next_pass_finishes() {
+    use DomainVerb as V;
+    for wish in ["running", "stopped", "absent"] {
+        for verb in [V::Look, V::Named, V::Define, V::Start, V::Resume, V::Shutdown, V::Destroy, V::Undefine, V::SetOwner] {
+            for deaf in [false, true] {
+                let mut world = World::new();
+                world.domains.set_deaf(deaf);
+                if wish != "running" {
+                    world.pass().await;
+                    world.want.running = wish != "stopped";
+                }
+                if wish == "absent" {
+                    world.mark();
+                }
+                world.domains.fail(verb);
+                let case = format!("{wish}, {verb:?} fails, deaf {deaf}");
+                let mut said = false;
+                let report = loop {
+                    let report = world.pass().await;
+                    said |= report.conditions.iter().any(|condition| ["StepFailed", "CannotLook"].contains(&condition.reason.as_str()));
+                    if report.done.is_empty() && report.again.is_none() {
+                        break report;
+                    }
+                    world.now += 10;
+                    assert!(world.now < 10_000, "{case} never settles: {report:?}");
+                };
+                let (type_, reason) = match wish {
+                    "running" => ("Running", "Running"),
+                    "stopped" => ("Running", "Stopped"),
+                    _ => ("Released", "Released"),
+                };
+                assert_eq!(says(&report, type_).1, reason, "{case}");
+                let used = match verb {
+                    V::Look => true,
+                    V::Named => wish != "stopped",
+                    V::Define | V::Start | V::Resume => wish == "running",
+                    V::Shutdown | V::SetOwner => wish != "running",
+                    V::Destroy => wish != "running" && deaf,
+                    V::Undefine => wish == "absent",
+                    V::List => false,
+                };
+                assert_eq!(said, used, "{case}: a failure is told, and only then");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_guest_that_powers_itself_off_stays_off_also_over_libvirtd_s_restart() {
+    let mut world = World::new();
+    world.pass().await;
+    world.domains.set_state(world.want.uid, DomainState::Off(Off::Guest));
+    world.pass().await;
+    world.domains.restart_libvirtd();
+    let report = world.settle("after the restart").await;
+    assert_eq!(says(&report, "Running"), (FALSE, "GuestPoweredOff".into()));
+    assert_eq!(world.starts(), 1);
+    world.want.restarted_at = Some("2026-11-21T02:00:00Z".into());
+    world.want.generation += 1;
+    let report = world.settle("restartedAt").await;
+    assert_eq!(says(&report, "Running"), (TRUE, "Running".into()));
+    assert_eq!(world.starts(), 2);
+    world.settle("the same restartedAt again").await;
+    assert_eq!(world.starts(), 2);
+}
+
+#[tokio::test]
+async fn a_power_state_that_changed_starts_it_again() {
+    let mut world = World::new();
+    world.pass().await;
+    world.domains.set_state(world.want.uid, DomainState::Off(Off::Guest));
+    world.settle("off").await;
+    world.want.running = false;
+    world.settle("wished off").await;
+    world.want.running = true;
+    let report = world.settle("wished on").await;
+    assert_eq!(says(&report, "Running"), (TRUE, "Running".into()));
+}
+
+#[tokio::test]
+async fn a_qemu_that_died_is_started_again_and_that_is_news() {
+    for (off, word) in [(Off::Destroyed, "destroyed"), (Off::Crashed, "died"), (Off::Unknown, "libvirt was restarted")] {
+        let mut world = World::new();
+        world.pass().await;
+        world.domains.set_state(world.want.uid, DomainState::Off(off));
+        let report = world.pass().await;
+        assert_eq!(says(&report, "Running"), (TRUE, "Running".into()));
+        let [(reason, text)] = report.news.as_slice() else { panic!("{:?}", report.news) };
+        assert_eq!(*reason, "StartedAgain");
+        assert!(text.contains(word), "{text}");
+        assert_eq!(world.pass().await.news, []);
+    }
+}
+
+#[tokio::test]
+async fn a_stop_is_graceful_until_its_deadline() {
+    let mut world = World::new();
+    world.pass().await;
+    world.domains.set_deaf(true);
+    world.want.running = false;
+    world.now = 100;
+    let report = world.pass().await;
+    assert_eq!(report.done.iter().map(world::kind).collect::<Vec<_>>(), ["Remember", "Press"]);
+    assert_eq!(says(&report, "Running"), (TRUE, "Stopping".into()));
+    assert!(report.again.is_some_and(|again| again <= Duration::from_secs(5)));
+    world.now = 129;
+    let report = world.pass().await;
+    assert_eq!(report.done.iter().map(world::kind).collect::<Vec<_>>(), ["Press"], "pressed again, not yet turned off");
+    world.now = 130;
+    let report = world.pass().await;
+    assert_eq!(report.done.iter().map(world::kind).collect::<Vec<_>>(), ["Kill"]);
+    assert_eq!(report.news.first().map(|(reason, _)| *reason), Some("TurnedOff"));
+    world.settle("stopped").await;
+}
+
+#[tokio::test]
+async fn nothing_is_touched_without_proof_or_by_an_older_wish() {
+    let mut world = World::new();
+    world.want.generation = 5;
+    world.pass().await;
+    world.want.generation = 4;
+    world.want.running = false;
+    let report = world.pass().await;
+    assert_eq!(report.done, []);
+    assert_eq!(says(&report, "Running").1, "OlderWish");
+    assert_eq!(world.state().await, Some(DomainState::Running));
+}
+
+#[tokio::test]
+async fn a_stranger_s_domain_is_left_alone() {
+    let mut world = World::new();
+    world.pass().await;
+    let stranger = world.want.uid;
+    world.want.uid = uid(2);
+    let report = world.pass().await;
+    assert_eq!(report.done, []);
+    assert_eq!(says(&report, "Running"), (FALSE, "HeldByStranger".into()));
+    assert_eq!(world.domains.look(stranger).await.unwrap().unwrap().state, DomainState::Running);
+    world.mark();
+    let report = world.pass().await;
+    assert_eq!(says(&report, "Released"), (TRUE, "Released".into()));
+    assert_eq!(world.domains.look(stranger).await.unwrap().unwrap().state, DomainState::Running);
+}
+
+#[tokio::test]
+async fn what_is_not_there_yet_is_waited_for() {
+    let mut world = World::new();
+    let (volume, guests) = (world.disks.take("root"), world.taps.forget_guests());
+    let report = world.pass().await;
+    assert_eq!(report.done, []);
+    assert_eq!(says(&report, "VolumesReady"), (FALSE, "WaitingForVolumes".into()));
+    assert_eq!(says(&report, "NetworkReady"), (FALSE, "WaitingForNetwork".into()));
+    assert_eq!(says(&report, "Running"), (FALSE, "WaitingForVolumes".into()));
+    world.disks.give("root", volume);
+    world.taps.know_guests(guests);
+    world.want.seed = None;
+    assert_eq!(says(&world.pass().await, "Running").1, "WaitingForSeed");
+    world.want.seed = Some(b"seed".to_vec());
+    assert_eq!(says(&world.pass().await, "Running"), (TRUE, "Running".into()));
+    world.disks.take("root");
+    world.want.seed = None;
+    assert_eq!(world.pass().await.done, [], "a running guest does not stop for what is missing");
+}
+
+#[tokio::test]
+async fn a_look_that_fails_is_unknown_and_nothing_is_done() {
+    let mut world = World::new();
+    world.pass().await;
+    world.mark();
+    world.domains.fail(DomainVerb::Look);
+    let report = world.pass().await;
+    assert_eq!(report.done, []);
+    assert_eq!(says(&report, "Running"), (ConditionStatus::Unknown, "CannotLook".into()));
+    assert!(report.again.is_some());
+    assert_eq!(world.state().await, Some(DomainState::Running));
+}
+
+#[tokio::test]
+async fn a_lost_tap_is_told_and_the_guest_is_left_running() {
+    let mut world = World::new();
+    world.pass().await;
+    world.taps.lose();
+    let report = world.pass().await;
+    assert_eq!(report.done, []);
+    assert_eq!(says(&report, "Running"), (TRUE, "Running".into()));
+    assert_eq!(says(&report, "NetworkReady"), (FALSE, "TapLost".into()));
+    assert_eq!(says(&report, "RestartRequired").0, TRUE);
+    world.want.restarted_at = Some("2026-11-21T02:00:00Z".into());
+    let report = world.settle("restarted").await;
+    assert_eq!(says(&report, "NetworkReady"), (TRUE, "NetworkReady".into()));
+    assert_eq!(condition(&report, "RestartRequired"), None);
+}
+
+#[tokio::test]
+async fn a_guest_that_stood_still_goes_on_without_its_lost_tap() {
+    let mut world = World::new();
+    world.pass().await;
+    world.domains.set_state(world.want.uid, DomainState::Paused(Pause::Asked));
+    world.taps.lose();
+    let report = world.settle("resumed").await;
+    assert_eq!(says(&report, "Running"), (TRUE, "Running".into()));
+    assert_eq!(says(&report, "NetworkReady"), (FALSE, "TapLost".into()));
+    assert_eq!(world.starts(), 1);
+}
+
+#[tokio::test]
+async fn a_change_waits_for_the_restart_and_moves_no_other_device() {
+    let mut world = World::new();
+    let before = world.pass().await.devices.unwrap();
+    world.want.disks.remove(1);
+    world.want.vcpus = 4;
+    world.want.generation = 2;
+    let report = world.settle("changed").await;
+    let message = condition(&report, "RestartRequired").unwrap().message.clone();
+    assert!(message.contains("1 CPUs instead of 4") && message.contains("still attached"), "{message}");
+    assert_eq!(world.starts(), 1);
+    world.want.restarted_at = Some("2026-11-21T02:00:00Z".into());
+    let report = world.settle("restarted").await;
+    assert_eq!(condition(&report, "RestartRequired"), None);
+    let after = report.devices.unwrap();
+    assert_eq!(after, [before[0].clone(), before[2].clone()]);
+    assert_eq!(report.attached, [uid(10)]);
+}
+
+#[tokio::test]
+async fn slots_on_record_are_kept_when_the_domain_is_lost() {
+    let mut world = World::new();
+    let devices = world.pass().await.devices.unwrap();
+    world.want.disks.remove(1);
+    world.want.recorded = devices.clone();
+    world.domains.destroy(world.want.uid).await.unwrap();
+    world.domains.undefine(world.want.uid).await.unwrap();
+    let report = world.settle("made anew").await;
+    assert_eq!(report.devices.unwrap(), [devices[0].clone(), devices[2].clone()]);
+}
+
+#[test]
+fn a_wish_is_read_from_the_objects() {
+    let settings = world::settings();
+    let meta = |name: &str, uid: u128| json!({"namespace": "shop", "name": name, "uid": Uuid::from_u128(uid).to_string(), "generation": 3});
+    let read = |server: serde_json::Value, marked: Option<&SeenMarked>| {
+        let server = serde_json::from_value(server).unwrap();
+        let volume = serde_json::from_value(json!({
+            "metadata": meta("web-1-root", 10), "spec": {"image": "debian"}, "status": {"host": "host-a"}
+        }));
+        let port = serde_json::from_value(json!({
+            "metadata": meta("web-1-eth0", 20), "spec": {"network": "blue"},
+            "status": {"macAddress": "52:54:00:00:00:01", "addresses": [{"name": "v4", "address": "10.0.0.2"}]}
+        }));
+        let network = serde_json::from_value(json!({
+            "metadata": meta("blue", 30), "spec": {"subnets": [{"name": "v4", "cidr": "10.0.0.0/24"}]}, "status": {"mtu": 1400}
+        }));
+        let wish = Wish {
+            server: &server,
+            volumes: &[volume.unwrap()],
+            ports: &[port.unwrap()],
+            networks: &[network.unwrap()],
+            seed: None,
+            marked,
+        };
+        Desired::new(wish, &settings)
+    };
+    let mut server = json!({
+        "metadata": meta("web-1", 1),
+        "spec": {"flavor": "small", "disks": [{"name": "root", "image": "debian"}, {"name": "data", "volume": "db"}],
+                 "nics": [{"name": "eth0", "network": "blue"}], "restartedAt": "2026-11-21T02:00:00+00:00"},
+        "status": {"host": "host-a", "resources": {"cpu": 2, "memory": "1Gi"},
+                   "devices": [{"name": "disk-root", "slot": 0, "uid": "x"}]}
+    });
+    let want = read(server.clone(), None).unwrap();
+    assert_eq!((want.vcpus, want.memory_bytes, want.running), (2, 1 << 30, true));
+    assert_eq!(want.restarted_at.as_deref(), Some("2026-11-21T02:00:00Z"));
+    assert_eq!(want.disks[0].file.name(), "web-1-root");
+    assert_eq!(want.waiting_disks, BTreeMap::from([("data".to_owned(), "Volume db does not exist".to_owned())]));
+    assert_eq!((want.nics[0].mtu, want.nics[0].netns.as_str()), (1400, "nubium.shop.blue"));
+    server["metadata"]["deletionTimestamp"] = json!("2026-11-21T02:00:00Z");
+    assert!(matches!(read(server.clone(), None), Err(Invalid::Unproven)));
+    let other = SeenMarked::for_test(uid(7));
+    assert!(matches!(read(server.clone(), Some(&other)), Err(Invalid::OtherProof)));
+    let marked = SeenMarked::for_test(uid(1));
+    assert_eq!(read(server.clone(), Some(&marked)).unwrap().presence, Presence::Absent(marked));
+    server["metadata"]["deletionTimestamp"] = json!(null);
+    server["status"]["host"] = json!("host-b");
+    assert!(matches!(read(server, None), Err(Invalid::Elsewhere { .. })));
+}
