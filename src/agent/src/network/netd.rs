@@ -140,7 +140,6 @@ impl Netd {
             {
                 *watched = None;
             }
-            died.notify_waiters();
             died.notify_one();
         });
         if let Err(error) = waiting {

@@ -165,7 +165,8 @@ impl Guest {
     }
 
     pub fn fetches(&self, address: &str) -> bool {
-        self.try_sh(&format!("busybox wget -q -T 2 -O - http://{address}/"))
+        let exe = std::env::current_exe().expect("this program");
+        self.try_sh(&format!("{} fetch {address}", exe.display()))
     }
 
     /// Asks by DHCP and uses what it is told; the answer's variables, or `None` when nobody answered.

@@ -6,6 +6,7 @@
 //! Without root, every story is skipped, aloud.
 
 mod cloud;
+mod frames;
 mod host;
 mod repair;
 mod rules;
@@ -36,6 +37,9 @@ fn main() -> ExitCode {
     if arguments.get(1).is_some_and(|a| a == "netd") {
         nubium_netd::main(arguments[3].as_ref()).expect("netd");
         return ExitCode::SUCCESS;
+    }
+    if arguments.get(1).is_some_and(|a| a == "fetch") {
+        return if frames::fetch(&arguments[2]).is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     if let Ok(name) = std::env::var("NUBIUM_STORY") {
         let (_, story) = STORIES.iter().find(|(n, _)| *n == name).expect("a story of this name");

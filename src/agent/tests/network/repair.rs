@@ -89,6 +89,9 @@ pub fn a_killed_netd_wakes_and_is_restarted() {
     reborn.settled(&blue, std::slice::from_ref(&web.port));
     assert_eq!(reborn.netd.pid().expect("a look"), Some(first), "netd outlives the agent");
     for agent in [&agent, &reborn] {
+        agent.settled(&blue, std::slice::from_ref(&web.port));
+        // Deaths that it heard of before.
+        while agent.run(async { tokio::time::timeout(Duration::from_millis(100), agent.netd.died()).await.is_ok() }) {}
         let pid = agent.netd.pid().expect("a look").expect("it runs");
         agent.run(async {
             sh(&format!("kill -9 {pid}"));
@@ -106,7 +109,7 @@ pub fn a_real_tap_lives_and_dies() {
     let blue = open("blue", 1, "10.10.0.0/24");
     let web = guest("web", 0x11, "blue", "10.10.0.5");
     agent.settled(&blue, std::slice::from_ref(&web.port));
-    let tap = Tap { name: web.tap.clone(), owner: 64055, mtu: 1430, alias: uid(0x11) };
+    let tap = Tap { name: web.tap.clone(), owner: 54321, mtu: 1430, alias: uid(0x11) };
     agent.run(async {
         agent.host.create_tap(&tap).await.expect("a tap");
         // A stale one is replaced.
@@ -116,7 +119,7 @@ pub fn a_real_tap_lives_and_dies() {
     assert!(
         link.contains("state DOWN")
             && !link.contains(",UP")
-            && link.contains("user 64055")
+            && link.contains("user 54321")
             && link.contains("vnet_hdr"),
         "{link}"
     );
@@ -223,8 +226,8 @@ fn snapshot() -> String {
     let mut text = String::new();
     for line in [
         "ip -o link | sed 's/ state .*//'",
-        "ip -o addr",
-        "ip route show table all",
+        "ip -o -4 addr",
+        "ip -4 route show table all",
         "ls /run/netns",
         "nft -s list ruleset",
         "iptables-nft -S",
