@@ -31,5 +31,5 @@ pub use live::{Gone, Live, Marked, live_get};
 pub use queue::Queue;
 pub use run::{Loop, Next, PassError, Wait, run};
 pub use shared::{Shared, SharedBuilder};
-pub use status::{Owner, apply_status, claim_status};
+pub use status::{Owner, apply_status, claim_status, status_differs};
 pub use summary::{Summary, summary};

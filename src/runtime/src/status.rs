@@ -7,7 +7,7 @@
 
 use std::fmt::Debug;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::{
     Api, Resource, ResourceExt,
     api::{Patch, PatchParams},
@@ -52,20 +52,29 @@ where
     write(api, seen, owner, status, true).await
 }
 
+/// Whether [`apply_status`] would write.
+pub fn status_differs<K: Serialize, S: Serialize>(seen: &K, owner: &Owner<'_>, status: &S) -> bool {
+    // What cannot be compared is for the write to fail on.
+    compare(seen, owner, status).map_or(true, |change| change.is_some())
+}
+
+/// The writer's part as it should be written; None when it is there already.
+fn compare<K: Serialize, S: Serialize>(seen: &K, owner: &Owner<'_>, status: &S) -> Result<Option<Value>, kube::Error> {
+    let mut own = serde_json::to_value(status).map_err(kube::Error::SerdeError)?;
+    let before = serde_json::to_value(seen).map_err(kube::Error::SerdeError)?.get_mut("status").map(Value::take);
+    let before = before.unwrap_or(Value::Null);
+    let now = serde_json::to_value(Time(Timestamp::now())).map_err(kube::Error::SerdeError)?;
+    keep_transition_times(&mut own, &before, now.as_str().unwrap_or_default());
+    debug_assert_eq!(undeclared(&own, owner), None, "{} writes a field that it does not own", owner.manager);
+    Ok(differs(&own, &before, owner).then_some(own))
+}
+
 async fn write<K, S>(api: &Api<K>, seen: &K, owner: &Owner<'_>, status: &S, exact: bool) -> Result<bool, kube::Error>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
     S: Serialize,
 {
-    let mut own = serde_json::to_value(status).map_err(kube::Error::SerdeError)?;
-    let before = serde_json::to_value(seen).map_err(kube::Error::SerdeError)?.get_mut("status").map(Value::take);
-    let before = before.unwrap_or(Value::Null);
-    let now = serde_json::to_value(Time(k8s_openapi::jiff::Timestamp::now())).map_err(kube::Error::SerdeError)?;
-    keep_transition_times(&mut own, &before, now.as_str().unwrap_or_default());
-    debug_assert_eq!(undeclared(&own, owner), None, "{} writes a field that it does not own", owner.manager);
-    if !differs(&own, &before, owner) {
-        return Ok(false);
-    }
+    let Some(own) = compare(seen, owner, status)? else { return Ok(false) };
     let mut body = json!({
         "apiVersion": K::api_version(&()),
         "kind": K::kind(&()),

@@ -1,0 +1,86 @@
+//! IPAddress: the claim of one address. It is let go only when its Port, looked for live and by UID, is no more.
+//!
+//! It has no ownerReference: with one, foreground deletion of a Port would free the address while a guest still uses
+//! it.
+
+use std::{sync::Arc, time::Duration};
+
+use kube::{
+    ResourceExt,
+    api::{DeleteParams, Preconditions},
+};
+use nubium_api::{IPAddress, IPAddressStatus, Port};
+use nubium_runtime::{
+    Key, Live, Loop, Next, Owner, Queue, apply_status, has_finalizer, live_get, not_found, remove_finalizer,
+};
+
+use crate::{
+    claims::terminating,
+    contract::{IP_ADDRESS_FINALIZER, manager},
+    error::{Error, calling},
+    verdict::{SUMMARY, Verdict},
+    world::{World, by},
+};
+
+const OWNER: Owner<'_> =
+    Owner { manager: manager::ADDRESS, fields: &["observedGeneration"], conditions: SUMMARY, entry: None };
+
+/// Runs passes for IPAddresses for ever.
+pub(crate) async fn run(world: Arc<World>) {
+    let queue = Queue::new();
+    world.addresses.feed_own(&queue);
+    let (claims, ports) = (world.addresses.clone(), queue.clone());
+    world.ports.on_change(move |old, new| {
+        // A Port's coming and going, not its daily life.
+        if old.is_none() != new.is_none()
+            && let Some(port) = new.or(old)
+        {
+            let held = claims.by(by::PORT, &Key::of(port.as_ref()).to_string());
+            held.iter().for_each(|claim| ports.add(Key::of(claim.as_ref())));
+        }
+    });
+    let settings = Loop { name: "ip-address", workers: 8, resync: Some(Duration::from_secs(60)) };
+    nubium_runtime::run(settings, queue, move |key| reconcile(world.clone(), key)).await;
+}
+
+async fn reconcile(world: Arc<World>, key: Key) -> Result<Next, Error> {
+    let Some(claim) = world.addresses.get(&key) else { return Ok(Next::Gone) };
+    if !has_finalizer(claim.as_ref(), IP_ADDRESS_FINALIZER) {
+        return Ok(Next::Settled);
+    }
+    let api = world.api::<IPAddress>(&key);
+    let port = key.beside(claim.spec.port.clone());
+    let cached = world.ports.get(&port).filter(|port| port.uid().as_deref() == Some(&claim.spec.port_uid));
+    if cached.is_none() {
+        let ports = world.api::<Port>(&port);
+        let live = live_get(&ports, &port.name, &claim.spec.port_uid).await.map_err(calling::<Port>("look for", &port))?;
+        if matches!(live, Live::Gone(_)) {
+            return if terminating(claim.as_ref()) {
+                remove_finalizer(&api, &claim, IP_ADDRESS_FINALIZER).await.map_err(calling::<IPAddress>("let go", &key))?;
+                Ok(Next::Settled)
+            } else {
+                delete(&api, &claim, &key).await
+            };
+        }
+    }
+    let verdict = match (terminating(claim.as_ref()), &cached) {
+        (false, _) => Verdict::ready("Held", format!("Port {} has it", port.name)),
+        // It goes with its Port, in a moment: nothing that somebody would read.
+        (true, Some(port)) if terminating(port.as_ref()) => return Ok(Next::Settled),
+        (true, _) => Verdict::working("InUse", format!("it is to be deleted, and waits: Port {} has it", port.name)),
+    };
+    let generation = claim.metadata.generation;
+    let status = IPAddressStatus { observed_generation: generation, conditions: verdict.conditions(generation) };
+    apply_status(&api, &claim, &OWNER, &status).await.map_err(calling::<IPAddress>("write the status of", &key))?;
+    Ok(Next::Settled)
+}
+
+/// An address whose Port went without it: a pass was cut off between the two.
+async fn delete(api: &kube::Api<IPAddress>, claim: &IPAddress, key: &Key) -> Result<Next, Error> {
+    let preconditions = Some(Preconditions { uid: claim.uid(), resource_version: None });
+    match api.delete(&key.name, &DeleteParams { preconditions, ..DeleteParams::default() }).await {
+        Ok(_) => Ok(Next::Settled),
+        Err(error) if not_found(&error) => Ok(Next::Settled),
+        Err(error) => Err(calling::<IPAddress>("delete", key)(error)),
+    }
+}

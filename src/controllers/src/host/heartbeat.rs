@@ -1,0 +1,82 @@
+//! When a heartbeat was heard, and what its silence means. Pure.
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use nubium_api::{Condition, ConditionStatus};
+use tokio::time::Instant;
+
+use crate::verdict::Verdict;
+
+/// A host that was silent for longer is Unknown: four heartbeats of ten seconds.
+pub(super) const PATIENCE: Duration = Duration::from_secs(40);
+
+/// A heartbeat as it was heard here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Beat {
+    /// What the Lease said: only whether it changes matters.
+    pub renewed: Timestamp,
+    /// When that was first seen here.
+    pub heard: Instant,
+    /// How old it already was then; known only for the first one, by comparing clocks.
+    pub before: Duration,
+}
+
+/// Takes note of what the Lease says now.
+pub(super) fn hear(last: Option<Beat>, renewed: Timestamp, now: Instant, clock: Timestamp) -> Beat {
+    match last {
+        Some(last) if last.renewed == renewed => last,
+        Some(_) => Beat { renewed, heard: now, before: Duration::ZERO },
+        // We just started: a Lease that was left behind by a dead host must not pass for a heartbeat.
+        None => {
+            let age = Duration::try_from(clock.duration_since(renewed)).unwrap_or(Duration::ZERO);
+            Beat { renewed, heard: now, before: age }
+        }
+    }
+}
+
+/// How a host stands. `silence` is the time since its last heartbeat, None when there never was one.
+pub(super) fn verdict(silence: Option<Duration>, agent: Option<&Condition>) -> Verdict {
+    match silence {
+        None => Verdict::unknown("NoHeartbeat", "its agent has not been heard of yet"),
+        Some(silence) if silence >= PATIENCE => {
+            let seconds = PATIENCE.as_secs();
+            Verdict::unknown("HostSilent", format!("its agent has not been heard of for more than {seconds} s"))
+        }
+        Some(_) => match agent.filter(|fact| fact.status != ConditionStatus::True) {
+            Some(fact) => Verdict::working(&fact.reason, &fact.message),
+            None => Verdict::ready("Ready", "its agent answers"),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict::{State, fact};
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_lease_that_changes_is_a_heartbeat() {
+        let at = |second: i64| Timestamp::from_second(second).unwrap();
+        let start = Instant::now();
+        // Left behind an hour ago.
+        let old = hear(None, at(0), start, at(3600));
+        assert_eq!(old.before, Duration::from_secs(3600));
+        // The same again, later: still old. A clock that is ahead of ours does no harm.
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert_eq!(hear(Some(old), at(0), Instant::now(), at(3605)), old);
+        let fresh = hear(Some(old), at(9999), Instant::now(), at(3605));
+        assert_eq!((fresh.before, fresh.heard), (Duration::ZERO, Instant::now()));
+        assert_eq!(hear(None, at(9999), start, at(3605)).before, Duration::ZERO);
+    }
+
+    #[test]
+    fn silence_is_unknown_and_the_agents_own_trouble_is_not_ready() {
+        assert_eq!(verdict(None, None).state, State::Unknown);
+        assert_eq!(verdict(Some(PATIENCE), None).reason, "HostSilent");
+        assert_eq!(verdict(Some(Duration::from_secs(39)), None).state, State::Ready);
+        let trouble = fact("AgentReady", ConditionStatus::False, Some(1), "LibvirtDown", "libvirt does not answer");
+        let verdict = verdict(Some(Duration::ZERO), Some(&trouble));
+        assert_eq!((verdict.state, verdict.reason.as_str()), (State::Working, "LibvirtDown"));
+    }
+}

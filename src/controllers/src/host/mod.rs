@@ -1,0 +1,80 @@
+//! Host: Ready while its heartbeat comes. The agent renews a Lease in `nubium-hosts`; when that stops, `Ready` turns
+//! Unknown, and that of its Servers with it. Nothing is done to them: silence is not death.
+
+mod heartbeat;
+
+use std::{collections::HashMap, sync::Arc};
+
+use k8s_openapi::{api::coordination::v1::Lease, jiff::Timestamp};
+use kube::{Api, Resource};
+use nubium_api::{ConditionStatus, HOSTS_NAMESPACE, Host, HostStatus, condition};
+use nubium_runtime::{Key, Loop, Next, Note, NoteKind, Owner, Queue, apply_status};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::{
+    contract::manager,
+    error::{Error, calling},
+    verdict::SUMMARY,
+    world::World,
+};
+use heartbeat::{Beat, PATIENCE};
+
+const OWNER: Owner<'_> =
+    Owner { manager: manager::HOST, fields: &["observedGeneration"], conditions: SUMMARY, entry: None };
+
+/// The last heartbeat of every host, as it was heard here: other machines' clocks do not matter.
+type Beats = Mutex<HashMap<String, Beat>>;
+
+/// Runs passes for Hosts for ever.
+pub(crate) async fn run(world: Arc<World>) {
+    let queue = Queue::new();
+    world.hosts.feed_own(&queue);
+    world.leases.feed(&queue, |lease| lease.metadata.name.iter().map(Key::cluster).collect());
+    let beats = Arc::new(Beats::default());
+    let settings = Loop { name: "host", workers: 4, resync: None };
+    nubium_runtime::run(settings, queue, move |key| reconcile(world.clone(), beats.clone(), key)).await;
+}
+
+async fn reconcile(world: Arc<World>, beats: Arc<Beats>, key: Key) -> Result<Next, Error> {
+    let Some(host) = world.hosts.get(&key) else {
+        beats.lock().remove(&key.name);
+        return Ok(Next::Gone);
+    };
+    let lease = world.leases.get(&Key::new(HOSTS_NAMESPACE, key.name.clone()));
+    let renewed = lease.as_deref().and_then(renewed);
+    let silence = heard(&beats, &key.name, renewed);
+    let generation = host.metadata.generation;
+    let seen = host.status.clone().unwrap_or_default();
+    let verdict = heartbeat::verdict(silence, condition(&seen.conditions, "AgentReady"));
+    let conditions = verdict.conditions(generation);
+    let before = condition(&seen.conditions, "Ready").map(|ready| ready.status);
+    let now = conditions.first().map(|ready| ready.status);
+    let status = HostStatus { observed_generation: generation, conditions, ..HostStatus::default() };
+    let api: Api<Host> = Api::all(world.client.clone());
+    apply_status(&api, &host, &OWNER, &status).await.map_err(calling::<Host>("write the status of", &key))?;
+    if before.is_some() && before != now {
+        let kind = if now == Some(ConditionStatus::True) { NoteKind::Normal } else { NoteKind::Warning };
+        let (reason, text) = (verdict.reason.clone(), verdict.message.clone());
+        world.recorder.note(Note { regarding: host.object_ref(&()), kind, reason, action: "Watch".into(), text });
+    }
+    // The next heartbeat wakes this; the clock is for the one that does not come.
+    Ok(match silence.and_then(|silence| PATIENCE.checked_sub(silence)).filter(|rest| !rest.is_zero()) {
+        Some(rest) => Next::After(rest),
+        None => Next::Settled,
+    })
+}
+
+fn renewed(lease: &Lease) -> Option<Timestamp> {
+    lease.spec.as_ref()?.renew_time.as_ref().map(|time| time.0)
+}
+
+/// For how long no heartbeat was heard; None when there never was one.
+fn heard(beats: &Beats, host: &str, renewed: Option<Timestamp>) -> Option<std::time::Duration> {
+    let renewed = renewed?;
+    let mut beats = beats.lock();
+    let last = beats.get(host).copied();
+    let beat = heartbeat::hear(last, renewed, Instant::now(), Timestamp::now());
+    beats.insert(host.to_owned(), beat);
+    Some(beat.heard.elapsed() + beat.before)
+}

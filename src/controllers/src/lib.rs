@@ -1,0 +1,65 @@
+//! What the whole cloud wishes, made true: one module per kind, each a loop over keys that reads caches and writes
+//! through the Kubernetes API. Nothing here touches a machine; the agents do, and the two meet only through the API.
+//!
+//! ```text
+//!  user ─▶ Server ─▶ server: Ports, Volumes, seed Secret ─▶ network: MAC, IPAddress ─▶ Port
+//!             │          scheduler: status.host (compare-and-swap) ─▶ volume, port: status.host
+//!             └────────── Ready ◀── server: a summary of what the host's agent saw
+//! ```
+//!
+//! Every module has the same files where it needs them: `gather` (read), `desired` and `plan` (pure), `apply` (one
+//! call a step), `status` (pure), and `mod.rs` with the pass itself.
+
+mod address;
+mod claims;
+mod contract;
+mod error;
+mod flavor;
+mod host;
+mod image;
+mod network;
+mod pool;
+mod port;
+mod release;
+mod scheduler;
+mod server;
+mod subnet;
+mod verdict;
+mod volume;
+mod world;
+
+use kube::Client;
+use nubium_runtime::Recorder;
+
+pub use contract::{
+    IMAGE_FINALIZER, IN_USE, IP_ADDRESS_FINALIZER, NETWORK_FINALIZER, POOL_FINALIZER, PORT_FINALIZER, SEED_TYPE,
+    SERVER_FINALIZER, VOLUME_FINALIZER, seed_name,
+};
+use world::World;
+
+/// What the controllers need to be told.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Who writes the Events: this process's name, such as the machine's.
+    pub instance: String,
+}
+
+/// Runs all controllers for ever; dropping the future stops them. No error ends them: what fails is tried again.
+///
+/// Waits until every kind has been listed once before any decision is made.
+pub async fn run(client: Client, config: Config) {
+    let recorder = Recorder::start(client.clone(), "nubium.dev/controllers", &config.instance);
+    let world = World::watch(client, recorder).await;
+    tokio::join!(
+        server::run(world.clone()),
+        scheduler::run(world.clone()),
+        network::run(world.clone()),
+        port::run(world.clone()),
+        address::run(world.clone()),
+        volume::run(world.clone()),
+        image::run(world.clone()),
+        pool::run(world.clone()),
+        flavor::run(world.clone()),
+        host::run(world.clone()),
+    );
+}

@@ -1,0 +1,117 @@
+//! Network: gives it a number (VNI) and an MTU, says whether the hosts have it as wished, and lets it go when no Port
+//! uses it and every host has released it.
+
+mod plan;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use kube::ResourceExt;
+use nubium_api::{DEFAULT_MTU, Network, NetworkStatus};
+use nubium_runtime::{
+    Key, Loop, Next, Owner, Queue, add_finalizer, apply_status, claim_status, has_finalizer, remove_finalizer,
+};
+use parking_lot::Mutex;
+
+use crate::{
+    claims::terminating,
+    contract::{NETWORK_FINALIZER, manager},
+    error::{Error, calling},
+    release::{Leave, leave},
+    verdict::SUMMARY_AND_USE,
+    world::{World, by},
+};
+
+const OWNER: Owner<'_> = Owner {
+    manager: manager::NETWORK,
+    fields: &["observedGeneration", "vni", "mtu"],
+    conditions: SUMMARY_AND_USE,
+    entry: None,
+};
+
+/// The numbers that this process gave out, by UID: the cache may not show them yet.
+type Numbers = Mutex<HashMap<String, i32>>;
+
+/// Runs passes for Networks for ever.
+pub(crate) async fn run(world: Arc<World>) {
+    let queue = Queue::new();
+    world.networks.feed_own(&queue);
+    world.ports.feed(&queue, |port| vec![Key::of(port).beside(port.spec.network.clone())]);
+    world.addresses.feed(&queue, |claim| vec![Key::of(claim).beside(claim.spec.network.clone())]);
+    let (all, hosts) = (world.networks.clone(), queue.clone());
+    world.hosts.on_change(move |old, new| {
+        // A Host that is no more holds nothing.
+        if old.is_none() != new.is_none() {
+            all.list().iter().for_each(|network| hosts.add(Key::of(network.as_ref())));
+        }
+    });
+    let numbers = Arc::new(Numbers::default());
+    let settings = Loop { name: "network", workers: 4, resync: Some(Duration::from_secs(60)) };
+    nubium_runtime::run(settings, queue, move |key| reconcile(world.clone(), numbers.clone(), key)).await;
+}
+
+async fn reconcile(world: Arc<World>, numbers: Arc<Numbers>, key: Key) -> Result<Next, Error> {
+    let Some(network) = world.networks.get(&key) else { return Ok(Next::Gone) };
+    let api = world.api::<Network>(&key);
+    let uid = network.uid().unwrap_or_default();
+    let generation = network.metadata.generation;
+    let seen = network.status.clone().unwrap_or_default();
+    let holding = plan::holding(&seen.hosts, |host| world.hosts.get(&Key::cluster(host)).is_some());
+    if terminating(network.as_ref()) {
+        if !has_finalizer(network.as_ref(), NETWORK_FINALIZER) {
+            return Ok(Next::Settled);
+        }
+        let ports = world.ports.by(by::NETWORK, &key.to_string());
+        let claims = world.addresses.by(by::NETWORK, &key.to_string());
+        let leave = leave(&seen.conditions, generation, plan::users(&ports, &claims), holding);
+        if leave == Leave::Free {
+            remove_finalizer(&api, &network, NETWORK_FINALIZER).await.map_err(calling::<Network>("let go", &key))?;
+            numbers.lock().remove(&uid);
+            return Ok(Next::Settled);
+        }
+        let mut conditions = leave.verdict().conditions(generation);
+        conditions.push(leave.condition(generation));
+        let status =
+            NetworkStatus { observed_generation: generation, conditions, vni: seen.vni, mtu: seen.mtu, ..Default::default() };
+        apply_status(&api, &network, &OWNER, &status).await.map_err(calling::<Network>("write the status of", &key))?;
+        return Ok(Next::Settled);
+    }
+    add_finalizer(&api, &network, NETWORK_FINALIZER).await.map_err(calling::<Network>("hold", &key))?;
+    let vni = seen.vni.unwrap_or_else(|| number(&world, &numbers, &uid));
+    let verdict = plan::verdict(&network, &seen.hosts, |host| world.hosts.get(&Key::cluster(host)).is_some());
+    let status = NetworkStatus {
+        observed_generation: generation,
+        conditions: verdict.conditions(generation),
+        vni: Some(vni),
+        mtu: Some(seen.mtu.unwrap_or(DEFAULT_MTU)),
+        ..NetworkStatus::default()
+    };
+    let wrote = if seen.vni.is_none() && has_finalizer(network.as_ref(), NETWORK_FINALIZER) {
+        // The number is a decision: it must not rest on a Network that got one meanwhile.
+        claim_status(&api, &network, &OWNER, &status).await
+    } else if seen.vni.is_none() {
+        // The version just changed with the finalizer: the event of that comes next.
+        return Ok(Next::Settled);
+    } else {
+        apply_status(&api, &network, &OWNER, &status).await
+    };
+    wrote.map_err(calling::<Network>("write the status of", &key))?;
+    Ok(Next::Settled)
+}
+
+/// A number that no Network has, the same for this UID while it is free.
+fn number(world: &World, numbers: &Numbers, uid: &str) -> i32 {
+    let mut numbers = numbers.lock();
+    if let Some(given) = numbers.get(uid) {
+        return *given;
+    }
+    let all = world.networks.list();
+    let shown = all.iter().filter_map(|network| network.status.as_ref()?.vni);
+    let taken: BTreeSet<i32> = shown.chain(numbers.values().copied()).collect();
+    let number = plan::free_number(uid, &taken);
+    numbers.insert(uid.to_owned(), number);
+    number
+}

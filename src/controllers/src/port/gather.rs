@@ -1,0 +1,54 @@
+//! Reads what one Port rests on.
+
+use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
+
+use kube::ResourceExt;
+use nubium_api::{IPAddress, Network, Port, Server};
+use nubium_runtime::Key;
+
+use crate::{
+    claims::{let_go, port_users, terminating},
+    error::{Error, calling},
+    world::{World, by},
+};
+
+/// A Port and all that it rests on, as of one moment.
+pub(super) struct Gathered {
+    pub port: Arc<Port>,
+    pub network: Option<Arc<Network>>,
+    /// The addresses that are claimed for this very Port.
+    pub claims: Vec<Arc<IPAddress>>,
+    /// Every address of the Network that is claimed, and the Port that has it.
+    pub taken: BTreeMap<Ipv4Addr, String>,
+    /// The Servers that use it, the one that has it first.
+    pub users: Vec<Arc<Server>>,
+    /// Of a Port that is being deleted and that no Server in the cache uses: the Server that a live look found to have
+    /// it still.
+    pub user_live: Option<String>,
+}
+
+pub(super) async fn gather(world: &World, port: Arc<Port>) -> Result<Gathered, Error> {
+    let key = Key::of(port.as_ref());
+    let uid = port.uid().unwrap_or_default();
+    let network = key.beside(port.spec.network.clone());
+    let all = world.addresses.by(by::NETWORK, &network.to_string());
+    let taken = all.iter().filter_map(|claim| Some((claim.spec.address.parse().ok()?, claim.spec.port.clone())));
+    let mut claims = world.addresses.by(by::PORT, &key.to_string());
+    claims.retain(|claim| claim.spec.port_uid == uid);
+    let users = port_users(&port, world.servers.by(by::PORT, &key.to_string()));
+    let user_live =
+        if terminating(port.as_ref()) && users.is_empty() { user_live(world, &port).await? } else { None };
+    Ok(Gathered { network: world.networks.get(&network), taken: taken.collect(), claims, users, user_live, port })
+}
+
+/// Looks, live, for the Server that this Port was made for or last served. A guest may run with this Port's address:
+/// that no cache shows its Server is not enough to give the address away.
+async fn user_live(world: &World, port: &Port) -> Result<Option<String>, Error> {
+    let made = port.spec.made_for.as_ref().map(|made| made.server.clone());
+    let last = port.status.as_ref().and_then(|status| status.server.clone());
+    let Some(name) = made.or(last) else { return Ok(None) };
+    let key = Key::of(port).beside(name.clone());
+    let found = world.api::<Server>(&key).get_opt(&name).await.map_err(calling::<Server>("look for", &key))?;
+    let found = found.filter(|server| !let_go(server)).map(Arc::new);
+    Ok(found.and_then(|server| port_users(port, vec![server]).first().map(|server| server.name_any())))
+}

@@ -1,0 +1,107 @@
+//! Which MAC and address a Port gets, and whether it must stay. Pure.
+
+use std::{collections::BTreeSet, net::Ipv4Addr};
+
+use kube::ResourceExt;
+use nubium_api::Port;
+
+use super::gather::Gathered;
+use crate::{
+    claims::terminating,
+    subnet::{Range, Refusal},
+    verdict::Verdict,
+};
+
+/// What to do about a Port's address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Addressing {
+    /// It holds this one.
+    Has(Ipv4Addr),
+    /// It should take this one.
+    Claim(Ipv4Addr),
+    /// It can have none for now.
+    Trouble { reason: &'static str, message: String },
+}
+
+/// The address. `reserved` are addresses that count as taken beyond those that are seen to be.
+pub(super) fn addressing(seen: &Gathered, reserved: &BTreeSet<Ipv4Addr>) -> Addressing {
+    if let Some(address) = first_address(seen) {
+        return Addressing::Has(address);
+    }
+    let trouble = |reason, message| Addressing::Trouble { reason, message };
+    let name = &seen.port.spec.network;
+    let Some(network) = &seen.network else {
+        return trouble("NetworkNotFound", format!("waits for Network {name}, which does not exist"));
+    };
+    if terminating(network.as_ref()) {
+        return trouble("NetworkNotFound", format!("Network {name} is being deleted"));
+    }
+    let Some(range) = network.spec.subnets.first().and_then(|subnet| Range::of(subnet).ok()) else {
+        return trouble("InvalidSubnet", format!("Network {name} has a subnet that cannot be used: look at its conditions"));
+    };
+    match &seen.port.spec.address {
+        Some(wished) => match range.wished(wished) {
+            Ok(address) => match seen.taken.get(&address) {
+                Some(other) => {
+                    trouble("AddressTaken", format!("address {wished} of Network {name} is taken by Port {other}"))
+                }
+                None if reserved.contains(&address) => {
+                    trouble("AddressTaken", format!("address {wished} of Network {name} is taken"))
+                }
+                None => Addressing::Claim(address),
+            },
+            Err(Refusal::NotAnAddress) => trouble("InvalidAddress", format!("{wished} is not an IPv4 address")),
+            Err(Refusal::OutOfRange) => {
+                let message = format!("address {wished} is not one of Network {name}, whose range is {}", range.cidr);
+                trouble("AddressOutOfRange", message)
+            }
+            Err(Refusal::Gateway) => {
+                trouble("AddressTaken", format!("address {wished} is the gateway of Network {name}"))
+            }
+        },
+        None => {
+            let taken = seen.taken.keys().chain(reserved).copied().collect();
+            match range.free(&taken) {
+                Some(address) => Addressing::Claim(address),
+                None => trouble("PoolExhausted", format!("Network {name} has no address left to give out")),
+            }
+        }
+    }
+}
+
+/// The address that is held for this Port.
+pub(super) fn first_address(seen: &Gathered) -> Option<Ipv4Addr> {
+    let mut held: Vec<Ipv4Addr> = seen.claims.iter().filter_map(|claim| claim.spec.address.parse().ok()).collect();
+    held.sort();
+    held.first().copied()
+}
+
+/// The MAC: the one it asked for, else a locally administered one with the last 40 bits of its UID.
+pub(super) fn mac(port: &Port) -> String {
+    if let Some(wished) = &port.spec.mac_address {
+        return wished.clone();
+    }
+    let digits: Vec<u8> = port.uid().unwrap_or_default().bytes().filter(u8::is_ascii_hexdigit).collect();
+    let tail = &digits[digits.len().saturating_sub(10)..];
+    let tail = String::from_utf8_lossy(tail).to_ascii_lowercase();
+    let mut mac = "02".to_owned();
+    for pair in format!("{tail:0>10}").as_bytes().chunks(2) {
+        mac.push(':');
+        mac.push_str(&String::from_utf8_lossy(pair));
+    }
+    mac
+}
+
+/// Why a Port that is being deleted must stay.
+pub(super) fn kept(seen: &Gathered) -> Option<Verdict> {
+    if let Some(user) = seen.users.first() {
+        let name = user.name_any();
+        return Some(if terminating(user.as_ref()) {
+            Verdict::working("Deleting", format!("waits for Server {name} to be released by its host"))
+        } else {
+            Verdict::working("InUse", format!("it is to be deleted, and waits: Server {name} uses it"))
+        });
+    }
+    let name = seen.user_live.as_ref()?;
+    Some(Verdict::working("InUse", format!("it is to be deleted, and waits: Server {name} uses it")))
+}

@@ -1,0 +1,123 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+    sync::Arc,
+};
+
+use nubium_api::{IPAddress, Network, Port, Server};
+use serde_json::{Value, json};
+
+use super::{
+    gather::Gathered,
+    plan::{Addressing, addressing, kept, mac},
+};
+
+fn port(spec: Value) -> Arc<Port> {
+    let json = json!({
+        "apiVersion": "nubium.dev/v1alpha1", "kind": "Port",
+        "metadata": {"name": "web-1-eth0", "namespace": "shop", "uid": "0f8fad5b-d9cb-469f-a165-70867728950e"},
+        "spec": spec,
+    });
+    Arc::new(serde_json::from_value(json).unwrap())
+}
+
+fn network() -> Arc<Network> {
+    let json = json!({
+        "apiVersion": "nubium.dev/v1alpha1", "kind": "Network",
+        "metadata": {"name": "blue", "namespace": "shop"},
+        "spec": {"subnets": [{"name": "v4", "cidr": "10.10.0.0/29"}]},
+    });
+    Arc::new(serde_json::from_value(json).unwrap())
+}
+
+fn claim(address: &str) -> Arc<IPAddress> {
+    let json = json!({
+        "apiVersion": "nubium.dev/v1alpha1", "kind": "IPAddress",
+        "metadata": {"name": "x", "namespace": "shop"},
+        "spec": {"network": "blue", "address": address, "port": "web-1-eth0", "portUid": "u"},
+    });
+    Arc::new(serde_json::from_value(json).unwrap())
+}
+
+fn server(deleted: bool) -> Arc<Server> {
+    let mark = deleted.then_some("2026-01-01T00:00:00Z");
+    let json = json!({
+        "apiVersion": "nubium.dev/v1alpha1", "kind": "Server",
+        "metadata": {"name": "web-1", "namespace": "shop", "deletionTimestamp": mark},
+        "spec": {"flavor": "small", "disks": [{"name": "root", "image": "i"}]},
+    });
+    Arc::new(serde_json::from_value(json).unwrap())
+}
+
+fn seen(spec: Value) -> Gathered {
+    Gathered {
+        port: port(spec),
+        network: Some(network()),
+        claims: Vec::new(),
+        taken: BTreeMap::new(),
+        users: Vec::new(),
+        user_live: None,
+    }
+}
+
+fn ip(last: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 10, 0, last)
+}
+
+fn trouble(seen: &Gathered) -> (String, String) {
+    match addressing(seen, &BTreeSet::new()) {
+        Addressing::Trouble { reason, message } => (reason.to_owned(), message),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_lowest_free_address_is_taken_and_what_is_held_is_kept() {
+    let mut seen = seen(json!({"network": "blue"}));
+    assert_eq!(addressing(&seen, &BTreeSet::new()), Addressing::Claim(ip(2)));
+    seen.taken.insert(ip(2), "other".into());
+    assert_eq!(addressing(&seen, &BTreeSet::from([ip(3)])), Addressing::Claim(ip(4)));
+    seen.claims.push(claim("10.10.0.6"));
+    seen.network = None;
+    assert_eq!(addressing(&seen, &BTreeSet::new()), Addressing::Has(ip(6)), "also when the Network is gone");
+}
+
+#[test]
+fn a_wish_that_cannot_be_met_says_why_and_by_whom() {
+    let mut wished = seen(json!({"network": "blue", "address": "10.10.0.5"}));
+    assert_eq!(addressing(&wished, &BTreeSet::new()), Addressing::Claim(ip(5)));
+    wished.taken.insert(ip(5), "web-0-eth0".into());
+    let (reason, message) = trouble(&wished);
+    assert_eq!(reason, "AddressTaken");
+    assert!(message.contains("Port web-0-eth0"), "{message}");
+    assert_eq!(trouble(&seen(json!({"network": "blue", "address": "10.10.1.5"}))).0, "AddressOutOfRange");
+    assert_eq!(trouble(&seen(json!({"network": "blue", "address": "10.10.0.1"}))).0, "AddressTaken");
+    assert_eq!(trouble(&seen(json!({"network": "blue", "address": "10.10"}))).0, "InvalidAddress");
+}
+
+#[test]
+fn an_empty_pool_and_a_missing_network_are_waited_out() {
+    let mut full = seen(json!({"network": "blue"}));
+    full.taken = (2..=6).map(|last| (ip(last), "other".to_owned())).collect();
+    assert_eq!(trouble(&full).0, "PoolExhausted");
+    full.network = None;
+    assert_eq!(trouble(&full).0, "NetworkNotFound");
+}
+
+#[test]
+fn the_mac_comes_from_the_uid_and_is_locally_administered() {
+    assert_eq!(mac(&port(json!({"network": "blue"}))), "02:86:77:28:95:0e");
+    assert_eq!(mac(&port(json!({"network": "blue", "macAddress": "52:54:00:00:00:01"}))), "52:54:00:00:00:01");
+}
+
+#[test]
+fn a_port_stays_while_a_guest_may_have_it() {
+    let mut going = seen(json!({"network": "blue"}));
+    assert_eq!(kept(&going), None);
+    going.user_live = Some("web-1".into());
+    assert_eq!(kept(&going).unwrap().reason, "InUse");
+    going.users = vec![server(true)];
+    assert_eq!(kept(&going).unwrap().reason, "Deleting");
+    going.users = vec![server(false)];
+    assert_eq!(kept(&going).unwrap().reason, "InUse");
+}

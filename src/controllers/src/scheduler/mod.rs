@@ -1,0 +1,137 @@
+//! Scheduler: chooses the Host of every Server that has none, once.
+//!
+//! ```text
+//!  unbound Server ─ gather: hosts, what is bound to them ─▶ plan (pure): filters, then weights ─▶ claim
+//! ```
+//! The write of `status.host` is the claim: compare-and-swap on the Server's version, so a Server that was deleted or
+//! bound meanwhile is not bound again. How much of a host is used is counted from the Servers bound to it, never
+//! stored; bindings that this process made and does not see in its cache yet are counted too.
+
+mod gather;
+mod plan;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::HashMap, sync::Arc};
+
+use kube::{Resource, ResourceExt};
+use nubium_api::{Server, ServerResources};
+use nubium_runtime::{
+    Key, Loop, Next, Note, NoteKind, Owner, Queue, apply_status, claim_status, has_finalizer,
+};
+use parking_lot::Mutex;
+
+use crate::{
+    claims::{host_of, terminating},
+    contract::{SERVER_FINALIZER, manager},
+    error::{Error, calling},
+    world::{World, by},
+};
+
+const OWNER: Owner<'_> =
+    Owner { manager: manager::SCHEDULER, fields: &["host", "resources"], conditions: &["Scheduled"], entry: None };
+
+/// Bindings made here that the cache may not show yet: by Server UID, the host and the size.
+type Assumed = Mutex<HashMap<String, (String, ServerResources)>>;
+
+/// Runs passes for Servers for ever.
+pub(crate) async fn run(world: Arc<World>) {
+    let queue = Queue::new();
+    let assumed = Arc::new(Assumed::default());
+    wake(&world, &queue, &assumed);
+    let settings = Loop { name: "scheduler", workers: 16, resync: None };
+    nubium_runtime::run(settings, queue, move |key| schedule(world.clone(), assumed.clone(), key)).await;
+}
+
+async fn schedule(world: Arc<World>, assumed: Arc<Assumed>, key: Key) -> Result<Next, Error> {
+    let Some(server) = world.servers.get(&key) else { return Ok(Next::Gone) };
+    // Bound for good; or going; or not yet held, so that it could vanish with its guest left behind.
+    if host_of(&server).is_some() || terminating(server.as_ref()) || !has_finalizer(server.as_ref(), SERVER_FINALIZER) {
+        return Ok(Next::Settled);
+    }
+    let uid = server.uid().unwrap_or_default();
+    let (wish, placed) = {
+        // Looking and assuming are one step: no other pass sees the room that this one takes.
+        let mut assumed = assumed.lock();
+        if assumed.contains_key(&uid) {
+            return Ok(Next::Settled);
+        }
+        let wish = gather::wish(&world, &server);
+        let placed = wish.as_ref().map_err(Clone::clone).and_then(|wish| plan::place(wish, &gather::hosts(&world, &assumed)));
+        if let (Ok(wish), Ok(host)) = (&wish, &placed) {
+            assumed.insert(uid.clone(), (host.clone(), wish.resources.clone()));
+        }
+        (wish, placed)
+    };
+    let api = world.api::<Server>(&key);
+    match (wish, placed) {
+        (Ok(wish), Ok(host)) => {
+            let status = status::bound(&server, &host, &wish.resources);
+            if let Err(error) = claim_status(&api, &server, &OWNER, &status).await {
+                assumed.lock().remove(&uid);
+                return Err(calling::<Server>("bind", &key)(error));
+            }
+            world.recorder.note(Note {
+                regarding: server.object_ref(&()),
+                kind: NoteKind::Normal,
+                reason: "Scheduled".into(),
+                action: "Schedule".into(),
+                text: format!("placed on host {host}"),
+            });
+        }
+        (Ok(_), Err(reason)) | (Err(reason), _) => {
+            let status = status::unbound(&server, &reason);
+            let wrote = apply_status(&api, &server, &OWNER, &status).await;
+            if wrote.map_err(calling::<Server>("write the status of", &key))? {
+                world.recorder.note(Note {
+                    regarding: server.object_ref(&()),
+                    kind: NoteKind::Warning,
+                    reason: reason.reason().into(),
+                    action: "Schedule".into(),
+                    text: reason.to_string(),
+                });
+            }
+        }
+    }
+    Ok(Next::Settled)
+}
+
+/// A Server's own changes, and whatever may make room or lift a reason for waiting.
+fn wake(world: &Arc<World>, queue: &Queue<Key>, assumed: &Arc<Assumed>) {
+    let (own, others, assumed, all) = (queue.clone(), queue.clone(), assumed.clone(), world.servers.clone());
+    world.servers.on_change(move |old, new| {
+        if let Some(server) = new.or(old) {
+            own.add(Key::of(server.as_ref()));
+            if new.is_none_or(|server| host_of(server).is_some()) {
+                assumed.lock().remove(&server.uid().unwrap_or_default());
+            }
+        }
+        let room = |server: Option<&Arc<Server>>| server.map(|server| gather::takes(server));
+        if old.is_some() && room(old) != room(new) {
+            unbound(&all, &others);
+        }
+    });
+    let (all, hosts) = (world.servers.clone(), queue.clone());
+    world.hosts.on_change(move |old, new| {
+        let state = |host: Option<&Arc<nubium_api::Host>>| host.map(|host| gather::relevant(host));
+        if state(old) != state(new) {
+            unbound(&all, &hosts);
+        }
+    });
+    let servers = world.servers.clone();
+    world.volumes.feed(queue, move |volume| {
+        let users = servers.by(by::VOLUME, &Key::of(volume).to_string());
+        users.iter().filter(|server| host_of(server).is_none()).map(|server| Key::of(server.as_ref())).collect()
+    });
+    let servers = world.servers.clone();
+    world.flavors.feed(queue, move |flavor| {
+        let users = servers.by(by::FLAVOR, &flavor.name_any());
+        users.iter().filter(|server| host_of(server).is_none()).map(|server| Key::of(server.as_ref())).collect()
+    });
+}
+
+fn unbound(servers: &nubium_runtime::Shared<Server>, queue: &Queue<Key>) {
+    let waiting = servers.list().into_iter().filter(|server| host_of(server).is_none());
+    waiting.for_each(|server| queue.add(Key::of(server.as_ref())));
+}

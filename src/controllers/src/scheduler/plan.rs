@@ -1,0 +1,137 @@
+//! Where a Server goes: filters that say why not, then the weight that chooses. Pure and deterministic.
+
+use std::{cmp::Reverse, collections::BTreeMap, fmt};
+
+use kube::core::{Selector, SelectorExt};
+use nubium_api::{Quantity, ServerResources};
+
+/// What a Server asks of a host.
+#[derive(Debug, Clone)]
+pub(super) struct Wish {
+    pub resources: ServerResources,
+    pub cpu: u64,
+    pub memory: u64,
+    /// This host and no other.
+    pub host: Option<String>,
+    /// Hosts with these labels.
+    pub selector: Option<Selector>,
+    /// Its Volumes that live on a host already: name, host.
+    pub volumes: Vec<(String, String)>,
+    /// The pools that its other Volumes go to.
+    pub pools: Vec<String>,
+}
+
+/// A host as the scheduler sees it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Candidate {
+    pub name: String,
+    pub labels: BTreeMap<String, String>,
+    /// Its heartbeat is there and its agent works.
+    pub ready: bool,
+    /// It has said what it runs.
+    pub reported: bool,
+    pub unschedulable: bool,
+    pub pools: Vec<String>,
+    pub cpu_free: i64,
+    pub memory_free: i64,
+}
+
+/// Why a Server has no host yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Unplaced {
+    /// Something about the Server itself: reason and message.
+    Waits(&'static str, String),
+    /// A host that is Ready has not said what it runs: until then nobody knows what room there is, or whether the
+    /// Server runs there already.
+    Unreported(Vec<String>),
+    /// No host fits: each host and what it lacks.
+    NoHostFits(Vec<(String, String)>),
+}
+
+impl Unplaced {
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Waits(reason, _) => reason,
+            Self::Unreported(_) => "WaitingForHosts",
+            Self::NoHostFits(_) => "NoHostFits",
+        }
+    }
+}
+
+impl fmt::Display for Unplaced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Waits(_, message) => f.write_str(message),
+            Self::Unreported(hosts) => {
+                write!(f, "waits for {} to report what runs there", crate::verdict::names(hosts))
+            }
+            Self::NoHostFits(hosts) if hosts.is_empty() => f.write_str("there is no host yet: start an agent on one"),
+            Self::NoHostFits(hosts) => {
+                write!(f, "0/{} hosts fit: ", hosts.len())?;
+                for (index, (host, lack)) in hosts.iter().take(5).enumerate() {
+                    write!(f, "{}{host} {lack}", if index == 0 { "" } else { "; " })?;
+                }
+                if hosts.len() > 5 { write!(f, "; and {} more", hosts.len() - 5) } else { Ok(()) }
+            }
+        }
+    }
+}
+
+/// The host for `wish`: of those that fit, the one with most memory left over, then the first by name.
+pub(super) fn place(wish: &Wish, hosts: &[Candidate]) -> Result<String, Unplaced> {
+    let silent = |host: &&Candidate| host.ready && !host.reported;
+    let unreported: Vec<String> = hosts.iter().filter(silent).map(|host| format!("host {}", host.name)).collect();
+    if !unreported.is_empty() {
+        return Err(Unplaced::Unreported(unreported));
+    }
+    let (mut fitting, mut lacking) = (Vec::new(), Vec::new());
+    for host in hosts {
+        match lack(wish, host) {
+            None => fitting.push(host),
+            Some(lack) => lacking.push((host.name.clone(), lack)),
+        }
+    }
+    let best = fitting.into_iter().min_by_key(|host| (Reverse(host.memory_free), &host.name));
+    best.map(|host| host.name.clone()).ok_or(Unplaced::NoHostFits(lacking))
+}
+
+/// Why `host` does not fit, as the end of a sentence that begins with its name.
+fn lack(wish: &Wish, host: &Candidate) -> Option<String> {
+    let Wish { resources: _, cpu, memory, host: only, selector, volumes, pools } = wish;
+    if only.as_ref().is_some_and(|only| *only != host.name) {
+        return Some("is not the host that spec.scheduling.host names".into());
+    }
+    if selector.as_ref().is_some_and(|selector| !selector.matches(&host.labels)) {
+        return Some("does not match spec.scheduling.hostSelector".into());
+    }
+    if let Some((volume, where_)) = volumes.iter().find(|(_, where_)| *where_ != host.name) {
+        return Some(format!("cannot reach Volume {volume}, which is on {where_}"));
+    }
+    if !host.ready {
+        return Some("is not ready".into());
+    }
+    if host.unschedulable {
+        return Some("is unschedulable".into());
+    }
+    if let Some(pool) = pools.iter().find(|pool| !host.pools.contains(pool)) {
+        return Some(format!("has no pool {pool}"));
+    }
+    let cpu_short = to_i64(*cpu).saturating_sub(host.cpu_free);
+    let memory_short = to_i64(*memory).saturating_sub(host.memory_free);
+    match (cpu_short > 0, memory_short > 0) {
+        (false, false) => None,
+        (true, false) => Some(format!("lacks {cpu_short} cpu")),
+        (false, true) => Some(format!("lacks {} memory", rounded(memory_short))),
+        (true, true) => Some(format!("lacks {cpu_short} cpu and {} memory", rounded(memory_short))),
+    }
+}
+
+fn to_i64(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Rounded up to whole mebibytes: people read it.
+fn rounded(bytes: i64) -> Quantity {
+    const MEBI: u64 = 1 << 20;
+    Quantity::from_bytes(u64::try_from(bytes).unwrap_or(0).div_ceil(MEBI).saturating_mul(MEBI))
+}

@@ -1,0 +1,124 @@
+//! Carries out a plan: one call a step, no decisions.
+
+use futures::future::join_all;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{DeleteParams, PostParams, Preconditions},
+};
+use nubium_api::{Port, Server, Volume, host_namespace};
+use nubium_runtime::{Key, add_finalizer, already_exists, not_found, remove_finalizer};
+
+use super::plan::{Plan, Step};
+use crate::{
+    contract::{SEED_TYPE, SERVER_FINALIZER, seed_name},
+    error::{Error, calling},
+    world::World,
+};
+
+/// What was done, as far as it is remembered.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// The seed is in the host's namespace.
+    pub seeded: bool,
+}
+
+pub(super) async fn apply(world: &World, server: &Server, plan: &Plan) -> Result<Outcome, Error> {
+    let mut outcome = Outcome::default();
+    for stage in &plan.stages {
+        for done in join_all(stage.iter().map(|step| take(world, server, step))).await {
+            done?;
+        }
+        outcome.seeded |= stage.iter().any(|step| matches!(step, Step::CreateSeed { .. }));
+    }
+    Ok(outcome)
+}
+
+async fn take(world: &World, server: &Server, step: &Step) -> Result<(), Error> {
+    let key = Key::of(server);
+    match step {
+        Step::Hold => {
+            let held = add_finalizer(&world.api::<Server>(&key), server, SERVER_FINALIZER).await;
+            held.map(drop).map_err(calling::<Server>("hold", &key))
+        }
+        Step::CreateVolume(volume) => create::<Volume>(world, volume).await,
+        Step::CreatePort(port) => create::<Port>(world, port).await,
+        Step::CreateSeed { host, files } => create_seed(world, server, host, files).await,
+        Step::DeleteVolume { key, uid } => delete::<Volume>(world, key, Some(uid)).await,
+        Step::DeletePort { key, uid } => delete::<Port>(world, key, Some(uid)).await,
+        Step::DeleteSeed { host } => {
+            let name = seed_name(&server.uid().unwrap_or_default());
+            delete::<Secret>(world, &Key::new(host_namespace(host), name), None).await
+        }
+        Step::LetGo => {
+            let gone = remove_finalizer(&world.api::<Server>(&key), server, SERVER_FINALIZER).await;
+            gone.map(drop).map_err(calling::<Server>("let go", &key))
+        }
+    }
+}
+
+async fn create<K>(world: &World, object: &K) -> Result<(), Error>
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + serde::Serialize
+        + serde::de::DeserializeOwned,
+{
+    let key = Key::of(object);
+    let made = world.api::<K>(&key).create(&PostParams::default(), object).await;
+    made.map(drop).map_err(calling::<K>("create", &key))
+}
+
+/// Deletes an object, of that very UID where it is given. One that is gone is fine.
+async fn delete<K>(world: &World, key: &Key, uid: Option<&String>) -> Result<(), Error>
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned,
+{
+    let preconditions = uid.map(|uid| Preconditions { uid: Some(uid.clone()), resource_version: None });
+    let params = DeleteParams { preconditions, ..DeleteParams::default() };
+    match world.api::<K>(key).delete(&key.name, &params).await {
+        Ok(_) => Ok(()),
+        Err(error) if not_found(&error) => Ok(()),
+        Err(error) => Err(calling::<K>("delete", key)(error)),
+    }
+}
+
+/// Creates the seed; the host's namespace too, where this is the first. A seed of this UID that is there is this one.
+async fn create_seed(
+    world: &World,
+    server: &Server,
+    host: &str,
+    files: &std::collections::BTreeMap<String, k8s_openapi::ByteString>,
+) -> Result<(), Error> {
+    let key = Key::new(host_namespace(host), seed_name(&server.uid().unwrap_or_default()));
+    let mut secret = Secret { type_: Some(SEED_TYPE.to_owned()), data: Some(files.clone()), ..Secret::default() };
+    secret.metadata.name = Some(key.name.clone());
+    secret.metadata.namespace = Some(key.namespace.clone());
+    secret.metadata.labels = Some(std::collections::BTreeMap::from([
+        ("nubium.dev/namespace".to_owned(), server.namespace().unwrap_or_default()),
+        ("nubium.dev/server".to_owned(), server.name_any()),
+    ]));
+    secret.immutable = Some(true);
+    let secrets: Api<Secret> = world.api(&key);
+    let mut made = secrets.create(&PostParams::default(), &secret).await;
+    if made.as_ref().is_err_and(not_found) {
+        let mut namespace = Namespace::default();
+        namespace.metadata.name = Some(key.namespace.clone());
+        let namespaces: Api<Namespace> = Api::all(world.client.clone());
+        match namespaces.create(&PostParams::default(), &namespace).await {
+            Ok(_) => {}
+            Err(error) if already_exists(&error) => {}
+            Err(error) => return Err(calling::<Namespace>("create", &Key::cluster(key.namespace))(error)),
+        }
+        made = secrets.create(&PostParams::default(), &secret).await;
+    }
+    match made {
+        Ok(_) => Ok(()),
+        Err(error) if already_exists(&error) => Ok(()),
+        Err(error) => Err(calling::<Secret>("create", &key)(error)),
+    }
+}

@@ -1,0 +1,170 @@
+//! Reads what one Server refers to: caches, and for the seed the ConfigMaps and the Secret themselves.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::{Api, ResourceExt};
+use nubium_api::{Flavor, Host, Image, Network, Port, Server, StoragePool, Volume, condition, ConditionStatus, host_namespace};
+use nubium_runtime::{Key, not_found};
+
+use super::seed::Sources;
+use crate::{
+    claims::{host_of, let_go, port_users, terminating, volume_users},
+    contract::seed_name,
+    error::{Error, calling},
+    world::{World, by, pool_name, port_keys, volume_keys},
+};
+
+/// A Server and all that it refers to, as of one moment.
+pub(super) struct Gathered {
+    pub server: Arc<Server>,
+    pub flavor: Option<Arc<Flavor>>,
+    /// By disk name: the Volume of that disk's name, whoever made it, and the Server whose turn it is to use it.
+    pub volumes: BTreeMap<String, (Arc<Volume>, Option<String>)>,
+    /// By NIC name: the Port, and the Server whose turn it is to use it.
+    pub ports: BTreeMap<String, (Arc<Port>, Option<String>)>,
+    /// By name, those of the Networks, Images and pools named here that are there.
+    pub networks: BTreeMap<String, Arc<Network>>,
+    pub images: BTreeMap<String, Arc<Image>>,
+    pub pools: BTreeMap<String, Arc<StoragePool>>,
+    /// Everything that carries this Server's mark, also for disks and NICs that it no longer has.
+    pub made_volumes: Vec<Arc<Volume>>,
+    pub made_ports: Vec<Arc<Port>>,
+    pub host: Bound,
+    pub seed: Seed,
+}
+
+/// Where a Server is bound to, and whether that Host can be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Bound {
+    Nowhere,
+    /// The Host answers.
+    To(String),
+    /// The Host's heartbeat stopped.
+    ToSilent(String),
+    /// Looked for live, the Host object is no more: its admin declared the machine gone.
+    ToNoMore(String),
+}
+
+/// How far the seed is.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Seed {
+    /// No host needs one yet, or any more.
+    NotNeeded,
+    /// It is in the host's namespace.
+    There,
+    /// It can be rendered from these.
+    From(Sources),
+    /// These of its sources are missing, in words: `ConfigMap ssh-keys`.
+    Missing(Vec<String>),
+}
+
+impl Seed {
+    pub fn is_there(&self) -> bool {
+        matches!(self, Self::There)
+    }
+
+    pub fn is_missing_a_source(&self) -> bool {
+        matches!(self, Self::Missing(_))
+    }
+}
+
+pub(super) async fn gather(world: &World, server: Arc<Server>, seeded: bool) -> Result<Gathered, Error> {
+    let key = Key::of(server.as_ref());
+    let uid = server.uid().unwrap_or_default();
+    let mut volumes = BTreeMap::new();
+    for (disk, volume_key) in server.spec.disks.iter().zip(volume_keys(&server)) {
+        if let Some(volume) = world.volumes.get(&volume_key) {
+            let users = volume_users(&volume, world.servers.by(by::VOLUME, &volume_key.to_string()));
+            let first = users.first().map(|user| user.name_any());
+            volumes.insert(disk.name.clone(), (volume, first));
+        }
+    }
+    let mut ports = BTreeMap::new();
+    for (nic, port_key) in server.spec.nics.iter().zip(port_keys(&server)) {
+        if let Some(port) = world.ports.get(&port_key) {
+            let users = port_users(&port, world.servers.by(by::PORT, &port_key.to_string()));
+            let first = users.first().map(|user| user.name_any());
+            ports.insert(nic.name.clone(), (port, first));
+        }
+    }
+    let networks = server.spec.nics.iter().filter_map(|nic| nic.network.clone());
+    let named_ports = ports.values().map(|(port, _)| port.spec.network.clone());
+    let networks = networks.chain(named_ports).filter_map(|name| Some((name.clone(), world.networks.get(&key.beside(name))?)));
+    let images = server.spec.disks.iter().filter_map(|disk| disk.image.clone());
+    let images = images.filter_map(|name| Some((name.clone(), world.images.get(&key.beside(name))?)));
+    let pools = server.spec.disks.iter().map(|disk| pool_name(disk.pool.as_ref()));
+    let pools = pools.filter_map(|name| Some((name.clone(), world.pools.get(&Key::cluster(name))?)));
+    let host = bound(world, &server).await?;
+    let mut seen = Gathered {
+        flavor: server.spec.flavor.as_ref().and_then(|name| world.flavors.get(&Key::cluster(name.clone()))),
+        networks: networks.collect(),
+        images: images.collect(),
+        pools: pools.collect(),
+        made_volumes: world.volumes.by(by::MADE_FOR, &uid),
+        made_ports: world.ports.by(by::MADE_FOR, &uid),
+        volumes,
+        ports,
+        host,
+        seed: if seeded { Seed::There } else { Seed::NotNeeded },
+        server,
+    };
+    if !seeded && !terminating(seen.server.as_ref()) && let Bound::To(host) | Bound::ToSilent(host) = &seen.host {
+        seen.seed = seed(world, &seen.server, host).await?;
+    }
+    Ok(seen)
+}
+
+/// Whether the Host was found to answer.
+pub(super) fn host_answers(host: &Host) -> bool {
+    let conditions = host.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    condition(conditions, "Ready").is_some_and(|ready| ready.status != ConditionStatus::Unknown)
+}
+
+async fn bound(world: &World, server: &Server) -> Result<Bound, Error> {
+    let Some(name) = host_of(server).map(str::to_owned) else { return Ok(Bound::Nowhere) };
+    let key = Key::cluster(name.clone());
+    match world.hosts.get(&key) {
+        Some(host) if host_answers(&host) => Ok(Bound::To(name)),
+        Some(_) => Ok(Bound::ToSilent(name)),
+        // Only a Server that waits for its release asks; for all others a Host that is not there is a silent one.
+        None if terminating(server) && !let_go(server) => {
+            let hosts: Api<Host> = Api::all(world.client.clone());
+            let live = hosts.get_opt(&name).await.map_err(calling::<Host>("look for", &key))?;
+            Ok(if live.is_some() { Bound::ToSilent(name) } else { Bound::ToNoMore(name) })
+        }
+        None => Ok(Bound::ToSilent(name)),
+    }
+}
+
+async fn seed(world: &World, server: &Server, host: &str) -> Result<Seed, Error> {
+    let there = Key::new(host_namespace(host), seed_name(&server.uid().unwrap_or_default()));
+    let secrets: Api<Secret> = world.api(&there);
+    let found = secrets.get_opt(&there.name).await.map_err(calling::<Secret>("look for", &there))?;
+    if found.is_some() {
+        return Ok(Seed::There);
+    }
+    let Some(init) = &server.spec.cloud_init else { return Ok(Seed::From(Sources::default())) };
+    let here = Key::of(server);
+    let (mut sources, mut missing) = (Sources::default(), Vec::new());
+    let maps: Api<ConfigMap> = world.api(&here);
+    for wanted in &init.ssh_authorized_keys_from {
+        match maps.get(&wanted.name).await {
+            Ok(map) => sources.keys.extend(map.data.into_iter().flatten().map(|(_, keys)| keys)),
+            Err(error) if not_found(&error) => missing.push(format!("ConfigMap {}", wanted.name)),
+            Err(error) => return Err(calling::<ConfigMap>("read", &here.beside(wanted.name.clone()))(error)),
+        }
+    }
+    if let Some(wanted) = init.user_data_from.as_ref().map(|from| &from.secret_key_ref) {
+        let secrets: Api<Secret> = world.api(&here);
+        match secrets.get(&wanted.name).await {
+            Ok(secret) => match secret.data.and_then(|mut data| data.remove(&wanted.key)) {
+                Some(bytes) => sources.user_data = Some(bytes.0),
+                None => missing.push(format!("key {} of Secret {}", wanted.key, wanted.name)),
+            },
+            Err(error) if not_found(&error) => missing.push(format!("Secret {}", wanted.name)),
+            Err(error) => return Err(calling::<Secret>("read", &here.beside(wanted.name.clone()))(error)),
+        }
+    }
+    Ok(if missing.is_empty() { Seed::From(sources) } else { Seed::Missing(missing) })
+}

@@ -1,0 +1,170 @@
+//! Server: makes its Ports and Volumes, renders its seed for the host that it is bound to, sums up its state, and at
+//! the end takes away what it made.
+//!
+//! ```text
+//!  finalizer ─▶ Ports, Volumes ─▶ (scheduler binds) ─▶ seed Secret ─▶ (agent runs it) ─▶ Ready
+//!  deleted ──▶ (agent releases, or it was never bound) ─▶ Volumes by policy, Ports, seed ─▶ finalizer off
+//! ```
+
+mod apply;
+mod desired;
+mod gather;
+mod plan;
+mod seed;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use kube::ResourceExt;
+use nubium_api::Server;
+use nubium_runtime::{Key, Loop, Next, Owner, Queue, apply_status};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::{
+    contract::manager,
+    error::{Error, calling},
+    verdict::{State, SUMMARY},
+    world::{World, by, pool_name},
+};
+
+/// How long a state that is on its way to another is kept to ourselves: most last a few milliseconds.
+const PATIENCE: Duration = Duration::from_millis(150);
+/// ConfigMaps and Secrets are not watched (they are not ours, and many): a missing one is looked for again this often.
+const SOURCE_RETRY: Duration = Duration::from_secs(1);
+
+/// What this controller remembers between passes; all of it can be lost.
+#[derive(Default)]
+struct Memory {
+    /// UIDs of Servers whose seed was seen, so that it is not looked for in every pass.
+    seeded: Mutex<HashSet<String>>,
+    /// Since when a Server's status should say something else.
+    untold: Mutex<HashMap<Key, Instant>>,
+}
+
+/// Runs passes for Servers for ever.
+pub(crate) async fn run(world: Arc<World>) {
+    let queue = Queue::new();
+    wake(&world, &queue);
+    let memory = Arc::new(Memory::default());
+    let settings = Loop { name: "server", workers: 16, resync: Some(Duration::from_secs(60)) };
+    nubium_runtime::run(settings, queue, move |key| reconcile(world.clone(), memory.clone(), key)).await;
+}
+
+async fn reconcile(world: Arc<World>, memory: Arc<Memory>, key: Key) -> Result<Next, Error> {
+    let Some(server) = world.servers.get(&key) else {
+        memory.untold.lock().remove(&key);
+        return Ok(Next::Gone);
+    };
+    let uid = server.uid().unwrap_or_default();
+    let seeded = memory.seeded.lock().contains(&uid);
+    let seen = gather::gather(&world, server, seeded).await?;
+    let want = desired::desired(&seen);
+    let plan = plan::plan(&want, &seen);
+    let done = apply::apply(&world, &seen.server, &plan).await?;
+    if done.seeded || seen.seed.is_there() {
+        memory.seeded.lock().insert(uid.clone());
+    }
+    if plan.lets_go() {
+        memory.seeded.lock().remove(&uid);
+        memory.untold.lock().remove(&key);
+        return Ok(Next::Settled);
+    }
+    let told = tell(&world, &memory, &key, &seen, &want).await?;
+    Ok(if seen.seed.is_missing_a_source() { Next::After(SOURCE_RETRY) } else { told })
+}
+
+/// Writes the status: at once when the Server is ready or stuck, else when it has been so for a moment.
+async fn tell(
+    world: &World,
+    memory: &Memory,
+    key: &Key,
+    seen: &gather::Gathered,
+    want: &desired::Desired,
+) -> Result<Next, Error> {
+    let verdict = status::verdict(want, seen);
+    let status = status::status(&verdict, seen);
+    let owner =
+        Owner { manager: manager::SERVER, fields: &["observedGeneration", "addresses"], conditions: SUMMARY, entry: None };
+    if !nubium_runtime::status_differs(seen.server.as_ref(), &owner, &status) {
+        memory.untold.lock().remove(key);
+        return Ok(Next::Settled);
+    }
+    if verdict.state == State::Working {
+        let waited = memory.untold.lock().entry(key.clone()).or_insert_with(Instant::now).elapsed();
+        if let Some(rest) = PATIENCE.checked_sub(waited).filter(|rest| !rest.is_zero()) {
+            return Ok(Next::After(rest));
+        }
+    }
+    memory.untold.lock().remove(key);
+    apply_status(&world.api::<Server>(key), &seen.server, &owner, &status)
+        .await
+        .map_err(calling::<Server>("write the status of", key))?;
+    Ok(Next::Settled)
+}
+
+/// Everything whose change can matter to a Server.
+fn wake(world: &Arc<World>, queue: &Queue<Key>) {
+    world.servers.feed_own(queue);
+    let of = |world: &Arc<World>, index: &'static str| {
+        let world = world.clone();
+        move |value: &str| -> Vec<Key> {
+            world.servers.by(index, value).iter().map(|server| Key::of(server.as_ref())).collect()
+        }
+    };
+    let users = of(world, by::VOLUME);
+    world.volumes.feed(queue, move |volume| users(&Key::of(volume).to_string()));
+    let users = of(world, by::PORT);
+    world.ports.feed(queue, move |port| users(&Key::of(port).to_string()));
+    let users = of(world, by::NETWORK);
+    on_presence(world.networks.clone(), queue, move |network| users(&Key::of(network).to_string()));
+    let users = of(world, by::IMAGE);
+    on_presence(world.images.clone(), queue, move |image| users(&Key::of(image).to_string()));
+    let users = of(world, by::FLAVOR);
+    on_presence(world.flavors.clone(), queue, move |flavor| users(&flavor.name_any()));
+    let (all, pools) = (world.servers.clone(), queue.clone());
+    world.pools.on_change(move |old, new| {
+        // Pools come and go seldom: no index for them.
+        if let (Some(pool), None) | (None, Some(pool)) = (old, new) {
+            let name = pool.name_any();
+            for server in all.list() {
+                if server.spec.disks.iter().any(|disk| pool_name(disk.pool.as_ref()) == name) {
+                    pools.add(Key::of(server.as_ref()));
+                }
+            }
+        }
+    });
+    let (users, hosts) = (of(world, by::HOST), queue.clone());
+    world.hosts.on_change(move |old, new| {
+        let state = |host: Option<&Arc<nubium_api::Host>>| host.map(|host| gather::host_answers(host));
+        if state(old) != state(new) {
+            let name = new.or(old).map(|host| host.name_any()).unwrap_or_default();
+            users(&name).into_iter().for_each(|key| hosts.add(key));
+        }
+    });
+}
+
+/// Wakes when an object comes, goes, or begins to go; its other changes do not matter here.
+fn on_presence<K>(
+    kind: nubium_runtime::Shared<K>,
+    queue: &Queue<Key>,
+    users: impl Fn(&K) -> Vec<Key> + Send + Sync + 'static,
+) where
+    K: kube::Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
+{
+    let queue = queue.clone();
+    kind.on_change(move |old, new| {
+        let state = |object: Option<&Arc<K>>| object.map(|object| object.meta().deletion_timestamp.is_some());
+        if state(old) != state(new)
+            && let Some(object) = new.or(old)
+        {
+            users(object).into_iter().for_each(|key| queue.add(key));
+        }
+    });
+}

@@ -1,0 +1,102 @@
+//! The difference between what a Server wants and what is there, as stages of steps.
+
+use kube::ResourceExt;
+use nubium_api::{DeletionPolicy, Port, PortSpec, Server, Volume, VolumeSpec, child_name};
+use nubium_runtime::{Key, has_finalizer};
+
+use super::{
+    desired::Desired,
+    gather::{Bound, Gathered},
+};
+use crate::{
+    claims::{host_of, let_go, terminating},
+    contract::{PORT_FINALIZER, SERVER_FINALIZER, VOLUME_FINALIZER},
+};
+
+/// One call. Everything it needs is in it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Step {
+    Hold,
+    CreateVolume(Box<Volume>),
+    CreatePort(Box<Port>),
+    CreateSeed { host: String, files: std::collections::BTreeMap<String, k8s_openapi::ByteString> },
+    DeleteVolume { key: Key, uid: String },
+    DeletePort { key: Key, uid: String },
+    DeleteSeed { host: String },
+    LetGo,
+}
+
+/// Steps of one stage do not depend on each other; a stage begins when the one before it is done. No stage: settled.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Plan {
+    pub stages: Vec<Vec<Step>>,
+}
+
+impl Plan {
+    /// Whether it ends with the finalizer gone: then there is nobody left to tell.
+    pub fn lets_go(&self) -> bool {
+        self.stages.last().is_some_and(|stage| stage.contains(&Step::LetGo))
+    }
+}
+
+pub(super) fn plan(want: &Desired, seen: &Gathered) -> Plan {
+    let stages = if want.present { make(want, seen) } else { unmake(seen) };
+    Plan { stages: stages.into_iter().filter(|stage| !stage.is_empty()).collect() }
+}
+
+fn make(want: &Desired, seen: &Gathered) -> Vec<Vec<Step>> {
+    let Desired { present: _, volumes, ports, seed } = want;
+    let server = &seen.server;
+    let hold = if has_finalizer(server.as_ref(), SERVER_FINALIZER) { vec![] } else { vec![Step::Hold] };
+    let new_volumes = volumes.iter().filter(|(disk, _)| !seen.volumes.contains_key(*disk));
+    let new_ports = ports.iter().filter(|(nic, _)| !seen.ports.contains_key(*nic));
+    let children = new_volumes
+        .map(|(disk, spec)| Step::CreateVolume(Box::new(volume(server, disk, spec))))
+        .chain(new_ports.map(|(nic, spec)| Step::CreatePort(Box::new(port(server, nic, spec)))));
+    let seed = seed.iter().map(|(host, files)| Step::CreateSeed { host: host.clone(), files: files.clone() });
+    vec![hold, children.chain(seed).collect()]
+}
+
+fn unmake(seen: &Gathered) -> Vec<Vec<Step>> {
+    let server = &seen.server;
+    let free = let_go(server) || matches!(seen.host, Bound::ToNoMore(_));
+    if !free || !has_finalizer(server.as_ref(), SERVER_FINALIZER) {
+        return Vec::new();
+    }
+    let doomed = |volume: &&std::sync::Arc<Volume>| !terminating(volume.as_ref()) && goes_with(server, volume);
+    let volumes = seen.made_volumes.iter().filter(doomed).map(|volume| Step::DeleteVolume {
+        key: Key::of(volume.as_ref()),
+        uid: volume.uid().unwrap_or_default(),
+    });
+    let ports = seen.made_ports.iter().filter(|port| !terminating(port.as_ref())).map(|port| Step::DeletePort {
+        key: Key::of(port.as_ref()),
+        uid: port.uid().unwrap_or_default(),
+    });
+    let seed = host_of(server).map(|host| Step::DeleteSeed { host: host.to_owned() });
+    vec![volumes.chain(ports).chain(seed).collect(), vec![Step::LetGo]]
+}
+
+/// Whether a Volume that this Server made is deleted with it. A disk that the Server no longer has cannot say so any
+/// more: its Volume is kept, and is for its owner to delete.
+fn goes_with(server: &Server, volume: &Volume) -> bool {
+    let name = volume.name_any();
+    let disk = server.spec.disks.iter().find(|disk| {
+        disk.volume.is_none() && child_name(&server.name_any(), &disk.name) == name
+    });
+    disk.is_some_and(|disk| disk.deletion_policy.unwrap_or_default() == DeletionPolicy::Delete)
+}
+
+fn volume(server: &Server, disk: &str, spec: &VolumeSpec) -> Volume {
+    let mut volume = Volume::new(&child_name(&server.name_any(), disk), spec.clone());
+    volume.metadata.namespace = server.namespace();
+    volume.metadata.finalizers = Some(vec![VOLUME_FINALIZER.to_owned()]);
+    volume
+}
+
+fn port(server: &Server, nic: &str, spec: &PortSpec) -> Port {
+    let mut port = Port::new(&child_name(&server.name_any(), nic), spec.clone());
+    port.metadata.namespace = server.namespace();
+    port.metadata.finalizers = Some(vec![PORT_FINALIZER.to_owned()]);
+    port.metadata.owner_references = kube::Resource::controller_owner_ref(server, &()).map(|owner| vec![owner]);
+    port
+}

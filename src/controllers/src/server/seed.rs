@@ -1,0 +1,181 @@
+//! The NoCloud seed: what cloud-init in the guest reads at its first boot.
+//!
+//! ssh keys are told as `public-keys` of the meta-data, the place where cloud-init's default user gets its keys from,
+//! so that user data stays exactly the user's own bytes, whatever its kind. A `network-config` is given only where
+//! cloud-init's own default, DHCP on the first NIC, is not enough.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
+
+use k8s_openapi::ByteString;
+use kube::ResourceExt;
+use nubium_api::{DEFAULT_MTU, Network, Port, Server};
+use serde_json::{Map, Value, json};
+
+use super::gather::Gathered;
+use crate::subnet::Range;
+
+/// What is taken from other objects.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Sources {
+    /// Values of the ConfigMaps: keys, one or several lines each.
+    pub keys: Vec<String>,
+    /// From the Secret.
+    pub user_data: Option<Vec<u8>>,
+}
+
+/// A NIC as the guest must know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Wired {
+    pub name: String,
+    pub mac: String,
+    pub mtu: i32,
+    /// None: DHCP tells.
+    pub fixed: Option<Fixed>,
+}
+
+/// An address that no DHCP tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fixed {
+    pub address: Ipv4Addr,
+    pub prefix: u8,
+    pub gateway: Ipv4Addr,
+    pub dns: Vec<String>,
+}
+
+/// The NICs for `network-config`: empty when cloud-init needs none, None while one is not known yet.
+pub(super) fn nics(seen: &Gathered) -> Option<Vec<Wired>> {
+    let mut wired = Vec::new();
+    for nic in &seen.server.spec.nics {
+        let (port, _) = seen.ports.get(&nic.name)?;
+        let network = seen.networks.get(&port.spec.network)?;
+        wired.push(wire(&nic.name, port, network)?);
+    }
+    let simple = wired.len() <= 1 && wired.iter().all(|nic| nic.fixed.is_none());
+    Some(if simple { Vec::new() } else { wired })
+}
+
+fn wire(name: &str, port: &Port, network: &Network) -> Option<Wired> {
+    let subnet = network.spec.subnets.first()?;
+    let range = Range::of(subnet).ok()?;
+    let status = port.status.as_ref()?;
+    let fixed = if subnet.dhcp.unwrap_or(true) {
+        None
+    } else {
+        let address = status.addresses.first()?.address.parse().ok()?;
+        let dns = subnet.dns_servers.clone().unwrap_or_default();
+        Some(Fixed { address, prefix: range.prefix(), gateway: range.gateway, dns })
+    };
+    let mtu = network.status.as_ref().and_then(|status| status.mtu).unwrap_or(DEFAULT_MTU);
+    Some(Wired { name: name.to_owned(), mac: status.mac_address.clone()?, mtu, fixed })
+}
+
+/// The files of the seed by name.
+pub(super) fn render(server: &Server, sources: &Sources, nics: &[Wired]) -> BTreeMap<String, ByteString> {
+    let init = server.spec.cloud_init.clone().unwrap_or_default();
+    let host_name = init.hostname.unwrap_or_else(|| server.name_any());
+    let lines = init.ssh_authorized_keys.iter().chain(&sources.keys).flat_map(|keys| keys.lines());
+    let mut told = BTreeSet::new();
+    let keys: Vec<&str> = lines
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#') && told.insert(*line))
+        .collect();
+    let user_data = sources.user_data.clone().or_else(|| init.user_data.map(String::into_bytes));
+    let mut files = BTreeMap::from([
+        ("meta-data".to_owned(), meta_data(&server.uid().unwrap_or_default(), &host_name, &keys)),
+        ("user-data".to_owned(), user_data.unwrap_or_else(|| b"#cloud-config\n{}\n".to_vec())),
+    ]);
+    if !nics.is_empty() {
+        files.insert("network-config".to_owned(), network_config(nics).to_string().into_bytes());
+    }
+    files.into_iter().map(|(name, bytes)| (name, ByteString(bytes))).collect()
+}
+
+/// YAML whose strings are written as JSON writes them, so that no key can end one.
+fn meta_data(instance: &str, host_name: &str, keys: &[&str]) -> Vec<u8> {
+    let mut text = format!("instance-id: {}\nlocal-hostname: {}\n", json!(instance), json!(host_name));
+    if !keys.is_empty() {
+        text.push_str("public-keys:\n");
+        keys.iter().for_each(|key| text.push_str(&format!("- {}\n", json!(key))));
+    }
+    text.into_bytes()
+}
+
+/// Version 2 of cloud-init's network configuration; JSON is YAML.
+fn network_config(nics: &[Wired]) -> Value {
+    let mut ethernets = Map::new();
+    for (index, nic) in nics.iter().enumerate() {
+        // Of several ways out the first NIC's is taken.
+        let metric = 100 * (index + 1);
+        let mut told = match &nic.fixed {
+            None => json!({"dhcp4": true, "dhcp4-overrides": {"route-metric": metric}}),
+            Some(Fixed { address, prefix, gateway, dns }) => json!({
+                "addresses": [format!("{address}/{prefix}")],
+                "routes": [{"to": "0.0.0.0/0", "via": gateway.to_string(), "metric": metric}],
+                "nameservers": {"addresses": dns},
+            }),
+        };
+        told["match"] = json!({"macaddress": nic.mac});
+        told["mtu"] = json!(nic.mtu);
+        ethernets.insert(nic.name.clone(), told);
+    }
+    json!({"version": 2, "ethernets": ethernets})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(cloud_init: Value) -> Server {
+        serde_json::from_value(json!({
+            "apiVersion": "nubium.dev/v1alpha1", "kind": "Server",
+            "metadata": {"name": "web-1", "namespace": "shop", "uid": "u-1"},
+            "spec": {"flavor": "small", "disks": [{"name": "root", "image": "tiny"}], "cloudInit": cloud_init},
+        }))
+        .unwrap()
+    }
+
+    fn text(files: &BTreeMap<String, ByteString>, name: &str) -> String {
+        String::from_utf8(files[name].0.clone()).unwrap()
+    }
+
+    #[test]
+    fn keys_of_all_places_are_told_once_each_and_user_data_is_left_alone() {
+        let server = server(json!({"sshAuthorizedKeys": ["ssh-ed25519 AAA me"], "userData": "#!/bin/sh\ntrue\n"}));
+        let from = ["# mine\nssh-ed25519 BBB \"you\"\n\nssh-ed25519 AAA me\n".to_owned()];
+        let files = render(&server, &Sources { keys: from.to_vec(), user_data: None }, &[]);
+        assert_eq!(
+            text(&files, "meta-data"),
+            "instance-id: \"u-1\"\nlocal-hostname: \"web-1\"\npublic-keys:\n- \"ssh-ed25519 AAA me\"\n\
+             - \"ssh-ed25519 BBB \\\"you\\\"\"\n"
+        );
+        assert_eq!(text(&files, "user-data"), "#!/bin/sh\ntrue\n");
+        assert!(!files.contains_key("network-config"));
+    }
+
+    #[test]
+    fn without_user_data_there_is_an_empty_cloud_config_and_the_host_name_can_be_said() {
+        let files = render(&server(json!({"hostname": "front"})), &Sources::default(), &[]);
+        assert_eq!(text(&files, "user-data"), "#cloud-config\n{}\n");
+        assert!(text(&files, "meta-data").contains("local-hostname: \"front\""));
+    }
+
+    #[test]
+    fn fixed_and_told_addresses_are_found_by_mac() {
+        let fixed = Fixed {
+            address: Ipv4Addr::new(10, 0, 0, 5),
+            prefix: 24,
+            gateway: Ipv4Addr::new(10, 0, 0, 1),
+            dns: vec!["9.9.9.9".into()],
+        };
+        let nic = |name: &str, fixed| Wired { name: name.into(), mac: format!("02:{name}"), mtu: 1430, fixed };
+        let config = network_config(&[nic("eth0", None), nic("eth1", Some(fixed))]);
+        assert_eq!(config["ethernets"]["eth0"]["dhcp4"], true);
+        let eth1 = &config["ethernets"]["eth1"];
+        assert_eq!(eth1["match"]["macaddress"], "02:eth1");
+        assert_eq!(eth1["addresses"][0], "10.0.0.5/24");
+        assert_eq!(eth1["routes"][0]["via"], "10.0.0.1");
+    }
+}

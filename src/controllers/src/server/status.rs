@@ -1,0 +1,245 @@
+//! What is told of a Server: one word, one sentence, its addresses. A summary of what others saw.
+
+use kube::ResourceExt;
+use nubium_api::{
+    Condition, ConditionStatus, PowerState, ServerAddress, ServerStatus, Volume, condition,
+};
+
+use super::{
+    desired::Desired,
+    gather::{Bound, Gathered, Seed},
+};
+use crate::{
+    claims::{let_go, made_for, terminating},
+    verdict::{Verdict, current, holds, names},
+    world::pool_name,
+};
+
+/// The writer's part of the status.
+pub(super) fn status(verdict: &Verdict, seen: &Gathered) -> ServerStatus {
+    let generation = seen.server.metadata.generation;
+    let addresses = seen.server.spec.nics.iter().filter_map(|nic| {
+        let (port, _) = seen.ports.get(&nic.name).filter(|(port, turn)| is_ours(port, turn.as_ref(), seen))?;
+        let status = port.status.as_ref()?;
+        Some(ServerAddress {
+            name: nic.name.clone(),
+            network: port.spec.network.clone(),
+            address: status.addresses.first()?.address.clone(),
+            mac_address: status.mac_address.clone()?,
+        })
+    });
+    ServerStatus {
+        observed_generation: generation,
+        conditions: verdict.conditions(generation),
+        addresses: addresses.collect(),
+        ..ServerStatus::default()
+    }
+}
+
+fn is_ours(port: &nubium_api::Port, turn: Option<&String>, seen: &Gathered) -> bool {
+    made_for(port.spec.made_for.as_ref(), &seen.server) || turn == Some(&seen.server.name_any())
+}
+
+/// The first of these that holds, most fundamental first.
+pub(super) fn verdict(want: &Desired, seen: &Gathered) -> Verdict {
+    if !want.present {
+        return going(seen);
+    }
+    None.or_else(|| name_taken(want, seen))
+        .or_else(|| missing(seen))
+        .or_else(|| in_use(seen))
+        .or_else(|| port_trouble(seen))
+        .or_else(|| unscheduled(seen))
+        .or_else(|| unseeded(seen))
+        .or_else(|| silent(seen))
+        .or_else(|| image_awaited(seen))
+        .unwrap_or_else(|| on_its_host(seen))
+}
+
+fn conditions(seen: &Gathered) -> &[Condition] {
+    seen.server.status.as_ref().map_or(&[], |status| &status.conditions)
+}
+
+fn going(seen: &Gathered) -> Verdict {
+    let message = match &seen.host {
+        _ if let_go(&seen.server) => "nothing of it is left on a host; what it made is being deleted".to_owned(),
+        Bound::Nowhere => "it was never placed on a host".to_owned(),
+        Bound::To(host) => format!("waits for host {host} to stop it and to release its disks and NICs"),
+        Bound::ToSilent(host) => {
+            format!("host {host} does not answer: if the machine is lost for good, delete Host {host}")
+        }
+        Bound::ToNoMore(host) => format!("Host {host} is no more, and what it ran with it"),
+    };
+    Verdict::working("Deleting", message)
+}
+
+fn name_taken(want: &Desired, seen: &Gathered) -> Option<Verdict> {
+    let server = &seen.server;
+    let volumes = want.volumes.keys().filter_map(|disk| {
+        let (volume, _) = seen.volumes.get(disk)?;
+        (!made_for(volume.spec.made_for.as_ref(), server)).then(|| ("Volume", "disk", disk, volume.name_any()))
+    });
+    let ports = want.ports.keys().filter_map(|nic| {
+        let (port, _) = seen.ports.get(nic)?;
+        (!made_for(port.spec.made_for.as_ref(), server)).then(|| ("Port", "NIC", nic, port.name_any()))
+    });
+    let (kind, part, part_name, name) = volumes.chain(ports).next()?;
+    Some(Verdict::working(
+        "NameTaken",
+        format!("{kind} {name} exists and was not made for this Server, so {part} {part_name} cannot have it: delete or rename one of them"),
+    ))
+}
+
+/// What is named and is not there. What a disk was made from counts only until it is made, and the flavor until the
+/// Server is placed.
+fn missing(seen: &Gathered) -> Option<Verdict> {
+    let server = &seen.server;
+    let mut absent: Vec<(&str, String)> = Vec::new();
+    let placed = seen.host != Bound::Nowhere;
+    if let Some(flavor) = server.spec.flavor.as_ref().filter(|_| !placed && seen.flavor.is_none()) {
+        absent.push(("Flavor", flavor.clone()));
+    }
+    for nic in &server.spec.nics {
+        match (&nic.network, &nic.port) {
+            (Some(network), _) if !seen.networks.contains_key(network) => absent.push(("Network", network.clone())),
+            (_, Some(port)) if !seen.ports.contains_key(&nic.name) => absent.push(("Port", port.clone())),
+            _ => {}
+        }
+    }
+    for disk in &server.spec.disks {
+        let volume = seen.volumes.get(&disk.name).map(|(volume, _)| volume.as_ref());
+        if let (Some(name), None) = (&disk.volume, volume) {
+            absent.push(("Volume", name.clone()));
+        }
+        if disk.volume.is_some() || volume.is_some_and(provisioned) {
+            continue;
+        }
+        if let Some(image) = disk.image.as_ref().filter(|image| !seen.images.contains_key(*image)) {
+            absent.push(("Image", image.clone()));
+        }
+        let pool = pool_name(disk.pool.as_ref());
+        if !seen.pools.contains_key(&pool) {
+            absent.push(("StoragePool", pool));
+        }
+    }
+    absent.dedup();
+    let (kind, _) = absent.first()?;
+    let all: Vec<String> = absent.iter().map(|(kind, name)| format!("{kind} {name}")).collect();
+    let does = if all.len() == 1 { "which does not exist" } else { "which do not exist" };
+    Some(Verdict::working(format!("{kind}NotFound"), format!("waits for {}, {does}", names(&all))))
+}
+
+fn provisioned(volume: &Volume) -> bool {
+    let conditions = volume.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    holds(conditions, "Provisioned", volume.metadata.generation)
+}
+
+fn in_use(seen: &Gathered) -> Option<Verdict> {
+    let me = seen.server.name_any();
+    for disk in seen.server.spec.disks.iter().filter(|disk| disk.volume.is_some()) {
+        let (volume, turn) = seen.volumes.get(&disk.name)?;
+        let name = volume.name_any();
+        if let Some(other) = turn.as_ref().filter(|other| **other != me) {
+            return Some(Verdict::working("VolumeInUse", format!("Volume {name} is used by Server {other}")));
+        }
+        if terminating(volume.as_ref()) && seen.host == Bound::Nowhere {
+            return Some(Verdict::working("VolumeNotFound", format!("Volume {name} is being deleted")));
+        }
+    }
+    for nic in seen.server.spec.nics.iter().filter(|nic| nic.port.is_some()) {
+        let (port, turn) = seen.ports.get(&nic.name)?;
+        if let Some(other) = turn.as_ref().filter(|other| **other != me) {
+            let message = format!("Port {} is used by Server {other}", port.name_any());
+            return Some(Verdict::working("PortInUse", message));
+        }
+    }
+    None
+}
+
+/// A Port that says of itself why it cannot be used.
+fn port_trouble(seen: &Gathered) -> Option<Verdict> {
+    seen.server.spec.nics.iter().find_map(|nic| {
+        let (port, _) = seen.ports.get(&nic.name)?;
+        let ready = current(&port.status.as_ref()?.conditions, "Ready", port.metadata.generation)?;
+        let message = || format!("Port {}: {}", port.name_any(), ready.message);
+        (ready.status != ConditionStatus::True).then(|| Verdict::working(&ready.reason, message()))
+    })
+}
+
+fn unscheduled(seen: &Gathered) -> Option<Verdict> {
+    if seen.host != Bound::Nowhere {
+        return None;
+    }
+    let scheduled = current(conditions(seen), "Scheduled", seen.server.metadata.generation);
+    Some(match scheduled.filter(|fact| fact.status != ConditionStatus::True) {
+        Some(fact) => Verdict::working(&fact.reason, &fact.message),
+        None => Verdict::working("Scheduling", "a host is being chosen"),
+    })
+}
+
+fn unseeded(seen: &Gathered) -> Option<Verdict> {
+    let Seed::Missing(sources) = &seen.seed else { return None };
+    Some(Verdict::working("CloudInitNotFound", format!("waits for {}, which cloudInit names", names(sources))))
+}
+
+fn silent(seen: &Gathered) -> Option<Verdict> {
+    match &seen.host {
+        Bound::ToSilent(host) | Bound::ToNoMore(host) => {
+            let message = format!("host {host} does not answer, so nobody knows whether the server runs: look at Host {host}");
+            Some(Verdict::unknown("HostSilent", message))
+        }
+        Bound::Nowhere | Bound::To(_) => None,
+    }
+}
+
+/// An Image that a disk is still to be made from, and that is not there yet.
+fn image_awaited(seen: &Gathered) -> Option<Verdict> {
+    seen.server.spec.disks.iter().find_map(|disk| {
+        let image = seen.images.get(disk.image.as_ref()?)?;
+        if seen.volumes.get(&disk.name).is_some_and(|(volume, _)| provisioned(volume)) {
+            return None;
+        }
+        let ready = image.status.as_ref().and_then(|status| condition(&status.conditions, "Ready"));
+        match ready {
+            Some(ready) if ready.status == ConditionStatus::True => None,
+            Some(ready) => {
+                let message = format!("waits for Image {}: {}", image.name_any(), ready.message);
+                Some(Verdict::working("ImageNotReady", message))
+            }
+            None => Some(Verdict::working("ImageNotReady", format!("waits for Image {}", image.name_any()))),
+        }
+    })
+}
+
+/// What the host's agent saw, of this generation.
+fn on_its_host(seen: &Gathered) -> Verdict {
+    let generation = seen.server.metadata.generation;
+    let host = match &seen.host {
+        Bound::To(host) => host.as_str(),
+        Bound::Nowhere | Bound::ToSilent(_) | Bound::ToNoMore(_) => "",
+    };
+    let fact = |type_: &str| current(conditions(seen), type_, generation);
+    let running = fact("Running");
+    let off = running.is_some_and(|fact| fact.status == ConditionStatus::False);
+    if seen.server.spec.power_state == PowerState::Stopped && off {
+        return Verdict::ready("Stopped", format!("it is off, as wished; its disks are on host {host}"));
+    }
+    for type_ in ["VolumesReady", "NetworkReady"] {
+        if let Some(fact) = fact(type_).filter(|fact| fact.status == ConditionStatus::False) {
+            return Verdict::working(&fact.reason, &fact.message);
+        }
+    }
+    let all_there = fact("VolumesReady").is_some() && fact("NetworkReady").is_some();
+    match (running, seen.server.spec.power_state) {
+        (Some(fact), PowerState::Running) if fact.status == ConditionStatus::True && all_there => {
+            Verdict::ready("Running", format!("it runs on host {host}"))
+        }
+        (Some(fact), PowerState::Running) if fact.status == ConditionStatus::False => {
+            Verdict::working(&fact.reason, &fact.message)
+        }
+        (Some(_), PowerState::Stopped) => Verdict::working("Stopping", format!("host {host} is stopping it")),
+        (None, PowerState::Stopped) => Verdict::working("Stopping", format!("host {host} has not said yet that it is off")),
+        (_, PowerState::Running) => Verdict::working("Starting", format!("host {host} is starting it")),
+    }
+}
+

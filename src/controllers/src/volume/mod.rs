@@ -1,0 +1,101 @@
+//! Volume: says where it lives (with its first Server, and for good) and how it stands, and lets it go when no Server
+//! uses it and its host has released it.
+
+mod plan;
+
+use std::{sync::Arc, time::Duration};
+
+use kube::{Api, ResourceExt};
+use nubium_api::{Host, Volume, VolumeStatus};
+use nubium_runtime::{
+    Key, Loop, Next, Owner, Queue, add_finalizer, apply_status, has_finalizer, remove_finalizer,
+};
+
+use crate::{
+    claims::{terminating, volume_users},
+    contract::{VOLUME_FINALIZER, manager},
+    error::{Error, calling},
+    release::{Leave, leave},
+    verdict::{SUMMARY_AND_USE, holds},
+    world::{World, by, volume_keys},
+};
+
+const OWNER: Owner<'_> = Owner {
+    manager: manager::VOLUME,
+    fields: &["observedGeneration", "host"],
+    conditions: SUMMARY_AND_USE,
+    entry: None,
+};
+
+/// Runs passes for Volumes for ever.
+pub(crate) async fn run(world: Arc<World>) {
+    let queue = Queue::new();
+    world.volumes.feed_own(&queue);
+    world.servers.feed(&queue, volume_keys);
+    let (volumes, images) = (world.volumes.clone(), queue.clone());
+    world.images.on_change(move |old, new| {
+        if old.is_none() != new.is_none()
+            && let Some(image) = new.or(old)
+        {
+            let users = volumes.by(by::IMAGE, &Key::of(image.as_ref()).to_string());
+            users.iter().for_each(|volume| images.add(Key::of(volume.as_ref())));
+        }
+    });
+    let (volumes, hosts) = (world.volumes.clone(), queue.clone());
+    world.hosts.on_change(move |old, new| {
+        if let (Some(host), None) = (old, new) {
+            let name = host.name_any();
+            let there = volumes.list().into_iter().filter(|volume| plan::host_of(volume) == Some(name.as_str()));
+            there.for_each(|volume| hosts.add(Key::of(volume.as_ref())));
+        }
+    });
+    let settings = Loop { name: "volume", workers: 16, resync: Some(Duration::from_secs(60)) };
+    nubium_runtime::run(settings, queue, move |key| reconcile(world.clone(), key)).await;
+}
+
+async fn reconcile(world: Arc<World>, key: Key) -> Result<Next, Error> {
+    let Some(volume) = world.volumes.get(&key) else { return Ok(Next::Gone) };
+    let api = world.api::<Volume>(&key);
+    let generation = volume.metadata.generation;
+    let seen = volume.status.clone().unwrap_or_default();
+    let users = volume_users(&volume, world.servers.by(by::VOLUME, &key.to_string()));
+    let (conditions, host) = if terminating(volume.as_ref()) {
+        if !has_finalizer(volume.as_ref(), VOLUME_FINALIZER) {
+            return Ok(Next::Settled);
+        }
+        let holding = holding(&world, &volume).await?;
+        let leave = leave(&seen.conditions, generation, plan::users(&volume, &users), holding);
+        if leave == Leave::Free {
+            remove_finalizer(&api, &volume, VOLUME_FINALIZER).await.map_err(calling::<Volume>("let go", &key))?;
+            return Ok(Next::Settled);
+        }
+        let mut conditions = leave.verdict().conditions(generation);
+        conditions.push(leave.condition(generation));
+        (conditions, seen.host)
+    } else {
+        add_finalizer(&api, &volume, VOLUME_FINALIZER).await.map_err(calling::<Volume>("hold", &key))?;
+        let host = seen.host.clone().or_else(|| plan::first_host(&users));
+        let image = volume.spec.image.as_ref().map(|name| (name, world.images.get(&key.beside(name.clone())).is_some()));
+        let missing = image.filter(|(_, there)| !there).map(|(name, _)| name.as_str());
+        (plan::verdict(&volume, host.as_deref(), missing).conditions(generation), host)
+    };
+    let status = VolumeStatus { observed_generation: generation, conditions, host, ..VolumeStatus::default() };
+    apply_status(&api, &volume, &OWNER, &status).await.map_err(calling::<Volume>("write the status of", &key))?;
+    Ok(Next::Settled)
+}
+
+/// The host that has some of a Volume that is being deleted: its own, until it says that nothing is left, or until its
+/// Host, looked for live, is no more.
+async fn holding(world: &World, volume: &Volume) -> Result<Vec<String>, Error> {
+    let conditions = volume.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    let released = holds(conditions, "Released", volume.metadata.generation);
+    let Some(host) = plan::host_of(volume).filter(|_| !released) else { return Ok(Vec::new()) };
+    let key = Key::cluster(host);
+    if world.hosts.get(&key).is_none() {
+        let hosts: Api<Host> = Api::all(world.client.clone());
+        if hosts.get_opt(host).await.map_err(calling::<Host>("look for", &key))?.is_none() {
+            return Ok(Vec::new());
+        }
+    }
+    Ok(vec![host.to_owned()])
+}

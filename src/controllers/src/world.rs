@@ -1,0 +1,141 @@
+//! The caches that all controllers read, and their indexes. One watch per kind.
+
+use std::sync::Arc;
+
+use k8s_openapi::{NamespaceResourceScope, api::coordination::v1::Lease};
+use kube::{Api, Client, Resource};
+use nubium_api::{
+    DEFAULT_POOL, Flavor, HOSTS_NAMESPACE, Host, IPAddress, Image, Network, Port, Server, StoragePool, Volume,
+    child_name,
+};
+use nubium_runtime::{Key, Recorder, Shared};
+
+/// The names of the indexes. The value is a key (`namespace/name`), a name or a UID, as said.
+pub(crate) mod by {
+    /// Servers by the Host they are bound to (name).
+    pub const HOST: &str = "host";
+    /// Servers by every Volume they name or make (key).
+    pub const VOLUME: &str = "volume";
+    /// Servers by every Port they name or make (key); IPAddresses by their Port (key).
+    pub const PORT: &str = "port";
+    /// Servers, Ports and IPAddresses by Network (key).
+    pub const NETWORK: &str = "network";
+    /// Servers and Volumes by Image (key).
+    pub const IMAGE: &str = "image";
+    /// Volumes by the Image they depend on (UID).
+    pub const IMAGE_UID: &str = "image-uid";
+    /// Servers by Flavor (name).
+    pub const FLAVOR: &str = "flavor";
+    /// Ports and Volumes by the Server they were made for (UID).
+    pub const MADE_FOR: &str = "made-for";
+    /// Volumes by StoragePool (name).
+    pub const POOL: &str = "pool";
+}
+
+/// Everything that controllers read.
+pub(crate) struct World {
+    pub client: Client,
+    pub recorder: Recorder,
+    pub servers: Shared<Server>,
+    pub ports: Shared<Port>,
+    pub addresses: Shared<IPAddress>,
+    pub networks: Shared<Network>,
+    pub volumes: Shared<Volume>,
+    pub images: Shared<Image>,
+    pub pools: Shared<StoragePool>,
+    pub flavors: Shared<Flavor>,
+    pub hosts: Shared<Host>,
+    pub leases: Shared<Lease>,
+}
+
+impl World {
+    /// Begins to watch, and waits until everything has been listed once.
+    pub async fn watch(client: Client, recorder: Recorder) -> Arc<Self> {
+        let servers = Shared::builder(Api::<Server>::all(client.clone()))
+            .index(by::HOST, |server| server.status.iter().filter_map(|status| status.host.clone()).collect())
+            .index(by::VOLUME, |server| volume_keys(server).iter().map(Key::to_string).collect())
+            .index(by::PORT, |server| port_keys(server).iter().map(Key::to_string).collect())
+            .index(by::NETWORK, |server| {
+                let here = Key::of(server);
+                server.spec.nics.iter().filter_map(|nic| Some(here.beside(nic.network.clone()?).to_string())).collect()
+            })
+            .index(by::IMAGE, |server| {
+                let here = Key::of(server);
+                server.spec.disks.iter().filter_map(|disk| Some(here.beside(disk.image.clone()?).to_string())).collect()
+            })
+            .index(by::FLAVOR, |server| server.spec.flavor.iter().cloned().collect())
+            .start();
+        let ports = Shared::builder(Api::<Port>::all(client.clone()))
+            .index(by::NETWORK, |port| vec![Key::of(port).beside(port.spec.network.clone()).to_string()])
+            .index(by::MADE_FOR, |port| port.spec.made_for.iter().map(|made| made.uid.clone()).collect())
+            .start();
+        let addresses = Shared::builder(Api::<IPAddress>::all(client.clone()))
+            .index(by::NETWORK, |claim| vec![Key::of(claim).beside(claim.spec.network.clone()).to_string()])
+            .index(by::PORT, |claim| vec![Key::of(claim).beside(claim.spec.port.clone()).to_string()])
+            .start();
+        let volumes = Shared::builder(Api::<Volume>::all(client.clone()))
+            .index(by::IMAGE, |volume| {
+                volume.spec.image.iter().map(|image| Key::of(volume).beside(image.clone()).to_string()).collect()
+            })
+            .index(by::IMAGE_UID, |volume| {
+                volume.status.iter().filter_map(|status| status.image_uid.clone()).collect()
+            })
+            .index(by::MADE_FOR, |volume| volume.spec.made_for.iter().map(|made| made.uid.clone()).collect())
+            .index(by::POOL, |volume| vec![pool_name(volume.spec.pool.as_ref())])
+            .start();
+        let world = Self {
+            servers,
+            ports,
+            addresses,
+            volumes,
+            networks: Shared::builder(Api::all(client.clone())).start(),
+            images: Shared::builder(Api::all(client.clone())).start(),
+            pools: Shared::builder(Api::all(client.clone())).start(),
+            flavors: Shared::builder(Api::all(client.clone())).start(),
+            hosts: Shared::builder(Api::all(client.clone())).start(),
+            leases: Shared::builder(Api::namespaced(client.clone(), HOSTS_NAMESPACE)).start(),
+            client,
+            recorder,
+        };
+        tokio::join!(
+            world.servers.synced(),
+            world.ports.synced(),
+            world.addresses.synced(),
+            world.networks.synced(),
+            world.volumes.synced(),
+            world.images.synced(),
+            world.pools.synced(),
+            world.flavors.synced(),
+            world.hosts.synced(),
+            world.leases.synced(),
+        );
+        Arc::new(world)
+    }
+
+    /// The API of a kind in that key's namespace.
+    pub fn api<K>(&self, key: &Key) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), &key.namespace)
+    }
+}
+
+/// The pool that is meant.
+pub(crate) fn pool_name(pool: Option<&String>) -> String {
+    pool.cloned().unwrap_or_else(|| DEFAULT_POOL.to_owned())
+}
+
+/// The Volume of each disk of a Server, named or made.
+pub(crate) fn volume_keys(server: &Server) -> Vec<Key> {
+    let here = Key::of(server);
+    let name = |disk: &nubium_api::Disk| disk.volume.clone().unwrap_or_else(|| child_name(&here.name, &disk.name));
+    server.spec.disks.iter().map(|disk| here.beside(name(disk))).collect()
+}
+
+/// The Port of each NIC of a Server, named or made.
+pub(crate) fn port_keys(server: &Server) -> Vec<Key> {
+    let here = Key::of(server);
+    let name = |nic: &nubium_api::Nic| nic.port.clone().unwrap_or_else(|| child_name(&here.name, &nic.name));
+    server.spec.nics.iter().map(|nic| here.beside(name(nic))).collect()
+}

@@ -1,0 +1,7 @@
+//! The controllers against a real kube-apiserver, with a stand-in for the host's agent. Every story has a namespace of
+//! its own; they share the API server, the controllers and the host.
+
+mod agent;
+mod apiserver;
+mod cloud;
+mod stories;
