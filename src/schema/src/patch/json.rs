@@ -126,7 +126,8 @@ impl Operation {
         let value = self.value.clone().unwrap_or_default();
         if path.is_empty() {
             if !value.is_object() && !value.is_array() {
-                return Err("replace operation value must be object or array".to_owned());
+                // a slip of the Go library, which clients see
+                return Err("replace operation value must be object or array: %!w(<nil>)".to_owned());
             }
             *doc = value;
             return Ok(());

@@ -22,10 +22,26 @@ fn merge(target: &mut Value, patch: &Map<String, Value>) {
                 map.remove(key);
             }
             Value::Object(nested) => merge(map.entry(key.clone()).or_insert(Value::Null), nested),
-            other => {
+            // what replaces an object stays as it is
+            other if map.get(key).is_some_and(Value::is_object) => {
                 map.insert(key.clone(), other.clone());
             }
+            other => {
+                map.insert(key.clone(), without_null_members(other));
+            }
         }
+    }
+}
+
+/// Beyond the RFC, and as the Go library does: objects inside a new list lose their null members too.
+fn without_null_members(value: &Value) -> Value {
+    match value {
+        Value::Array(items) => items.iter().map(without_null_members).collect(),
+        Value::Object(map) => {
+            let kept = map.iter().filter(|(_, v)| !v.is_null());
+            kept.map(|(k, v)| (k.clone(), without_null_members(v))).collect()
+        }
+        other => other.clone(),
     }
 }
 

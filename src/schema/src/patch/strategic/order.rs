@@ -29,7 +29,8 @@ impl Merge<'_> {
             if let Some(changes) = &changes {
                 check_order(changes, &order, &field)?;
             }
-            let merged = match (before.clone(), changes) {
+            let places = before.as_ref().map(|before| places(before, changes.as_deref().unwrap_or_default(), &field));
+            let merged = match (before, changes) {
                 (None, None) => continue,
                 (Some(before), None) => before,
                 (None, Some(changes)) => match without_directives(Value::Array(changes)) {
@@ -39,11 +40,25 @@ impl Merge<'_> {
                 (Some(before), Some(changes)) if field.has_strategy("merge") => self.list(before, changes, &field)?,
                 (Some(_), Some(changes)) => changes,
             };
-            let merged = ordered(merged, &order, before.as_deref().unwrap_or_default(), field.merge_key());
+            let merged = ordered(merged, &order, &places.unwrap_or_default(), field.merge_key());
             original.insert(name, Value::Array(merged));
         }
         Ok(())
     }
+}
+
+/// The order from before that counts: what is deleted gives its room to what is new. (The Go library reuses the list's
+/// memory; where it then puts an item is what every client has seen.)
+fn places(before: &[Value], changes: &[Value], field: &Field<'_>) -> Vec<Value> {
+    let Some(key) = field.merge_key() else { return before.to_vec() };
+    let deletes =
+        |item: &Value| changes.iter().any(|c| c.get(PATCH).is_some_and(|d| d == "delete") && same(c, item, Some(key)));
+    let mut places: Vec<Value> = before.iter().filter(|item| !deletes(item)).cloned().collect();
+    let room = before.len() - places.len();
+    let new = changes.iter().filter(|c| c.get(PATCH).is_none() && !places.iter().any(|p| same(p, c, Some(key))));
+    let new: Vec<Value> = new.take(room).cloned().collect();
+    places.extend(new);
+    places
 }
 
 /// The patch's items have to come in the order that the directive gives.
