@@ -66,6 +66,7 @@ pub enum Step {
         way: String,
     },
     AddHostRoute {
+        netns: Netns,
         subnet: Ipv4Net,
         way: Way,
     },
@@ -177,14 +178,13 @@ impl Plan {
         let found = match there.and_then(|t| t.bridge.as_ref().map(|b| (t, b))) {
             None => Found::Missing,
             Some((t, b)) => {
-                let outdated =
-                    t.owner.as_ref() != Some(&want.owner) || b.mtu != want.mtu || b.addresses != [bridge.gateway];
-                let damaged = !t.loopback_up || b.mac != Some(bridge.mac) || !b.up || b.stp || b.multicast_snooping;
-                match (damaged, outdated) {
-                    (true, _) => Found::Damaged,
-                    (false, true) if t.owner.as_ref() == Some(&want.owner) => Found::Damaged,
-                    (false, true) => Found::Outdated,
-                    (false, false) => return,
+                let inherited = t.owner.as_ref().is_some_and(|owner| *owner != want.owner);
+                let as_wished = b.mtu == want.mtu && b.addresses == [bridge.gateway] && b.mac == Some(bridge.mac);
+                let sound = t.loopback_up && b.up && !b.stp && !b.multicast_snooping;
+                match (inherited, as_wished && sound && t.owner.is_some()) {
+                    (true, _) => Found::Outdated,
+                    (false, true) => return,
+                    (false, false) => Found::Damaged,
                 }
             }
         };
@@ -220,13 +220,13 @@ impl Plan {
         if !want.host_access {
             return;
         }
-        if let Some(by) = host.routed_by(want.subnet, &name) {
+        if let Some(by) = host.routed_by(want.subnet, &want.netns) {
             self.refusals.push(Refusal::RangeTaken { by });
             if routes.iter().any(|r| wanted(r.destination)) {
                 self.steps.push(Step::DeleteHostRoute { subnet: want.subnet, way: name });
             }
         } else if !routes.iter().any(|r| wanted(r.destination) && r.gateway == Some(transit.inner())) {
-            self.steps.push(Step::AddHostRoute { subnet: want.subnet, way });
+            self.steps.push(Step::AddHostRoute { netns: want.netns.clone(), subnet: want.subnet, way });
         }
     }
 

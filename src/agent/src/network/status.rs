@@ -135,8 +135,11 @@ fn port_ready(want: &Desired, tap: &str, after: &Seen, rest: &Plan) -> bool {
 
 /// Steps that mended something of a Network that this host had already made.
 fn mended(want: &Desired, before: &Seen, done: &[Step]) -> Vec<String> {
-    let made_before = before.network.as_ref().is_some_and(|n| n.owner.as_ref() == Some(&want.owner))
-        || before.dhcp.configured.is_some();
+    // Where the bridge, which carries the owner, is itself gone, that DHCP knew the Network says as much.
+    let made_before = match before.network.as_ref().and_then(|n| n.owner.as_ref()) {
+        Some(owner) => *owner == want.owner,
+        None => before.dhcp.configured.is_some(),
+    };
     if !want.present || !made_before {
         return Vec::new();
     }

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use nubium_host::network::RoutedBy;
-
 use super::plan::{Found, Refusal, Step};
 
 impl fmt::Display for Found {
@@ -31,7 +29,7 @@ impl fmt::Display for Step {
                 write!(f, "set the way out {} of {netns} ({}), which was {found}", way.name, way.transit)
             }
             Step::DeleteHostRoute { subnet, way } => write!(f, "remove the host's route to {subnet} over {way}"),
-            Step::AddHostRoute { subnet, way } => write!(f, "route {subnet} to {} on the host", way.name),
+            Step::AddHostRoute { subnet, way, .. } => write!(f, "route {subnet} to {} on the host", way.name),
             Step::AttachTap { netns, tap, .. } => write!(f, "attach the tap {tap} to the bridge of {netns}"),
             Step::StartDhcp => write!(f, "start netd, which did not run"),
             Step::ServeDhcp { network, found } => {
@@ -101,14 +99,8 @@ impl fmt::Display for Refusal {
                 write!(f, "this host already made generation {there} of it, and waits to see that one")
             }
             Refusal::InUse { taps } => write!(f, "Servers are still attached to it here ({})", taps.join(", ")),
-            Refusal::RangeTaken { by: RoutedBy::Network(netns) } => write!(
-                f,
-                "hostAccess is not possible here: the host already reaches this range in Network {}/{}",
-                netns.namespace(),
-                netns.network()
-            ),
-            Refusal::RangeTaken { by: RoutedBy::Link(link) } => {
-                write!(f, "hostAccess is not possible here: the host already reaches this range by {link}")
+            Refusal::RangeTaken { by } => {
+                write!(f, "hostAccess is not possible here: the host already reaches this range by {by}")
             }
             Refusal::NoTransit { because } => {
                 write!(f, "there is no address for the way out: {because}; give the agent another --transit-cidr")

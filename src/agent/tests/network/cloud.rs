@@ -85,7 +85,7 @@ pub fn networks_with_the_same_range_do_not_meet() {
     let report = agent.pass(&red, &ports, true);
     let entry = report.entry.expect("an entry");
     assert_eq!((entry.ready, entry.reason.as_deref()), (Some(false), Some("RangeTaken")));
-    assert!(entry.message.as_deref().is_some_and(|m| m.contains("shop/blue")), "{:?}", entry.message);
+    assert!(entry.message.as_deref().is_some_and(|m| m.contains("Network shop/blue")), "{:?}", entry.message);
     assert!(report.ports.values().all(|ready| *ready), "its guests need not wait for that");
     for guest in [&web, &twin, &other] {
         agent.plug(guest);

@@ -6,6 +6,7 @@
 //! Without root, every story is skipped, aloud.
 
 mod cloud;
+mod firewalls;
 mod frames;
 mod host;
 mod repair;
@@ -22,6 +23,9 @@ const STORIES: &[Story] = &[
     ("a_changed_wish_changes_the_host", cloud::a_changed_wish_changes_the_host),
     ("a_guest_cannot_lie", rules::a_guest_cannot_lie),
     ("the_host_is_out_of_reach", rules::the_host_is_out_of_reach),
+    ("an_open_host_is_told_nothing", firewalls::an_open_host_is_told_nothing),
+    ("iptables_without_docker_is_told_in_forward", firewalls::iptables_without_docker_is_told_in_forward),
+    ("a_firewall_that_cannot_be_told_is_named", firewalls::a_firewall_that_cannot_be_told_is_named),
     ("whatever_breaks_is_mended_and_said", repair::whatever_breaks_is_mended_and_said),
     ("a_killed_netd_wakes_and_is_restarted", repair::a_killed_netd_wakes_and_is_restarted),
     ("a_real_tap_lives_and_dies", repair::a_real_tap_lives_and_dies),

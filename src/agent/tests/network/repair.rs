@@ -39,7 +39,7 @@ pub fn whatever_breaks_is_mended_and_said() {
         ("iptables-nft -F DOCKER-USER".into(), "our rules in iptables' DOCKER-USER were missing"),
         ("iptables-nft -I DOCKER-USER -j DROP".into(), "our rules in iptables' DOCKER-USER were missing"),
         ("echo 0 > /proc/sys/net/ipv4/ip_forward".into(), "the host did not forward packets"),
-        (format!("{inside} sh -c 'echo 0 > /proc/sys/net/ipv4/ip_forward'"), "net/ipv4/ip_forward had other values"),
+        (format!("{inside} sh -c 'echo 0 > /proc/sys/net/ipv4/ip_forward'"), "net/ipv4/ip_forward"),
         (format!("{inside} ip link set br0 down"), "the bridge of nubium.shop.blue was changed by somebody"),
         (
             format!("{inside} ip addr del 10.10.0.1/24 dev br0"),

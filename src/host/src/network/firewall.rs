@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | a `DOCKER-USER` chain | two rules at its top (Docker keeps that chain for this) | yes |
 //! | iptables `FORWARD` with policy DROP or with rules of others | the same two rules at its top | yes |
-//! | an nftables base chain on `forward` with policy drop (firewalld, hand-written) | none of ours; named, with a command for the admin | reading it: yes; firewalld itself: no |
+//! | an nftables base chain on `forward` that ends in dropping (firewalld, hand-written) | none of ours; named, with a command for the admin | hand-written: yes; firewalld: no, only its chain's shape |
 //!
 //! ufw is the second row: it works through iptables' `FORWARD`, and its own chains come after our two rules. This
 //! was not tried with a live ufw. After `ufw reload` the next pass puts the rules back if it took them.
@@ -87,16 +87,43 @@ pub(super) fn look(listing: &[Value]) -> Result<FirewallSeen> {
     }
     for item in listing {
         let chain = &item["chain"];
-        if chain["hook"] == "forward" && chain["policy"] == "drop" && chain["table"] != TABLE {
+        if chain["hook"] == "forward" && closes(listing, chain) && !lets_networks_in(listing, chain) {
             let text = |key: &str| chain[key].as_str().unwrap_or_default().to_string();
-            let iptables_own = chain["table"] == "filter" && chain["family"] == "ip" && chain["name"] == "FORWARD";
-            // IPv4 is all that Networks send for now.
-            if !iptables_own && chain["family"] != "ip6" && chain["family"] != "bridge" {
-                seen.blocked_by.push(format!("{} {} {}", text("family"), text("table"), text("name")));
-            }
+            seen.blocked_by.push(format!("{} {} {}", text("family"), text("table"), text("name")));
         }
     }
     Ok(seen)
+}
+
+/// Whether a base chain on `forward` ends in dropping what no rule of it let through: by its policy, or by a last
+/// rule without a condition (as firewalld's). IPv4 is all that Networks send for now; what iptables holds is told.
+fn closes(listing: &[Value], chain: &Value) -> bool {
+    let iptables_own = chain["family"] == "ip" && chain["table"] == "filter" && chain["name"] == "FORWARD";
+    if chain["table"] == TABLE || iptables_own || chain["family"] == "ip6" || chain["family"] == "bridge" {
+        return false;
+    }
+    let last = rules_of(listing, chain).filter(|rule| rule["chain"] == chain["name"]).last();
+    let unconditional = last.and_then(|rule| rule["expr"].as_array()).is_some_and(|expressions| {
+        let verdict = |e: &Value| e.get("drop").is_some() || e.get("reject").is_some();
+        expressions.iter().all(|e| verdict(e) || e.get("counter").is_some()) && expressions.iter().any(verdict)
+    });
+    chain["policy"] == "drop" || unconditional
+}
+
+/// Whether the admin has let our links through in that table: a rule on `iifname "nub*"` that does not drop.
+fn lets_networks_in(listing: &[Value], chain: &Value) -> bool {
+    rules_of(listing, chain).filter_map(|rule| rule["expr"].as_array()).any(|expressions| {
+        let ours = |e: &Value| e["match"]["left"]["meta"]["key"] == "iifname" && e["match"]["right"] == "nub*";
+        let passes = |e: &Value| ["accept", "goto", "jump"].iter().any(|verdict| e.get(*verdict).is_some());
+        expressions.iter().any(ours) && expressions.iter().any(passes)
+    })
+}
+
+fn rules_of<'a>(listing: &'a [Value], chain: &'a Value) -> impl Iterator<Item = &'a Value> {
+    listing
+        .iter()
+        .map(|item| &item["rule"])
+        .filter(|rule| rule["family"] == chain["family"] && rule["table"] == chain["table"])
 }
 
 /// The chain that needs our rules, by what `iptables -S` prints, and whether they are first in it.

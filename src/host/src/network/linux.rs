@@ -92,11 +92,11 @@ impl Networks for LinuxNetworks {
         self.delete_link(name).await
     }
 
-    async fn add_host_route(&self, subnet: Ipv4Net, way: &Way) -> Result<()> {
+    async fn add_host_route(&self, netns: &Netns, subnet: Ipv4Net, way: &Way) -> Result<()> {
         let _one_at_a_time = self.shared.lock().await;
         let seen = look::look_host().await?;
-        if let Some(by) = seen.routed_by(subnet, &way.name) {
-            return Err(NetworkError::RangeRouted { range: subnet.to_string(), by: format!("{by:?}") });
+        if let Some(by) = seen.routed_by(subnet, netns) {
+            return Err(NetworkError::RangeRouted { range: subnet.to_string(), by: by.to_string() });
         }
         let way = way.clone();
         inside(None, move |handle| async move {

@@ -95,15 +95,15 @@ impl HostSeen {
         self.ways.values().flat_map(|w| &w.addresses).map(|net| Transit::of(net.addr())).collect()
     }
 
-    /// Who on this host routes a range that overlaps with `range`, other than the way out `but`.
+    /// Who on this host routes a range that overlaps with `range`, other than the ways that lead to `but`.
     /// Default routes, and halves of the Internet as VPNs set them, overlap with nothing.
-    pub fn routed_by(&self, range: Ipv4Net, but: &str) -> Option<RoutedBy> {
+    pub fn routed_by(&self, range: Ipv4Net, but: &Netns) -> Option<RoutedBy> {
         let overlaps = |route: &RouteSeen| {
             let d = route.destination;
             d.prefix_len() > 1 && (d.contains(&range) || range.contains(&d))
         };
         for (name, way) in &self.ways {
-            if name != but && way.routes.iter().any(overlaps) {
+            if way.netns.as_ref() != Some(but) && way.routes.iter().any(overlaps) {
                 return Some(match &way.netns {
                     Some(netns) => RoutedBy::Network(netns.clone()),
                     None => RoutedBy::Link(name.clone()),
@@ -125,6 +125,15 @@ pub enum RoutedBy {
     Network(Netns),
     /// A link of the host, with the range it routes.
     Link(String),
+}
+
+impl std::fmt::Display for RoutedBy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            RoutedBy::Network(netns) => write!(f, "Network {}/{}", netns.namespace(), netns.network()),
+            RoutedBy::Link(link) => f.write_str(link),
+        }
+    }
 }
 
 pub(super) async fn look(place: &Netns) -> Result<Option<NetworkSeen>> {

@@ -75,9 +75,14 @@ pub trait Networks: Send + Sync {
     fn set_way(&self, netns: &Netns, way: &Way) -> impl Future<Output = Result<()>> + Send;
     /// Deletes a way out by the name of the host's end.
     fn delete_way(&self, name: &str) -> impl Future<Output = Result<()>> + Send;
-    /// Lets the host reach the subnet over the way. Refused ([`NetworkError::RangeRouted`]) when the range overlaps
+    /// Lets the host reach the subnet of a Network over its way. Refused ([`NetworkError::RangeRouted`]) when the range overlaps
     /// with another route.
-    fn add_host_route(&self, subnet: Ipv4Net, way: &Way) -> impl Future<Output = Result<()>> + Send;
+    fn add_host_route(
+        &self,
+        netns: &Netns,
+        subnet: Ipv4Net,
+        way: &Way,
+    ) -> impl Future<Output = Result<()>> + Send;
     fn delete_host_route(&self, subnet: Ipv4Net, way: &str) -> impl Future<Output = Result<()>> + Send;
 
     /// Puts the host's own rules for Networks in force ([`gate_rules`]).
