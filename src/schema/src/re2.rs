@@ -10,6 +10,20 @@ pub(crate) fn compile(pattern: &str) -> Result<Regex, regex::Error> {
     RegexBuilder::new(&translate(pattern)).size_limit(4 << 20).build()
 }
 
+/// Why a pattern does not compile, in Go's words where they are known.
+pub(crate) fn explain(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let pattern = text.lines().nth(1).unwrap_or_default().trim();
+    let reason = text.lines().rev().find_map(|line| line.strip_prefix("error: ")).unwrap_or(&text);
+    let reason = match reason {
+        "unclosed group" => format!("missing closing ): `{pattern}`"),
+        "unopened group" => format!("unexpected ): `{pattern}`"),
+        "unclosed character class" => format!("missing closing ]: `{pattern}`"),
+        other => other.to_owned(),
+    };
+    format!("error parsing regexp: {reason}")
+}
+
 fn translate(pattern: &str) -> String {
     let chars: Vec<char> = pattern.chars().collect();
     let mut out = String::with_capacity(pattern.len() + 16);
@@ -141,7 +155,7 @@ mod tests {
         for (pattern, text, matches) in cases {
             assert_eq!(compile(pattern).unwrap().is_match(text), matches, "{pattern} on {text:?}");
         }
-        assert!(compile("(").is_err());
+        assert_eq!(explain(&compile("a(b").unwrap_err()), "error parsing regexp: missing closing ): `a(b`");
         assert!(compile("(?<=a)b").is_err(), "look-behind is not in Go either");
     }
 }

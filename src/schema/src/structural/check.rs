@@ -3,6 +3,7 @@
 //! Structural: every node says its type once, outside junctors, and junctors only validate values. Only such a schema
 //! can prune and default. What Kubernetes refuses is refused here with its paths and texts.
 
+mod complete;
 pub(super) mod defaults;
 mod extensions;
 
@@ -10,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::error::FieldError;
 use crate::path::FieldPath;
+use crate::re2;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Level {
@@ -27,6 +29,7 @@ pub fn check_crd_schema(schema: &Value, path: &str) -> Vec<FieldError> {
                 check.forbid("nullable", "nullable cannot be true at the root");
             }
             check.node(map, Level::Root);
+            check.complete(map);
         }
         None => check.errors.push(FieldError::required(path, "")),
     }
@@ -155,7 +158,8 @@ impl Check {
         let kind = text(schema, "type");
         if kind == "null" {
             self.forbid("type", "type cannot be set to null, use nullable as an alternative");
-        } else if !kind.is_empty() && super::Types::parse(kind).is_none() {
+        }
+        if !kind.is_empty() && super::Types::parse(kind).is_none() {
             let path = self.path.child("type");
             self.errors.push(FieldError::not_supported(path, kind, &super::Types::NAMES));
         }
@@ -201,14 +205,16 @@ impl Check {
             self.path.reset(mark);
         }
         let pattern = text(schema, "pattern");
-        if let Err(error) = crate::re2::compile(pattern) {
-            let detail = format!("must be a valid regular expression, but isn't: {error}");
+        if let Err(error) = re2::compile(pattern) {
+            let detail = format!("must be a valid regular expression, but isn't: {}", re2::explain(&error));
             self.invalid("pattern", pattern, &detail);
         }
     }
 
     /// A schema inside a junctor: value validations only.
     fn nested(&mut self, schema: &Map<String, Value>, skip_any_of: bool) {
+        self.keywords(schema);
+        self.extensions(schema);
         let empty = "must be empty to be structural";
         let undefined = "must be undefined to be structural";
         let unset = "must be false to be structural";
@@ -284,8 +290,8 @@ impl Check {
             self.path.reset(mark);
         }
         let pattern = text(schema, "pattern");
-        if let Err(error) = crate::re2::compile(pattern) {
-            let detail = format!("must be a valid regular expression, but isn't: {error}");
+        if let Err(error) = re2::compile(pattern) {
+            let detail = format!("must be a valid regular expression, but isn't: {}", re2::explain(&error));
             self.invalid("pattern", pattern, &detail);
         }
     }

@@ -11,6 +11,7 @@ use super::{Additional, Checks, Junctors, ListType, Node, NodeId, OBJECT_META, S
 use crate::cel;
 use crate::error::FieldError;
 use crate::path::FieldPath;
+use crate::re2;
 
 /// Why published OpenAPI components do not make a schema.
 #[derive(Debug, Error)]
@@ -198,7 +199,7 @@ impl<'a> Compiler<'a> {
             Ok(checks) => node.checks = checks,
             Err(error) => {
                 let source = schema.get("pattern").cloned().unwrap_or_default();
-                let detail = format!("must be a valid regular expression, but isn't: {error}");
+                let detail = format!("must be a valid regular expression, but isn't: {}", re2::explain(&error));
                 self.errors.push(FieldError::invalid(self.path.child("pattern"), source, detail));
             }
         }
