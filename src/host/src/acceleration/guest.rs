@@ -64,7 +64,7 @@ pub(super) fn boot_disk() -> Vec<u8> {
         static nubium_probe_boot: [u8; 512];
     }
     // SAFETY: the assembly above defines exactly 512 bytes of read-only data under that name.
-    let sector = unsafe { &*(&raw const nubium_probe_boot) };
+    let sector = unsafe { &nubium_probe_boot };
     let mut disk = vec![0; 1024 * 1024];
     disk[..512].copy_from_slice(sector);
     disk

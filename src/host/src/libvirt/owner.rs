@@ -66,8 +66,10 @@ impl Owner {
             Some(Stop::Wished) => element.set("stop", "wished"),
             Some(Stop::Guest) => element.set("stop", "guest"),
         }
+        // libvirt puts what it is given whole into our XML namespace; what we write ourselves looks the same.
+        let tap_name = if name.contains(':') { "nubium:tap" } else { "tap" };
         for (tap, netns) in taps {
-            element.children.push(Element::new("tap").with("name", tap).with("netns", netns));
+            element.children.push(Element::new(tap_name).with("name", tap).with("netns", netns));
         }
         element
     }
@@ -89,7 +91,7 @@ impl Owner {
             Some("guest") => Some(Stop::Guest),
             Some(_) | None => None,
         };
-        let taps = element.all("tap").map(|tap| {
+        let taps = element.children.iter().filter(|child| ["tap", "nubium:tap"].contains(&child.name.as_str())).map(|tap| {
             let get = |name| tap.get(name).map(str::to_owned).ok_or(XmlError::Shape("our record of a tap lacks an attribute"));
             Ok((get("name")?, get("netns")?))
         });
