@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nubium_host::image::{FileError, Format, HttpError, Images, ImportError, Progress};
+use nubium_host::image::{FileError, Format, HttpError, Images, ImportError, Progress, Refused};
 use nubium_host::volume::FileName;
 use nubium_runtime::{Chain, Key, Queue};
 use tokio::sync::{Semaphore, watch};
@@ -146,7 +146,7 @@ impl Drop for Imports {
 fn judge(error: &ImportError, verified: bool, failures: u32) -> State {
     let message = Chain(error).to_string();
     match error {
-        ImportError::Refused(_) if verified => {
+        ImportError::Refused(why) if verified && !matches!(why, Refused::TooLarge { .. }) => {
             warn!(error = message, "an image cannot be used");
             State::Unsafe { message }
         }
@@ -171,7 +171,7 @@ fn reason(error: &ImportError) -> &'static str {
         ImportError::Http(HttpError::Status { status, .. }) if matches!(status.as_u16(), 404 | 410) => "NotFound",
         ImportError::Http(HttpError::Forbidden { .. } | HttpError::NotHttp { .. }) => "SourceRefused",
         ImportError::Http(_) => "DownloadFailed",
-        ImportError::TooLong { .. } => "SourceRefused",
+        ImportError::TooLong { .. } | ImportError::Refused(Refused::TooLarge { .. }) => "SourceRefused",
         ImportError::Checksum { .. } => "ChecksumMismatch",
         ImportError::Refused(_) => "NotAnImage",
         ImportError::NoSpace { .. } => "NoSpace",

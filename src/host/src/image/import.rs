@@ -14,10 +14,12 @@ use super::source::file::Folders;
 use super::source::http::Http;
 use super::{Checksum, ImageSeen, Images, ImportError, Imported, Progress, Source, convert};
 use crate::volume::directory::{Staging, locked, names_below, open_existing, publish, read_header, sync_folder};
-use crate::volume::sandbox::Sandbox;
-use crate::volume::{DirectoryPool, FileName, Owner, VolumeError, Volumes};
+use crate::volume::sandbox::{Sandbox, SandboxError};
+use crate::volume::{DirectoryPool, FileName, Owner, Space, VolumeError, Volumes};
 
 const IMAGE_MODE: u32 = 0o444;
+/// Imports leave one part in so many of a pool's file system free.
+const KEPT_FREE: u64 = 20;
 const ROOT: Owner = Owner { uid: 0, gid: 0 };
 
 /// What this host's admin lets tenants name as sources.
@@ -71,24 +73,42 @@ impl Importer {
     ) -> Result<receive::Received, ImportError> {
         progress.send_replace(Progress::Starting);
         let file = staging.create("source").map_err(ImportError::writing)?;
-        let into = Into { file, checksum, limit: self.rules.limits.source, progress };
-        let received = match source {
-            Source::File { path } => {
-                let (rules, path) = (Arc::clone(&self.rules), path.clone());
-                let opened = tokio::task::spawn_blocking(move || rules.folders.open(&path)).await;
-                receive::from_file(opened.map_err(|_| ImportError::Stopped)??, into).await?
-            }
-            Source::Http { url } => {
-                let http = Http { fence: self.rules.fence.clone(), idle: self.rules.limits.idle };
-                receive::from_http(http.open(url).await?, into).await?
-            }
-        };
+        let (limit, room) = (self.rules.limits.source, self.room().await?);
+        let into = Into { file, checksum, limit: limit.min(room), progress };
+        let received = self.receive(source, into).await.map_err(|error| match error {
+            ImportError::TooLong { limit: reached } if reached < limit => self.no_space(),
+            other => other,
+        })?;
         match checksum {
             Some(want) if *want != received.digest => {
                 Err(ImportError::Checksum { want: want.to_string(), got: received.digest.to_string() })
             }
             _ => Ok(received),
         }
+    }
+
+    async fn receive(&self, source: &Source, into: Into<'_>) -> Result<receive::Received, ImportError> {
+        match source {
+            Source::File { path } => {
+                let (rules, path) = (Arc::clone(&self.rules), path.clone());
+                let opened = tokio::task::spawn_blocking(move || rules.folders.open(&path)).await;
+                receive::from_file(opened.map_err(|_| ImportError::Stopped)??, into).await
+            }
+            Source::Http { url } => {
+                let http = Http { fence: self.rules.fence.clone(), idle: self.rules.limits.idle };
+                receive::from_http(http.open(url).await?, into).await
+            }
+        }
+    }
+
+    /// What an import may fill, in bytes: running guests need the rest, and pause when a pool is full.
+    async fn room(&self) -> Result<u64, ImportError> {
+        let Space { capacity, available } = self.pool.space().await?;
+        Ok(available.saturating_sub(capacity / KEPT_FREE))
+    }
+
+    fn no_space(&self) -> ImportError {
+        ImportError::NoSpace { pool: self.pool.root().to_owned() }
     }
 
     async fn make(
@@ -106,7 +126,12 @@ impl Importer {
             InspectError::Read(source) => ImportError::Read(source),
             InspectError::Refused(why) => ImportError::Refused(why),
         })?;
-        let file = convert::to_qcow2(&self.sandbox, &staging, inspected, limits.file, progress).await?;
+        let room = self.room().await?;
+        let converting = convert::to_qcow2(&self.sandbox, &staging, inspected, limits.file.min(room), progress);
+        let file = converting.await.map_err(|error| match error {
+            ImportError::Convert(SandboxError::FileSize { limit, .. }) if limit == room => self.no_space(),
+            other => other,
+        })?;
         let (from, to) = (staging.path("image"), self.pool.image_path(image));
         let publishing = tokio::task::spawn_blocking(move || {
             // A name that is taken holds an earlier import of the same UID, whole and verified: it stays. The staging folder

@@ -89,6 +89,23 @@ async fn a_clone_is_its_image_and_more_room() {
 }
 
 #[tokio::test]
+async fn what_a_guest_writes_to_its_disk_changes_nothing_about_its_file() {
+    let (folder, pool) = pool();
+    let (image, volume) = (image(&pool), name("web-1-root"));
+    pool.create_clone(&volume, &image, 64 * MIB).await.unwrap();
+    let before = pool.look(&volume).await.unwrap().unwrap();
+    let trap = folder.path().join("trap");
+    qemu_img(&["create", "-q", "-f", "qcow2", "-u", "-b", "/etc/shadow", "-F", "raw", trap.to_str().unwrap(), "1M"]);
+    qemu_io(&before.path, &format!("write -s {} 0 192k", trap.display()));
+    let after = pool.look(&volume).await.unwrap().unwrap();
+    assert_eq!((after.image, after.size), (before.image, before.size));
+    let info = qemu_img(&["info", "-f", "qcow2", "--backing-chain", "--output=json", after.path.to_str().unwrap()]);
+    assert!(!info.contains("shadow"), "{info}");
+    let image = qemu_img(&["check", "-f", "qcow2", pool.image_path(&image).to_str().unwrap()]);
+    assert!(image.contains("No errors"));
+}
+
+#[tokio::test]
 async fn what_is_there_and_differs_is_left_alone() {
     let (_folder, pool) = pool();
     let (image, volume) = (image(&pool), name("data"));

@@ -155,6 +155,10 @@ async fn verified_bytes_that_are_unsafe_end_it() {
     let told = entry(&want(Wish::Present), &world.pass(&want(Wish::Present)).await);
     assert_eq!((told.reason.as_deref(), told.ready), (Some("UnsafeImage"), Some(false)));
 
+    let world = World::new();
+    world.pools.put_source(PATH, SimSource::Refused(Refused::TooLarge { size: 2, limit: 1 }));
+    world.until(&want(Wish::Present), "SourceRefused").await; // this host's limit, which its admin can raise
+
     let unverified = desired::desired(&image(false), Wish::Present).unwrap();
     let world = World::new();
     world.pools.put_source(PATH, SimSource::Refused(Refused::Empty));

@@ -125,7 +125,7 @@ async fn what_is_too_large_is_not_taken() {
 
 #[test]
 fn a_full_pool_is_said_and_left_as_it_was() {
-    for (mib, filled_while) in [(3, "receiving"), (6, "converting")] {
+    for (mib, filled_while) in [(3, "receiving"), (6, "converting"), (200, "nothing but the part that guests keep")] {
         crate::volume::full_disk::on(mib, move |root| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let mut world = World::new();
@@ -133,6 +133,11 @@ fn a_full_pool_is_said_and_left_as_it_was() {
             let rules = Rules { folders: Folders(vec![world.folder.path().join("sources")]), ..Rules::default() };
             world.importer = Importer::new(world.pool.clone(), rules.into(), Sandbox::qemu_img().unwrap());
             world.put("disk.img", &raw_disk());
+            if mib > 100 {
+                let left = 7 * MIB; // room for the source, and 5 % of 200 MiB is 10 MiB
+                let available = usize::try_from(world.pool.space_now().unwrap().available).unwrap();
+                fs::write(root.join("filler"), vec![1; available - left]).unwrap();
+            }
             runtime.block_on(async {
                 let full = world.import_file("disk.img").await;
                 assert!(

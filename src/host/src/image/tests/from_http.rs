@@ -1,6 +1,7 @@
 //! What a server can do to us.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::server::{Answer, Server, ok, redirect, short};
@@ -53,6 +54,9 @@ async fn a_download_is_verified_and_tells_how_far_it_is() {
         assert_same_disk(&world.pool.image_path(&image()), &disk);
         world.importer.delete(&image()).await.unwrap();
     }
+    let by_name = format!("http://localhost:{}/disk", server.address.port());
+    world.import(&http(by_name), Some(&sha256(&disk))).await.unwrap();
+    world.importer.delete(&image()).await.unwrap();
     assert!(matches!(failed(&world, server.url("/loop")).await, HttpError::Redirects { .. }));
     let wrong = world.import(&http(server.url("/disk")), Some(&sha256(b"other"))).await;
     assert!(matches!(wrong, Err(ImportError::Checksum { .. })), "{wrong:?}");
@@ -145,4 +149,22 @@ async fn a_redirect_is_judged_as_the_first_address_is() {
     let error = failed(&world, server.url("/away")).await;
     assert!(matches!(&error, HttpError::Forbidden { address, .. } if address.to_string() == "127.0.0.2"), "{error:?}");
     assert_eq!((server.requests(), inner.requests()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_certificate_that_nobody_vouches_for_is_refused() {
+    let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::Pkcs8(own.signing_key.serialize_der().into());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_no_client_auth().with_single_cert(vec![own.cert.der().clone()], key).unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let shaking = tokio::spawn(async move { acceptor.accept(listener.accept().await.unwrap().0).await.is_ok() });
+    let world = open_world("127.0.0.1/32");
+    let error = failed(&world, format!("https://localhost:{port}/disk")).await;
+    assert!(matches!(&error, HttpError::Fetch { .. }), "{error:?}");
+    assert!(format!("{error:?}").contains("UnknownIssuer"), "{error:?}");
+    assert!(!shaking.await.unwrap(), "the handshake succeeded");
 }
