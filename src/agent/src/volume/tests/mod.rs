@@ -1,5 +1,6 @@
 //! Volumes against a simulated pool.
 
+mod both;
 mod passes;
 
 use std::time::Duration;
