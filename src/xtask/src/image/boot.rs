@@ -105,11 +105,12 @@ fn boot_in(work: &Path, kind: Kind, image: &Path, command: &str, console: &Path)
     Ok(said)
 }
 
-/// Whether an sshd says who it is. QEMU takes the connection long before the guest does.
+/// Whether an sshd says who it is. QEMU takes the connection long before the guest does, and a busy guest takes its
+/// time to answer one: neither too short a patience, which only adds connections, nor too long.
 fn greets(port: u16) -> bool {
     let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
     let mut greeting = [0; 4];
-    stream.set_read_timeout(Some(Duration::from_millis(500))).is_ok()
+    stream.set_read_timeout(Some(Duration::from_secs(3))).is_ok()
         && stream.read_exact(&mut greeting).is_ok()
         && &greeting == b"SSH-"
 }
