@@ -53,10 +53,13 @@ async fn reconcile(world: Arc<World>, key: Key) -> Result<Next, Error> {
     let cached = world.ports.get(&port).filter(|port| port.uid().as_deref() == Some(&claim.spec.port_uid));
     if cached.is_none() {
         let ports = world.api::<Port>(&port);
-        let live = live_get(&ports, &port.name, &claim.spec.port_uid).await.map_err(calling::<Port>("look for", &port))?;
+        let live =
+            live_get(&ports, &port.name, &claim.spec.port_uid).await.map_err(calling::<Port>("look for", &port))?;
         if matches!(live, Live::Gone(_)) {
             return if terminating(claim.as_ref()) {
-                remove_finalizer(&api, &claim, IP_ADDRESS_FINALIZER).await.map_err(calling::<IPAddress>("let go", &key))?;
+                remove_finalizer(&api, &claim, IP_ADDRESS_FINALIZER)
+                    .await
+                    .map_err(calling::<IPAddress>("let go", &key))?;
                 Ok(Next::Settled)
             } else {
                 delete(&api, &claim, &key).await

@@ -92,7 +92,8 @@ mod tests {
 
     #[test]
     fn the_bound_come_first_then_the_older() {
-        let servers = vec![server("young", "1", 3, None), server("old", "2", 1, None), server("bound", "3", 4, Some("h"))];
+        let servers =
+            vec![server("young", "1", 3, None), server("old", "2", 1, None), server("bound", "3", 4, Some("h"))];
         assert_eq!(users(&volume("db", None), servers), ["bound", "old", "young"]);
     }
 

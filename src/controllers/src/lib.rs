@@ -18,6 +18,7 @@ mod flavor;
 mod host;
 mod image;
 mod network;
+mod patience;
 mod pool;
 mod port;
 mod release;

@@ -4,9 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use kube::{Api, ResourceExt};
 use nubium_api::{StoragePool, StoragePoolStatus};
-use nubium_runtime::{
-    Key, Loop, Next, Owner, Queue, add_finalizer, apply_status, has_finalizer, remove_finalizer,
-};
+use nubium_runtime::{Key, Loop, Next, Owner, Queue, add_finalizer, apply_status, has_finalizer, remove_finalizer};
 
 use crate::{
     claims::terminating,
@@ -53,7 +51,8 @@ async fn reconcile(world: Arc<World>, key: Key) -> Result<Next, Error> {
             remove_finalizer(&api, &pool, POOL_FINALIZER).await.map_err(calling::<StoragePool>("let go", &key))?;
             return Ok(Next::Settled);
         }
-        let volumes: Vec<String> = volumes.iter().map(|volume| format!("Volume {}", Key::of(volume.as_ref()))).collect();
+        let volumes: Vec<String> =
+            volumes.iter().map(|volume| format!("Volume {}", Key::of(volume.as_ref()))).collect();
         Verdict::working("InUse", format!("it is to be deleted, and waits: {} lives in it", names(&volumes)))
     } else {
         add_finalizer(&api, &pool, POOL_FINALIZER).await.map_err(calling::<StoragePool>("hold", &key))?;
@@ -67,9 +66,9 @@ async fn reconcile(world: Arc<World>, key: Key) -> Result<Next, Error> {
 
 fn verdict(world: &World, pool: &str) -> Verdict {
     let all = world.hosts.list();
-    let with = all.iter().filter(|host| {
-        host.status.iter().flat_map(|status| &status.pools).any(|on_host| on_host.name == pool)
-    });
+    let with = all
+        .iter()
+        .filter(|host| host.status.iter().flat_map(|status| &status.pools).any(|on_host| on_host.name == pool));
     let hosts: Vec<String> = with.map(|host| host.name_any()).collect();
     if hosts.is_empty() {
         Verdict::working("WaitingForHost", "no host has reported it yet")

@@ -77,9 +77,7 @@ impl World {
             .index(by::IMAGE, |volume| {
                 volume.spec.image.iter().map(|image| Key::of(volume).beside(image.clone()).to_string()).collect()
             })
-            .index(by::IMAGE_UID, |volume| {
-                volume.status.iter().filter_map(|status| status.image_uid.clone()).collect()
-            })
+            .index(by::IMAGE_UID, |volume| volume.status.iter().filter_map(|status| status.image_uid.clone()).collect())
             .index(by::MADE_FOR, |volume| volume.spec.made_for.iter().map(|made| made.uid.clone()).collect())
             .index(by::POOL, |volume| vec![pool_name(volume.spec.pool.as_ref())])
             .start();

@@ -6,9 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use kube::ResourceExt;
 use nubium_api::{Image, ImageStatus};
-use nubium_runtime::{
-    Key, Loop, Next, Owner, Queue, add_finalizer, apply_status, has_finalizer, remove_finalizer,
-};
+use nubium_runtime::{Key, Loop, Next, Owner, Queue, add_finalizer, apply_status, has_finalizer, remove_finalizer};
 
 use crate::{
     claims::terminating,
@@ -84,7 +82,13 @@ async fn reconcile(world: Arc<World>, key: Key) -> Result<Next, Error> {
         let hosts: Vec<_> = seen.hosts.iter().filter(|host| exists(&host.name)).cloned().collect();
         let (verdict, size, progress) = plan::judge(&hosts, generation);
         let conditions = verdict.conditions(generation);
-        ImageStatus { observed_generation: generation, conditions, size: size.or(seen.size), progress, hosts: Vec::new() }
+        ImageStatus {
+            observed_generation: generation,
+            conditions,
+            size: size.or(seen.size),
+            progress,
+            hosts: Vec::new(),
+        }
     };
     apply_status(&api, &image, &OWNER, &status).await.map_err(calling::<Image>("write the status of", &key))?;
     Ok(Next::Settled)

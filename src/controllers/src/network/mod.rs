@@ -74,8 +74,13 @@ async fn reconcile(world: Arc<World>, numbers: Arc<Numbers>, key: Key) -> Result
         }
         let mut conditions = leave.verdict().conditions(generation);
         conditions.push(leave.condition(generation));
-        let status =
-            NetworkStatus { observed_generation: generation, conditions, vni: seen.vni, mtu: seen.mtu, ..Default::default() };
+        let status = NetworkStatus {
+            observed_generation: generation,
+            conditions,
+            vni: seen.vni,
+            mtu: seen.mtu,
+            ..Default::default()
+        };
         apply_status(&api, &network, &OWNER, &status).await.map_err(calling::<Network>("write the status of", &key))?;
         return Ok(Next::Settled);
     }

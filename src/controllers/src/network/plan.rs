@@ -127,7 +127,8 @@ mod tests {
             )
         };
         let bare = port("bare", json!({}));
-        let wired = port("web-1-eth0", json!({"server": "web-1", "addresses": [{"name": "v4", "address": "10.0.0.2"}]}));
+        let wired =
+            port("web-1-eth0", json!({"server": "web-1", "addresses": [{"name": "v4", "address": "10.0.0.2"}]}));
         assert_eq!(users(&[bare, wired], &[]), ["Port web-1-eth0 of Server web-1"]);
     }
 }

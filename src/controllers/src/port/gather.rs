@@ -36,8 +36,7 @@ pub(super) async fn gather(world: &World, port: Arc<Port>) -> Result<Gathered, E
     let mut claims = world.addresses.by(by::PORT, &key.to_string());
     claims.retain(|claim| claim.spec.port_uid == uid);
     let users = port_users(&port, world.servers.by(by::PORT, &key.to_string()));
-    let user_live =
-        if terminating(port.as_ref()) && users.is_empty() { user_live(world, &port).await? } else { None };
+    let user_live = if terminating(port.as_ref()) && users.is_empty() { user_live(world, &port).await? } else { None };
     Ok(Gathered { network: world.networks.get(&network), taken: taken.collect(), claims, users, user_live, port })
 }
 

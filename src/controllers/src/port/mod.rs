@@ -9,12 +9,7 @@ mod plan;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::HashMap,
-    net::Ipv4Addr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use kube::{
     Resource, ResourceExt,
@@ -22,8 +17,8 @@ use kube::{
 };
 use nubium_api::{IPAddress, IPAddressSpec, Port, PortAddress, PortStatus, ip_address_name};
 use nubium_runtime::{
-    Key, Loop, Next, Note, NoteKind, Owner, Queue, add_finalizer, already_exists, apply_status, has_finalizer, not_found,
-    remove_finalizer,
+    Key, Loop, Next, Note, NoteKind, Owner, Queue, add_finalizer, already_exists, apply_status, has_finalizer,
+    not_found, remove_finalizer,
 };
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -97,7 +92,9 @@ async fn reconcile(world: Arc<World>, reserved: Arc<Reserved>, key: Key) -> Resu
         Addressing::Claim(address) => match claim(&world, &seen, *address).await {
             Ok(()) => Some(*address),
             // Somebody was faster, and the cache will say who. It counts as taken meanwhile: look for another one.
-            Err(Error::Call { source, .. }) if already_exists(&source) => return Ok(Next::After(Duration::from_millis(5))),
+            Err(Error::Call { source, .. }) if already_exists(&source) => {
+                return Ok(Next::After(Duration::from_millis(5)));
+            }
             Err(error) => {
                 reserved.forget(&network, address);
                 return Err(error);

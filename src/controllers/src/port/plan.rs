@@ -37,7 +37,10 @@ pub(super) fn addressing(seen: &Gathered, reserved: &BTreeSet<Ipv4Addr>) -> Addr
         return trouble("NetworkNotFound", format!("Network {name} is being deleted"));
     }
     let Some(range) = network.spec.subnets.first().and_then(|subnet| Range::of(subnet).ok()) else {
-        return trouble("InvalidSubnet", format!("Network {name} has a subnet that cannot be used: look at its conditions"));
+        return trouble(
+            "InvalidSubnet",
+            format!("Network {name} has a subnet that cannot be used: look at its conditions"),
+        );
     };
     match &seen.port.spec.address {
         Some(wished) => match range.wished(wished) {

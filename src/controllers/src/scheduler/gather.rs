@@ -4,13 +4,12 @@ use std::collections::HashMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{ResourceExt, core::Selector};
-use nubium_api::{Host, Server, ServerResources};
+use nubium_api::{ConditionStatus, Host, Server, ServerResources, condition};
 use nubium_runtime::Key;
 
 use super::plan::{Candidate, Unplaced, Wish};
 use crate::{
     claims::{host_of, let_go, terminating, volume_users},
-    verdict::holds,
     world::{World, by, pool_name, volume_keys},
 };
 
@@ -24,7 +23,8 @@ pub(super) fn wish(world: &World, server: &Server) -> Result<Wish, Unplaced> {
     for (disk, key) in server.spec.disks.iter().zip(volume_keys(server)) {
         let volume = world.volumes.get(&key);
         if let Some(name) = &disk.volume {
-            let not_there = |why: &str| Unplaced::Waits("VolumeNotFound", format!("waits for Volume {name}, which {why}"));
+            let not_there =
+                |why: &str| Unplaced::Waits("VolumeNotFound", format!("waits for Volume {name}, which {why}"));
             let volume = volume.as_ref().ok_or_else(|| not_there("does not exist"))?;
             if terminating(volume.as_ref()) {
                 return Err(not_there("is being deleted"));
@@ -90,10 +90,11 @@ fn candidate(world: &World, host: &Host, assumed: &HashMap<String, (String, Serv
         cpu_free -= i64::from(resources.cpu.count().unwrap_or(0));
         memory_free -= i64::try_from(resources.memory.bytes().unwrap_or(0)).unwrap_or(i64::MAX);
     }
-    let is = |type_: &str| conditions.iter().any(|fact| fact.type_ == type_ && fact.status == nubium_api::ConditionStatus::True);
+    let is = |type_: &str| condition(conditions, type_).is_some_and(|fact| fact.status == ConditionStatus::True);
     Candidate {
         labels: host.labels().clone(),
-        ready: holds(conditions, "Ready", host.metadata.generation),
+        // Both speak of the machine, whatever the generation of the Host's spec.
+        ready: is("Ready"),
         reported: is("ServersReported"),
         unschedulable: host.spec.unschedulable.unwrap_or(false),
         pools: status.pools.iter().map(|pool| pool.name.clone()).collect(),

@@ -17,9 +17,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use kube::{Resource, ResourceExt};
 use nubium_api::{Server, ServerResources};
-use nubium_runtime::{
-    Key, Loop, Next, Note, NoteKind, Owner, Queue, apply_status, claim_status, has_finalizer,
-};
+use nubium_runtime::{Key, Loop, Next, Note, NoteKind, Owner, Queue, apply_status, claim_status, has_finalizer};
 use parking_lot::Mutex;
 
 use crate::{
@@ -58,7 +56,8 @@ async fn schedule(world: Arc<World>, assumed: Arc<Assumed>, key: Key) -> Result<
             return Ok(Next::Settled);
         }
         let wish = gather::wish(&world, &server);
-        let placed = wish.as_ref().map_err(Clone::clone).and_then(|wish| plan::place(wish, &gather::hosts(&world, &assumed)));
+        let placed =
+            wish.as_ref().map_err(Clone::clone).and_then(|wish| plan::place(wish, &gather::hosts(&world, &assumed)));
         if let (Ok(wish), Ok(host)) = (&wish, &placed) {
             assumed.insert(uid.clone(), (host.clone(), wish.resources.clone()));
         }

@@ -51,7 +51,10 @@ fn an_impossible_size_says_which_host_lacks_what() {
 fn nothing_is_placed_before_every_ready_host_has_reported() {
     let mut silent = host("b", 8, 8);
     silent.reported = false;
-    assert_eq!(place(&wish(1, 1), &[host("a", 8, 8), silent.clone()]).unwrap_err(), Unplaced::Unreported(vec!["host b".into()]));
+    assert_eq!(
+        place(&wish(1, 1), &[host("a", 8, 8), silent.clone()]).unwrap_err(),
+        Unplaced::Unreported(vec!["host b".into()])
+    );
     silent.ready = false;
     assert_eq!(place(&wish(1, 1), &[host("a", 8, 8), silent]).unwrap(), "a");
 }

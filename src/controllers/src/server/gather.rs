@@ -2,15 +2,19 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use futures::future::{OptionFuture, join_all};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::{Api, ResourceExt};
-use nubium_api::{Flavor, Host, Image, Network, Port, Server, StoragePool, Volume, condition, ConditionStatus, host_namespace};
-use nubium_runtime::{Key, not_found};
+use kube::{Api, Resource, ResourceExt};
+use nubium_api::{
+    CloudInit, ConditionStatus, Flavor, Host, Image, Network, Port, Server, StoragePool, Volume, child_name, condition,
+    host_namespace,
+};
+use nubium_runtime::{Key, has_finalizer};
 
 use super::seed::Sources;
 use crate::{
-    claims::{host_of, let_go, port_users, terminating, volume_users},
-    contract::seed_name,
+    claims::{host_of, let_go, made_for, port_users, terminating, volume_users},
+    contract::{SERVER_FINALIZER, seed_name},
     error::{Error, calling},
     world::{World, by, pool_name, port_keys, volume_keys},
 };
@@ -90,7 +94,8 @@ pub(super) async fn gather(world: &World, server: Arc<Server>, seeded: bool) -> 
     }
     let networks = server.spec.nics.iter().filter_map(|nic| nic.network.clone());
     let named_ports = ports.values().map(|(port, _)| port.spec.network.clone());
-    let networks = networks.chain(named_ports).filter_map(|name| Some((name.clone(), world.networks.get(&key.beside(name))?)));
+    let networks =
+        networks.chain(named_ports).filter_map(|name| Some((name.clone(), world.networks.get(&key.beside(name))?)));
     let images = server.spec.disks.iter().filter_map(|disk| disk.image.clone());
     let images = images.filter_map(|name| Some((name.clone(), world.images.get(&key.beside(name))?)));
     let pools = server.spec.disks.iter().map(|disk| pool_name(disk.pool.as_ref()));
@@ -109,7 +114,27 @@ pub(super) async fn gather(world: &World, server: Arc<Server>, seeded: bool) -> 
         seed: if seeded { Seed::There } else { Seed::NotNeeded },
         server,
     };
-    if !seeded && !terminating(seen.server.as_ref()) && let Bound::To(host) | Bound::ToSilent(host) = &seen.host {
+    let unbound = matches!(seen.host, Bound::Nowhere | Bound::ToNoMore(_));
+    if terminating(seen.server.as_ref())
+        && has_finalizer(seen.server.as_ref(), SERVER_FINALIZER)
+        && (unbound || let_go(&seen.server))
+    {
+        let server = seen.server.clone();
+        let disks = server.spec.disks.iter().filter(|disk| disk.volume.is_none());
+        let names = disks.map(|disk| key.beside(child_name(&key.name, &disk.name))).collect();
+        let volumes = just_made::<Volume>(world, names, &seen.made_volumes).await?;
+        let mine = |volume: &Arc<Volume>| made_for(volume.spec.made_for.as_ref(), &server);
+        seen.made_volumes.extend(volumes.into_iter().filter(mine));
+        let nics = server.spec.nics.iter().filter(|nic| nic.port.is_none());
+        let names = nics.map(|nic| key.beside(child_name(&key.name, &nic.name))).collect();
+        let ports = just_made::<Port>(world, names, &seen.made_ports).await?;
+        let mine = |port: &Arc<Port>| made_for(port.spec.made_for.as_ref(), &server);
+        seen.made_ports.extend(ports.into_iter().filter(mine));
+    }
+    if !seeded
+        && !terminating(seen.server.as_ref())
+        && let Bound::To(host) | Bound::ToSilent(host) = &seen.host
+    {
         seen.seed = seed(world, &seen.server, host).await?;
     }
     Ok(seen)
@@ -138,33 +163,63 @@ async fn bound(world: &World, server: &Server) -> Result<Bound, Error> {
 }
 
 async fn seed(world: &World, server: &Server, host: &str) -> Result<Seed, Error> {
+    let Some(init) = server.spec.cloud_init.as_ref().filter(|init| has_sources(init)) else {
+        // Nothing to read: to create it, and to find that it is there, is one and the same call.
+        return Ok(Seed::From(Sources::default()));
+    };
     let there = Key::new(host_namespace(host), seed_name(&server.uid().unwrap_or_default()));
     let secrets: Api<Secret> = world.api(&there);
-    let found = secrets.get_opt(&there.name).await.map_err(calling::<Secret>("look for", &there))?;
-    if found.is_some() {
+    let here = Key::of(server);
+    let (found, sources) = tokio::join!(secrets.get_opt(&there.name), sources(world, &here, init));
+    if found.map_err(calling::<Secret>("look for", &there))?.is_some() {
         return Ok(Seed::There);
     }
-    let Some(init) = &server.spec.cloud_init else { return Ok(Seed::From(Sources::default())) };
-    let here = Key::of(server);
+    sources
+}
+
+fn has_sources(init: &CloudInit) -> bool {
+    !init.ssh_authorized_keys_from.is_empty() || init.user_data_from.is_some()
+}
+
+async fn sources(world: &World, here: &Key, init: &CloudInit) -> Result<Seed, Error> {
     let (mut sources, mut missing) = (Sources::default(), Vec::new());
-    let maps: Api<ConfigMap> = world.api(&here);
-    for wanted in &init.ssh_authorized_keys_from {
-        match maps.get(&wanted.name).await {
-            Ok(map) => sources.keys.extend(map.data.into_iter().flatten().map(|(_, keys)| keys)),
-            Err(error) if not_found(&error) => missing.push(format!("ConfigMap {}", wanted.name)),
-            Err(error) => return Err(calling::<ConfigMap>("read", &here.beside(wanted.name.clone()))(error)),
+    let maps: Api<ConfigMap> = world.api(here);
+    let named = init.ssh_authorized_keys_from.iter().map(|wanted| maps.get_opt(&wanted.name));
+    let secrets: Api<Secret> = world.api(here);
+    let user_data = init.user_data_from.as_ref().map(|from| &from.secret_key_ref);
+    let secret = OptionFuture::from(user_data.map(|wanted| secrets.get_opt(&wanted.name)));
+    let (maps, secret) = tokio::join!(join_all(named), secret);
+    for (wanted, map) in init.ssh_authorized_keys_from.iter().zip(maps) {
+        match map.map_err(calling::<ConfigMap>("read", &here.beside(wanted.name.clone())))? {
+            Some(map) => sources.keys.extend(map.data.into_iter().flatten().map(|(_, keys)| keys)),
+            None => missing.push(format!("ConfigMap {}", wanted.name)),
         }
     }
-    if let Some(wanted) = init.user_data_from.as_ref().map(|from| &from.secret_key_ref) {
-        let secrets: Api<Secret> = world.api(&here);
-        match secrets.get(&wanted.name).await {
-            Ok(secret) => match secret.data.and_then(|mut data| data.remove(&wanted.key)) {
+    if let (Some(wanted), Some(secret)) = (user_data, secret) {
+        match secret.map_err(calling::<Secret>("read", &here.beside(wanted.name.clone())))? {
+            Some(secret) => match secret.data.and_then(|mut data| data.remove(&wanted.key)) {
                 Some(bytes) => sources.user_data = Some(bytes.0),
                 None => missing.push(format!("key {} of Secret {}", wanted.key, wanted.name)),
             },
-            Err(error) if not_found(&error) => missing.push(format!("Secret {}", wanted.name)),
-            Err(error) => return Err(calling::<Secret>("read", &here.beside(wanted.name.clone()))(error)),
+            None => missing.push(format!("Secret {}", wanted.name)),
         }
     }
     Ok(if missing.is_empty() { Seed::From(sources) } else { Seed::Missing(missing) })
+}
+
+/// What this Server made and the cache does not show yet: a Volume has no ownerReference, so nobody else would ever
+/// delete it. Only asked for when the Server is about to be let go.
+async fn just_made<K>(world: &World, names: Vec<Key>, cached: &[Arc<K>]) -> Result<Vec<Arc<K>>, Error>
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned,
+{
+    let mut found = Vec::new();
+    for key in names.iter().filter(|key| !cached.iter().any(|child| child.name_any() == key.name)) {
+        let child = world.api::<K>(key).get_opt(&key.name).await.map_err(calling::<K>("look for", key))?;
+        found.extend(child.map(Arc::new));
+    }
+    Ok(found)
 }

@@ -15,27 +15,21 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use kube::ResourceExt;
 use nubium_api::Server;
 use nubium_runtime::{Key, Loop, Next, Owner, Queue, apply_status};
 use parking_lot::Mutex;
-use tokio::time::Instant;
 
 use crate::{
     contract::manager,
     error::{Error, calling},
-    verdict::{State, SUMMARY},
+    patience::Patience,
+    verdict::{SUMMARY, State},
     world::{World, by, pool_name},
 };
 
-/// How long a state that is on its way to another is kept to ourselves: most last a few milliseconds.
-const PATIENCE: Duration = Duration::from_millis(150);
 /// ConfigMaps and Secrets are not watched (they are not ours, and many): a missing one is looked for again this often.
 const SOURCE_RETRY: Duration = Duration::from_secs(1);
 
@@ -44,8 +38,7 @@ const SOURCE_RETRY: Duration = Duration::from_secs(1);
 struct Memory {
     /// UIDs of Servers whose seed was seen, so that it is not looked for in every pass.
     seeded: Mutex<HashSet<String>>,
-    /// Since when a Server's status should say something else.
-    untold: Mutex<HashMap<Key, Instant>>,
+    patience: Patience,
 }
 
 /// Runs passes for Servers for ever.
@@ -59,7 +52,7 @@ pub(crate) async fn run(world: Arc<World>) {
 
 async fn reconcile(world: Arc<World>, memory: Arc<Memory>, key: Key) -> Result<Next, Error> {
     let Some(server) = world.servers.get(&key) else {
-        memory.untold.lock().remove(&key);
+        memory.patience.settled(&key);
         return Ok(Next::Gone);
     };
     let uid = server.uid().unwrap_or_default();
@@ -73,7 +66,7 @@ async fn reconcile(world: Arc<World>, memory: Arc<Memory>, key: Key) -> Result<N
     }
     if plan.lets_go() {
         memory.seeded.lock().remove(&uid);
-        memory.untold.lock().remove(&key);
+        memory.patience.settled(&key);
         return Ok(Next::Settled);
     }
     let told = tell(&world, &memory, &key, &seen, &want).await?;
@@ -90,19 +83,22 @@ async fn tell(
 ) -> Result<Next, Error> {
     let verdict = status::verdict(want, seen);
     let status = status::status(&verdict, seen);
-    let owner =
-        Owner { manager: manager::SERVER, fields: &["observedGeneration", "addresses"], conditions: SUMMARY, entry: None };
+    let owner = Owner {
+        manager: manager::SERVER,
+        fields: &["observedGeneration", "addresses"],
+        conditions: SUMMARY,
+        entry: None,
+    };
     if !nubium_runtime::status_differs(seen.server.as_ref(), &owner, &status) {
-        memory.untold.lock().remove(key);
+        memory.patience.settled(key);
         return Ok(Next::Settled);
     }
-    if verdict.state == State::Working {
-        let waited = memory.untold.lock().entry(key.clone()).or_insert_with(Instant::now).elapsed();
-        if let Some(rest) = PATIENCE.checked_sub(waited).filter(|rest| !rest.is_zero()) {
-            return Ok(Next::After(rest));
-        }
+    if verdict.state == State::Working
+        && let Some(rest) = memory.patience.hold(key)
+    {
+        return Ok(Next::After(rest));
     }
-    memory.untold.lock().remove(key);
+    memory.patience.settled(key);
     apply_status(&world.api::<Server>(key), &seen.server, &owner, &status)
         .await
         .map_err(calling::<Server>("write the status of", key))?;

@@ -64,14 +64,16 @@ fn unmake(seen: &Gathered) -> Vec<Vec<Step>> {
         return Vec::new();
     }
     let doomed = |volume: &&std::sync::Arc<Volume>| !terminating(volume.as_ref()) && goes_with(server, volume);
-    let volumes = seen.made_volumes.iter().filter(doomed).map(|volume| Step::DeleteVolume {
-        key: Key::of(volume.as_ref()),
-        uid: volume.uid().unwrap_or_default(),
-    });
-    let ports = seen.made_ports.iter().filter(|port| !terminating(port.as_ref())).map(|port| Step::DeletePort {
-        key: Key::of(port.as_ref()),
-        uid: port.uid().unwrap_or_default(),
-    });
+    let volumes = seen
+        .made_volumes
+        .iter()
+        .filter(doomed)
+        .map(|volume| Step::DeleteVolume { key: Key::of(volume.as_ref()), uid: volume.uid().unwrap_or_default() });
+    let ports = seen
+        .made_ports
+        .iter()
+        .filter(|port| !terminating(port.as_ref()))
+        .map(|port| Step::DeletePort { key: Key::of(port.as_ref()), uid: port.uid().unwrap_or_default() });
     let seed = host_of(server).map(|host| Step::DeleteSeed { host: host.to_owned() });
     vec![volumes.chain(ports).chain(seed).collect(), vec![Step::LetGo]]
 }
@@ -80,9 +82,11 @@ fn unmake(seen: &Gathered) -> Vec<Vec<Step>> {
 /// more: its Volume is kept, and is for its owner to delete.
 fn goes_with(server: &Server, volume: &Volume) -> bool {
     let name = volume.name_any();
-    let disk = server.spec.disks.iter().find(|disk| {
-        disk.volume.is_none() && child_name(&server.name_any(), &disk.name) == name
-    });
+    let disk = server
+        .spec
+        .disks
+        .iter()
+        .find(|disk| disk.volume.is_none() && child_name(&server.name_any(), &disk.name) == name);
     disk.is_some_and(|disk| disk.deletion_policy.unwrap_or_default() == DeletionPolicy::Delete)
 }
 

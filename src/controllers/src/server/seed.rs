@@ -47,14 +47,26 @@ pub(super) struct Fixed {
 
 /// The NICs for `network-config`: empty when cloud-init needs none, None while one is not known yet.
 pub(super) fn nics(seen: &Gathered) -> Option<Vec<Wired>> {
-    let mut wired = Vec::new();
-    for nic in &seen.server.spec.nics {
-        let (port, _) = seen.ports.get(&nic.name)?;
-        let network = seen.networks.get(&port.spec.network)?;
-        wired.push(wire(&nic.name, port, network)?);
+    let nics = &seen.server.spec.nics;
+    if let [] = nics.as_slice() {
+        return Some(Vec::new());
     }
-    let simple = wired.len() <= 1 && wired.iter().all(|nic| nic.fixed.is_none());
-    Some(if simple { Vec::new() } else { wired })
+    if let [nic] = nics.as_slice() {
+        // The usual case needs no Port: cloud-init asks DHCP on the only NIC by itself.
+        let network = match (&nic.network, seen.ports.get(&nic.name)) {
+            (Some(network), _) => network,
+            (None, port) => &port?.0.spec.network,
+        };
+        if seen.networks.get(network)?.spec.subnets.first()?.dhcp.unwrap_or(true) {
+            return Some(Vec::new());
+        }
+    }
+    nics.iter()
+        .map(|nic| {
+            let (port, _) = seen.ports.get(&nic.name)?;
+            wire(&nic.name, port, seen.networks.get(&port.spec.network)?)
+        })
+        .collect()
 }
 
 fn wire(name: &str, port: &Port, network: &Network) -> Option<Wired> {
@@ -78,10 +90,8 @@ pub(super) fn render(server: &Server, sources: &Sources, nics: &[Wired]) -> BTre
     let host_name = init.hostname.unwrap_or_else(|| server.name_any());
     let lines = init.ssh_authorized_keys.iter().chain(&sources.keys).flat_map(|keys| keys.lines());
     let mut told = BTreeSet::new();
-    let keys: Vec<&str> = lines
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with('#') && told.insert(*line))
-        .collect();
+    let keys: Vec<&str> =
+        lines.map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#') && told.insert(*line)).collect();
     let user_data = sources.user_data.clone().or_else(|| init.user_data.map(String::into_bytes));
     let mut files = BTreeMap::from([
         ("meta-data".to_owned(), meta_data(&server.uid().unwrap_or_default(), &host_name, &keys)),

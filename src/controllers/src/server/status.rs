@@ -1,9 +1,7 @@
 //! What is told of a Server: one word, one sentence, its addresses. A summary of what others saw.
 
 use kube::ResourceExt;
-use nubium_api::{
-    Condition, ConditionStatus, PowerState, ServerAddress, ServerStatus, Volume, condition,
-};
+use nubium_api::{Condition, ConditionStatus, PowerState, ServerAddress, ServerStatus, Volume, condition};
 
 use super::{
     desired::Desired,
@@ -77,17 +75,23 @@ fn name_taken(want: &Desired, seen: &Gathered) -> Option<Verdict> {
     let server = &seen.server;
     let volumes = want.volumes.keys().filter_map(|disk| {
         let (volume, _) = seen.volumes.get(disk)?;
-        (!made_for(volume.spec.made_for.as_ref(), server)).then(|| ("Volume", "disk", disk, volume.name_any()))
+        let strange = !made_for(volume.spec.made_for.as_ref(), server);
+        strange.then(|| ("Volume", format!("disk {disk}"), volume.name_any(), terminating(volume.as_ref())))
     });
     let ports = want.ports.keys().filter_map(|nic| {
         let (port, _) = seen.ports.get(nic)?;
-        (!made_for(port.spec.made_for.as_ref(), server)).then(|| ("Port", "NIC", nic, port.name_any()))
+        let strange = !made_for(port.spec.made_for.as_ref(), server);
+        strange.then(|| ("Port", format!("NIC {nic}"), port.name_any(), terminating(port.as_ref())))
     });
-    let (kind, part, part_name, name) = volumes.chain(ports).next()?;
-    Some(Verdict::working(
-        "NameTaken",
-        format!("{kind} {name} exists and was not made for this Server, so {part} {part_name} cannot have it: delete or rename one of them"),
-    ))
+    let (kind, part, name, going) = volumes.chain(ports).next()?;
+    Some(if going {
+        Verdict::working("NameTaken", format!("waits for an earlier {kind} {name} to be gone: it is being deleted"))
+    } else {
+        let message = format!(
+            "{kind} {name} exists and was not made for this Server, so {part} cannot be made: delete it, or choose another name"
+        );
+        Verdict::working("NameTaken", message)
+    })
 }
 
 /// What is named and is not there. What a disk was made from counts only until it is made, and the flavor until the
@@ -185,7 +189,8 @@ fn unseeded(seen: &Gathered) -> Option<Verdict> {
 fn silent(seen: &Gathered) -> Option<Verdict> {
     match &seen.host {
         Bound::ToSilent(host) | Bound::ToNoMore(host) => {
-            let message = format!("host {host} does not answer, so nobody knows whether the server runs: look at Host {host}");
+            let message =
+                format!("host {host} does not answer, so nobody knows whether the server runs: look at Host {host}");
             Some(Verdict::unknown("HostSilent", message))
         }
         Bound::Nowhere | Bound::To(_) => None,
@@ -238,8 +243,9 @@ fn on_its_host(seen: &Gathered) -> Verdict {
             Verdict::working(&fact.reason, &fact.message)
         }
         (Some(_), PowerState::Stopped) => Verdict::working("Stopping", format!("host {host} is stopping it")),
-        (None, PowerState::Stopped) => Verdict::working("Stopping", format!("host {host} has not said yet that it is off")),
+        (None, PowerState::Stopped) => {
+            Verdict::working("Stopping", format!("host {host} has not said yet that it is off"))
+        }
         (_, PowerState::Running) => Verdict::working("Starting", format!("host {host} is starting it")),
     }
 }
-

@@ -1,0 +1,316 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use nubium_api::{Port, Server, Volume};
+use serde_json::{Value, json};
+
+use super::{
+    desired::desired,
+    gather::{Bound, Gathered, Seed},
+    plan::{Step, plan},
+    seed::Sources,
+    status::verdict,
+};
+use crate::{contract::SERVER_FINALIZER, verdict::State};
+
+const UID: &str = "uid-1";
+
+/// A world small enough to try every state of it.
+#[derive(Debug, Clone, Copy)]
+struct State_ {
+    held: bool,
+    deleted: bool,
+    bound: bool,
+    released: bool,
+    volume: Child,
+    port: Child,
+    seed: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Child {
+    Absent,
+    Ours,
+    Stranger,
+}
+
+fn fact(type_: &str, status: &str, reason: &str) -> Value {
+    json!({"type": type_, "status": status, "observedGeneration": 1, "reason": reason, "message": reason,
+           "lastTransitionTime": "2026-01-01T00:00:00Z"})
+}
+
+fn server(state: State_, conditions: &[Value]) -> Arc<Server> {
+    let mut conditions = conditions.to_vec();
+    if state.released {
+        conditions.push(fact("Released", "True", "Released"));
+    }
+    let json = json!({
+        "apiVersion": "nubium.dev/v1alpha1", "kind": "Server",
+        "metadata": {
+            "name": "web-1", "namespace": "shop", "uid": UID, "generation": 1,
+            "finalizers": if state.held { json!([SERVER_FINALIZER]) } else { json!([]) },
+            "deletionTimestamp": state.deleted.then_some("2026-01-01T00:00:00Z"),
+        },
+        "spec": {
+            "resources": {"cpu": 1, "memory": "64Mi"},
+            "disks": [{"name": "root", "image": "tiny"}],
+            "nics": [{"name": "eth0", "network": "blue"}],
+        },
+        "status": {"host": state.bound.then_some("host-a"), "conditions": conditions},
+    });
+    Arc::new(serde_json::from_value(json).unwrap())
+}
+
+fn mark(child: Child) -> Value {
+    match child {
+        Child::Ours => json!({"server": "web-1", "uid": UID}),
+        Child::Stranger => json!({"server": "web-1", "uid": "another"}),
+        Child::Absent => Value::Null,
+    }
+}
+
+fn seen(state: State_, conditions: &[Value]) -> Gathered {
+    let object = |kind: &str, name: &str, spec: Value| {
+        json!({"apiVersion": "nubium.dev/v1alpha1", "kind": kind,
+               "metadata": {"name": name, "namespace": "shop", "uid": format!("uid-of-{name}")}, "spec": spec})
+    };
+    let volume = object("Volume", "web-1-root", json!({"image": "tiny", "madeFor": mark(state.volume)}));
+    let volume: Arc<Volume> = Arc::new(serde_json::from_value(volume).unwrap());
+    let port = object("Port", "web-1-eth0", json!({"network": "blue", "madeFor": mark(state.port)}));
+    let port: Arc<Port> = Arc::new(serde_json::from_value(port).unwrap());
+    let network = object("Network", "blue", json!({"subnets": [{"name": "v4", "cidr": "10.0.0.0/24"}]}));
+    let image = object("Image", "tiny", json!({"source": {"file": {"path": "tiny"}}}));
+    let mut image: nubium_api::Image = serde_json::from_value(image).unwrap();
+    let ready = serde_json::from_value(fact("Ready", "True", "Imported")).unwrap();
+    image.status = Some(nubium_api::ImageStatus { conditions: vec![ready], ..Default::default() });
+    let pool = json!({"apiVersion": "nubium.dev/v1alpha1", "kind": "StoragePool", "metadata": {"name": "default"}, "spec": {"directory": {}}});
+    let there = |child: Child| child != Child::Absent;
+    let ours = |child: Child| child == Child::Ours;
+    Gathered {
+        server: server(state, conditions),
+        flavor: None,
+        volumes: there(state.volume).then(|| ("root".to_owned(), (volume.clone(), None))).into_iter().collect(),
+        ports: there(state.port).then(|| ("eth0".to_owned(), (port.clone(), None))).into_iter().collect(),
+        networks: BTreeMap::from([("blue".to_owned(), Arc::new(serde_json::from_value(network).unwrap()))]),
+        images: BTreeMap::from([("tiny".to_owned(), Arc::new(image))]),
+        pools: BTreeMap::from([("default".to_owned(), Arc::new(serde_json::from_value(pool).unwrap()))]),
+        made_volumes: ours(state.volume).then_some(volume).into_iter().collect(),
+        made_ports: ours(state.port).then_some(port).into_iter().collect(),
+        host: if state.bound { Bound::To("host-a".into()) } else { Bound::Nowhere },
+        seed: match (state.seed, state.bound && !state.deleted) {
+            (true, _) => Seed::There,
+            (false, true) => Seed::From(Sources::default()),
+            (false, false) => Seed::NotNeeded,
+        },
+    }
+}
+
+fn every_state() -> Vec<State_> {
+    let mut all = Vec::new();
+    let children = [Child::Absent, Child::Ours, Child::Stranger];
+    for bits in 0..32_u8 {
+        let bit = |n: u8| bits & (1 << n) != 0;
+        for volume in children {
+            for port in children {
+                let state = State_ {
+                    held: bit(0),
+                    deleted: bit(1),
+                    bound: bit(2),
+                    released: bit(3),
+                    seed: bit(4),
+                    volume,
+                    port,
+                };
+                // What cannot be: a release or a seed without a host.
+                if (state.released || state.seed) && !state.bound {
+                    continue;
+                }
+                all.push(state);
+            }
+        }
+    }
+    all
+}
+
+/// What the steps make of a state: the oracle's own idea of each step, not the planner's.
+fn after(state: State_) -> (State_, bool) {
+    let seen = seen(state, &[]);
+    let mut next = state;
+    let mut gone = false;
+    for step in plan(&desired(&seen), &seen).stages.into_iter().flatten() {
+        match step {
+            Step::Hold => next.held = true,
+            Step::CreateVolume(volume) => {
+                assert_eq!((volume.metadata.name.as_deref(), next.volume), (Some("web-1-root"), Child::Absent));
+                assert_eq!(volume.metadata.owner_references, None);
+                next.volume = Child::Ours;
+            }
+            Step::CreatePort(port) => {
+                assert_eq!((port.metadata.name.as_deref(), next.port), (Some("web-1-eth0"), Child::Absent));
+                next.port = Child::Ours;
+            }
+            Step::CreateSeed { host, .. } => {
+                assert_eq!(host, "host-a");
+                next.seed = true;
+            }
+            Step::DeleteVolume { uid, .. } => {
+                assert_eq!((uid.as_str(), next.volume), ("uid-of-web-1-root", Child::Ours));
+                next.volume = Child::Absent;
+            }
+            Step::DeletePort { uid, .. } => {
+                assert_eq!((uid.as_str(), next.port), ("uid-of-web-1-eth0", Child::Ours));
+                next.port = Child::Absent;
+            }
+            Step::DeleteSeed { .. } => next.seed = false,
+            Step::LetGo => {
+                next.held = false;
+                gone = true;
+            }
+        }
+    }
+    (next, gone)
+}
+
+#[test]
+fn the_wish_is_reached_from_every_state() {
+    for state in every_state() {
+        let (next, gone) = after(state);
+        if !state.deleted {
+            assert!(next.held, "{state:?}");
+            assert!(next.volume != Child::Absent && next.port != Child::Absent, "{state:?}");
+            assert_eq!(next.seed, state.bound, "{state:?}");
+            assert!(!gone);
+        } else if !state.held {
+            assert!(!gone, "it is not ours to let go: {state:?}");
+        } else if !state.bound || state.released {
+            assert!(gone && !next.seed, "{state:?}");
+            assert!(next.volume != Child::Ours && next.port != Child::Ours, "{state:?}");
+        } else {
+            assert_eq!(format!("{next:?}"), format!("{state:?}"), "nothing may be taken from a guest that may run");
+        }
+        for (before, after) in [(state.volume, next.volume), (state.port, next.port)] {
+            assert!(before != Child::Stranger || after == Child::Stranger, "a stranger's is never touched: {state:?}");
+        }
+    }
+}
+
+#[test]
+fn a_second_pass_finds_nothing_to_do() {
+    for state in every_state() {
+        let (next, gone) = after(state);
+        if !gone {
+            let again = seen(next, &[]);
+            assert_eq!(plan(&desired(&again), &again).stages, Vec::<Vec<Step>>::new(), "{state:?}");
+        }
+    }
+}
+
+fn up() -> State_ {
+    State_ {
+        held: true,
+        deleted: false,
+        bound: true,
+        released: false,
+        volume: Child::Ours,
+        port: Child::Ours,
+        seed: true,
+    }
+}
+
+fn says(seen: &Gathered) -> (State, String) {
+    let verdict = verdict(&desired(seen), seen);
+    (verdict.state, verdict.reason)
+}
+
+#[test]
+fn children_are_made_after_the_finalizer_and_it_goes_last() {
+    let new = State_ { held: false, bound: false, volume: Child::Absent, port: Child::Absent, seed: false, ..up() };
+    let at_first = seen(new, &[]);
+    let stages = plan(&desired(&at_first), &at_first).stages;
+    assert_eq!(stages[0], [Step::Hold]);
+    assert_eq!(stages[1].len(), 2);
+    let at_last = seen(State_ { deleted: true, released: true, ..up() }, &[]);
+    let stages = plan(&desired(&at_last), &at_last).stages;
+    assert_eq!(stages.last().unwrap(), &[Step::LetGo]);
+}
+
+#[test]
+fn ready_is_said_only_of_what_was_seen_at_this_generation() {
+    let there = [fact("VolumesReady", "True", "Attached"), fact("NetworkReady", "True", "Connected")];
+    let with = |running: Value| {
+        let mut facts = there.to_vec();
+        facts.push(running);
+        seen(up(), &facts)
+    };
+    assert_eq!(says(&with(fact("Running", "True", "Running"))), (State::Ready, "Running".into()));
+    assert_eq!(says(&with(fact("Running", "False", "GuestPoweredOff"))), (State::Working, "GuestPoweredOff".into()));
+    let mut old = fact("Running", "True", "Running");
+    old["observedGeneration"] = json!(0);
+    assert_eq!(says(&with(old)), (State::Working, "Starting".into()));
+    assert_eq!(says(&seen(up(), &[])), (State::Working, "Starting".into()));
+    assert_eq!(says(&seen(up(), &[fact("Running", "True", "Running")])), (State::Working, "Starting".into()));
+    let full = [fact("VolumesReady", "False", "PoolFull"), fact("NetworkReady", "True", "Connected")];
+    assert_eq!(says(&seen(up(), &full)), (State::Working, "PoolFull".into()));
+}
+
+#[test]
+fn off_is_ready_only_when_it_is_wished() {
+    let facts = [fact("Running", "False", "Stopped")];
+    let mut wished = seen(up(), &facts);
+    Arc::make_mut(&mut wished.server).spec.power_state = nubium_api::PowerState::Stopped;
+    assert_eq!(says(&wished), (State::Ready, "Stopped".into()));
+    let mut still_on = seen(up(), &[fact("Running", "True", "Running")]);
+    Arc::make_mut(&mut still_on.server).spec.power_state = nubium_api::PowerState::Stopped;
+    assert_eq!(says(&still_on), (State::Working, "Stopping".into()));
+}
+
+#[test]
+fn what_it_waits_for_is_named_most_fundamental_first() {
+    let mut waiting =
+        seen(State_ { bound: false, volume: Child::Absent, port: Child::Stranger, seed: false, ..up() }, &[]);
+    assert_eq!(says(&waiting).1, "NameTaken");
+    waiting.ports.clear();
+    waiting.networks.clear();
+    assert_eq!(says(&waiting).1, "NetworkNotFound");
+    waiting.networks = seen(up(), &[]).networks;
+    waiting.images.clear();
+    assert_eq!(says(&waiting).1, "ImageNotFound");
+    waiting.images = seen(up(), &[]).images;
+    assert_eq!(says(&waiting).1, "Scheduling");
+    let refused = fact("Scheduled", "False", "NoHostFits");
+    let unplaced = seen(State_ { bound: false, seed: false, ..up() }, std::slice::from_ref(&refused));
+    assert_eq!(says(&unplaced).1, "NoHostFits");
+    let mut unseeded = seen(up(), &[]);
+    unseeded.seed = Seed::Missing(vec!["ConfigMap keys".into()]);
+    assert_eq!(says(&unseeded).1, "CloudInitNotFound");
+}
+
+#[test]
+fn a_silent_host_makes_it_unknown_whatever_was_seen_before() {
+    let facts =
+        [fact("VolumesReady", "True", "A"), fact("NetworkReady", "True", "A"), fact("Running", "True", "Running")];
+    let mut silent = seen(up(), &facts);
+    silent.host = Bound::ToSilent("host-a".into());
+    assert_eq!(says(&silent), (State::Unknown, "HostSilent".into()));
+}
+
+#[test]
+fn a_disk_that_says_retain_and_one_that_is_no_more_in_the_spec_keep_their_volume() {
+    let going = State_ { deleted: true, released: true, ..up() };
+    let steps = |change: fn(&mut Server)| -> BTreeSet<String> {
+        let mut seen = seen(going, &[]);
+        change(Arc::make_mut(&mut seen.server));
+        let stages = plan(&desired(&seen), &seen).stages;
+        stages
+            .into_iter()
+            .flatten()
+            .map(|step| format!("{step:?}").split([' ', '{']).next().unwrap().to_owned())
+            .collect()
+    };
+    assert!(steps(|_| {}).contains("DeleteVolume"));
+    let retain = |server: &mut Server| server.spec.disks[0].deletion_policy = Some(nubium_api::DeletionPolicy::Retain);
+    assert!(!steps(retain).contains("DeleteVolume"));
+    assert!(!steps(|server| server.spec.disks[0].name = "other".into()).contains("DeleteVolume"));
+}

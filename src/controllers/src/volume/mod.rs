@@ -7,14 +7,13 @@ use std::{sync::Arc, time::Duration};
 
 use kube::{Api, ResourceExt};
 use nubium_api::{Host, Volume, VolumeStatus};
-use nubium_runtime::{
-    Key, Loop, Next, Owner, Queue, add_finalizer, apply_status, has_finalizer, remove_finalizer,
-};
+use nubium_runtime::{Key, Loop, Next, Owner, Queue, add_finalizer, apply_status, has_finalizer, remove_finalizer};
 
 use crate::{
     claims::{terminating, volume_users},
     contract::{VOLUME_FINALIZER, manager},
     error::{Error, calling},
+    patience::Patience,
     release::{Leave, leave},
     verdict::{SUMMARY_AND_USE, holds},
     world::{World, by, volume_keys},
@@ -50,11 +49,15 @@ pub(crate) async fn run(world: Arc<World>) {
         }
     });
     let settings = Loop { name: "volume", workers: 16, resync: Some(Duration::from_secs(60)) };
-    nubium_runtime::run(settings, queue, move |key| reconcile(world.clone(), key)).await;
+    let patience = Arc::new(Patience::default());
+    nubium_runtime::run(settings, queue, move |key| reconcile(world.clone(), patience.clone(), key)).await;
 }
 
-async fn reconcile(world: Arc<World>, key: Key) -> Result<Next, Error> {
-    let Some(volume) = world.volumes.get(&key) else { return Ok(Next::Gone) };
+async fn reconcile(world: Arc<World>, patience: Arc<Patience>, key: Key) -> Result<Next, Error> {
+    let Some(volume) = world.volumes.get(&key) else {
+        patience.settled(&key);
+        return Ok(Next::Gone);
+    };
     let api = world.api::<Volume>(&key);
     let generation = volume.metadata.generation;
     let seen = volume.status.clone().unwrap_or_default();
@@ -75,7 +78,17 @@ async fn reconcile(world: Arc<World>, key: Key) -> Result<Next, Error> {
     } else {
         add_finalizer(&api, &volume, VOLUME_FINALIZER).await.map_err(calling::<Volume>("hold", &key))?;
         let host = seen.host.clone().or_else(|| plan::first_host(&users));
-        let image = volume.spec.image.as_ref().map(|name| (name, world.images.get(&key.beside(name.clone())).is_some()));
+        let image =
+            volume.spec.image.as_ref().map(|name| (name, world.images.get(&key.beside(name.clone())).is_some()));
+        if host.is_none()
+            && volume.spec.made_for.is_some()
+            && seen.observed_generation != generation
+            && let Some(rest) = patience.hold(&key)
+        {
+            // Just made for a Server that is about to be bound: that is told in one with its host.
+            return Ok(Next::After(rest));
+        }
+        patience.settled(&key);
         let missing = image.filter(|(_, there)| !there).map(|(name, _)| name.as_str());
         (plan::verdict(&volume, host.as_deref(), missing).conditions(generation), host)
     };

@@ -26,9 +26,8 @@ pub(super) fn first_host(users: &[Arc<Server>]) -> Option<String> {
 pub(super) fn users(volume: &Volume, servers: &[Arc<Server>]) -> Vec<String> {
     let attached = volume.status.as_ref().and_then(|status| status.attached_to.as_ref());
     let attached = attached.map(|to| to.server.clone());
-    let using = servers.iter().filter(|server| {
-        !claims::terminating(server.as_ref()) || claims::host_of(server).is_some()
-    });
+    let using =
+        servers.iter().filter(|server| !claims::terminating(server.as_ref()) || claims::host_of(server).is_some());
     let mut names: Vec<String> = attached.into_iter().chain(using.map(|server| server.name_any())).collect();
     names.sort();
     names.dedup();
@@ -45,7 +44,9 @@ pub(super) fn verdict(volume: &Volume, host: Option<&str>, missing: Option<&str>
             (Some(image), _) => {
                 Verdict::working("ImageNotFound", format!("waits for Image {image}, which does not exist"))
             }
-            (None, None) => Verdict::ready("WaitingForFirstServer", "it is made on the host of the first Server that uses it"),
+            (None, None) => {
+                Verdict::ready("WaitingForFirstServer", "it is made on the host of the first Server that uses it")
+            }
             (None, Some(host)) => Verdict::working("Provisioning", format!("host {host} is making it")),
         },
     }

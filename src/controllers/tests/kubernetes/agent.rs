@@ -187,13 +187,22 @@ impl Agent {
     async fn volume(self: Arc<Self>, key: Key) -> Result<Next, kube::Error> {
         let Some(volume) = self.volumes.get(&key) else { return Ok(Next::Gone) };
         let api: Api<Volume> = Api::namespaced(self.client.clone(), &key.namespace);
-        let owner =
-            Owner { manager: MANAGER, fields: &["capacity", "imageUid"], conditions: &["Provisioned", "Released"], entry: None };
+        let owner = Owner {
+            manager: MANAGER,
+            fields: &["capacity", "imageUid"],
+            conditions: &["Provisioned", "Released"],
+            entry: None,
+        };
         let generation = volume.metadata.generation;
         let status = if volume.metadata.deletion_timestamp.is_some() {
             match live_get(&api, &key.name, &volume.uid().unwrap()).await? {
-                Live::Marked(marked) if leave(&marked.object().status.clone().unwrap_or_default().conditions, generation) => {
-                    VolumeStatus { conditions: vec![fact("Released", true, generation, "Released")], ..Default::default() }
+                Live::Marked(marked)
+                    if leave(&marked.object().status.clone().unwrap_or_default().conditions, generation) =>
+                {
+                    VolumeStatus {
+                        conditions: vec![fact("Released", true, generation, "Released")],
+                        ..Default::default()
+                    }
                 }
                 Live::Marked(_) | Live::Wanted(_) | Live::Gone(_) => return Ok(Next::Settled),
             }
@@ -222,8 +231,13 @@ impl Agent {
         let owner = Owner { manager: MANAGER, fields: &[], conditions: &[], entry: Some(("hosts", self.host)) };
         let seen = network.status.clone().unwrap_or_default();
         let had = seen.hosts.iter().any(|host| host.name == self.host);
-        let needed = self.ports.list().iter().any(|port| Key::of(port.as_ref()).beside(port.spec.network.clone()) == key);
-        let mut entry = NetworkHost { name: self.host.into(), observed_generation: network.metadata.generation, ..Default::default() };
+        let needed =
+            self.ports.list().iter().any(|port| Key::of(port.as_ref()).beside(port.spec.network.clone()) == key);
+        let mut entry = NetworkHost {
+            name: self.host.into(),
+            observed_generation: network.metadata.generation,
+            ..Default::default()
+        };
         if network.metadata.deletion_timestamp.is_some() && leave(&seen.conditions, network.metadata.generation) {
             entry.released = Some(true);
         } else if needed || had {

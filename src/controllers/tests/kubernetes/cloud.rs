@@ -9,11 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::StreamExt;
 use k8s_openapi::{
-    NamespaceResourceScope,
-    api::core::v1::Namespace,
+    NamespaceResourceScope, api::core::v1::Namespace,
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
+use kube::runtime::watcher;
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
@@ -75,7 +76,8 @@ async fn install(client: &Client) {
         .await;
     }
     let flavor = json!({"cpu": 1, "memory": "64Mi"});
-    let made = json!({"apiVersion": "nubium.dev/v1alpha1", "kind": "Flavor", "metadata": {"name": "small"}, "spec": flavor});
+    let made =
+        json!({"apiVersion": "nubium.dev/v1alpha1", "kind": "Flavor", "metadata": {"name": "small"}, "spec": flavor});
     let flavors: Api<Flavor> = Api::all(client.clone());
     flavors.create(&PostParams::default(), &serde_json::from_value(made).unwrap()).await.unwrap();
     let made = json!({"apiVersion": "nubium.dev/v1alpha1", "kind": "StoragePool", "metadata": {"name": "default"}, "spec": {"directory": {}}});
@@ -207,6 +209,18 @@ impl Story {
         all.iter().map(|object| object.name_any()).collect()
     }
 
+    /// Begins to write down every write to this namespace's objects of ours, as watches tell them.
+    pub fn writes(&self) -> Writes {
+        let writes = Writes::default();
+        writes.follow(self.api::<Server>());
+        writes.follow(self.api::<Port>());
+        writes.follow(self.api::<Volume>());
+        writes.follow(self.api::<IPAddress>());
+        writes.follow(self.api::<Network>());
+        writes.follow(self.api::<Image>());
+        writes
+    }
+
     /// Every object of ours in this namespace, as `kind/name@resourceVersion`.
     pub async fn versions(&self) -> Vec<String> {
         let mut all = Vec::new();
@@ -224,4 +238,47 @@ impl Story {
 
 fn ready_of(object: &Value) -> Option<&Value> {
     object["status"]["conditions"].as_array()?.iter().find(|fact| fact["type"] == "Ready")
+}
+
+/// Writes that were seen, with who wrote and when.
+#[derive(Default)]
+pub struct Writes {
+    seen: Arc<parking_lot::Mutex<(Option<Instant>, Vec<String>)>>,
+}
+
+impl Writes {
+    fn follow<K>(&self, api: Api<K>)
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    {
+        let seen = self.seen.clone();
+        tokio::spawn(async move {
+            let mut stream = std::pin::pin!(watcher(api, watcher::Config::default()));
+            while let Some(event) = stream.next().await {
+                let Ok(watcher::Event::Apply(object)) = event else { continue };
+                let mut seen = seen.lock();
+                let Some(start) = seen.0 else { continue };
+                let mut managers = object.meta().managed_fields.clone().unwrap_or_default();
+                managers.sort_by_key(|entry| entry.time.as_ref().map(|time| time.0));
+                let managers: Vec<String> = managers.into_iter().filter_map(|entry| entry.manager).collect();
+                let line = format!(
+                    "{:>5} ms {} {} {managers:?}",
+                    start.elapsed().as_millis(),
+                    K::kind(&()),
+                    object.name_any()
+                );
+                seen.1.push(line);
+            }
+        });
+    }
+
+    /// From now on they count.
+    pub fn begin(&self) {
+        self.seen.lock().0 = Some(Instant::now());
+    }
+
+    /// What was written since.
+    pub fn taken(&self) -> Vec<String> {
+        std::mem::take(&mut self.seen.lock().1)
+    }
 }

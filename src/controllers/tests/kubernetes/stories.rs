@@ -39,7 +39,8 @@ async fn patch_server(story: &Story, name: &str, spec: Value) {
 async fn a_server_comes_up_with_all_that_belongs_to_it_and_leaves_nothing() {
     let Some(story) = Story::begin("comes-up").await else { return };
     story.basics("10.10.0.0/24").await;
-    let keys: ConfigMap = serde_json::from_value(json!({"metadata": {"name": "keys"}, "data": {"me": "ssh-ed25519 AAAA me\n"}})).unwrap();
+    let keys: ConfigMap =
+        serde_json::from_value(json!({"metadata": {"name": "keys"}, "data": {"me": "ssh-ed25519 AAAA me\n"}})).unwrap();
     story.api::<ConfigMap>().create(&PostParams::default(), &keys).await.unwrap();
     let mut spec = web();
     spec["cloudInit"] = json!({"sshAuthorizedKeysFrom": [{"name": "keys"}], "userData": "#!/bin/sh\n"});
@@ -87,7 +88,9 @@ async fn what_is_missing_is_named_and_it_goes_on_when_it_comes() {
     story.basics("10.10.0.0/24").await;
     let message = story.ready::<Server>("web-1", "False", "CloudInitNotFound").await;
     assert!(message.contains("Secret secret"), "{message}");
-    let secret: Secret = serde_json::from_value(json!({"metadata": {"name": "secret"}, "stringData": {"user-data": "#!/bin/sh\n"}})).unwrap();
+    let secret: Secret =
+        serde_json::from_value(json!({"metadata": {"name": "secret"}, "stringData": {"user-data": "#!/bin/sh\n"}}))
+            .unwrap();
     story.api::<Secret>().create(&PostParams::default(), &secret).await.unwrap();
     story.ready::<Server>("web-1", "True", "Running").await;
 }
@@ -243,17 +246,20 @@ async fn a_namespace_with_a_running_server_ends() {
         return;
     }
     story.basics("10.10.0.0/24").await;
-    let secret: Secret = serde_json::from_value(json!({"metadata": {"name": "secret"}, "stringData": {"user-data": "#!/bin/sh\n"}})).unwrap();
+    let secret: Secret =
+        serde_json::from_value(json!({"metadata": {"name": "secret"}, "stringData": {"user-data": "#!/bin/sh\n"}}))
+            .unwrap();
     story.api::<Secret>().create(&PostParams::default(), &secret).await.unwrap();
     let mut spec = web();
     spec["cloudInit"] = json!({"userDataFrom": {"secretKeyRef": {"name": "secret", "key": "user-data"}}});
     story.create::<Server>("web-1", spec).await;
-    story.create::<Server>("never", {
-        let mut spec = web();
-        spec["scheduling"] = json!({"host": "nowhere"});
-        spec
-    })
-    .await;
+    story
+        .create::<Server>("never", {
+            let mut spec = web();
+            spec["scheduling"] = json!({"host": "nowhere"});
+            spec
+        })
+        .await;
     story.ready::<Server>("web-1", "True", "Running").await;
     let namespaces: Api<Namespace> = Api::all(story.client.clone());
     namespaces.delete(&story.namespace, &DeleteParams::default()).await.unwrap();
@@ -307,7 +313,9 @@ async fn many_at_once_get_addresses_of_their_own_though_the_controllers_restart(
     story.restart_controllers();
     join_all(names.iter().map(|name| story.gone::<Server>(name))).await;
     until("nothing is left", || async {
-        let left = story.names::<Volume>().await.len() + story.names::<Port>().await.len() + story.names::<IPAddress>().await.len();
+        let left = story.names::<Volume>().await.len()
+            + story.names::<Port>().await.len()
+            + story.names::<IPAddress>().await.len();
         (left == 0).then_some(())
     })
     .await;
@@ -315,7 +323,7 @@ async fn many_at_once_get_addresses_of_their_own_though_the_controllers_restart(
 
 /// The control plane's share of apply → Running: prints figures, and fails only when they are far off.
 #[tokio::test]
-async fn the_way_from_apply_to_running_is_short() {
+async fn the_way_from_apply_to_running_is_short_and_has_few_writes() {
     let Some(story) = Story::begin("latency").await else { return };
     story.basics("10.10.0.0/24").await;
     let mut times = Vec::new();
@@ -327,6 +335,73 @@ async fn the_way_from_apply_to_running_is_short() {
         times.push(start.elapsed());
     }
     times.sort();
-    eprintln!("apply to Ready, one at a time, all stories running: p50 {:?}, p95 {:?}", times[10], times[18]);
+    eprintln!("apply to Ready, one after the other: p50 {:?}, p95 {:?}", times[10], times[18]);
     assert!(times[10] < Duration::from_secs(3), "{times:?}");
+
+    let writes = story.writes();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    writes.begin();
+    story.create::<Server>("counted", web()).await;
+    story.ready::<Server>("counted", "True", "Running").await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let writes = writes.taken();
+    eprintln!("writes for one Server, its create and its agent's included: {}\n{}", writes.len(), writes.join("\n"));
+    assert!(writes.len() <= 24, "a Server costs more writes than it should");
+}
+
+#[tokio::test]
+async fn foreground_deletion_takes_nothing_from_a_server_that_still_runs() {
+    let Some(story) = Story::begin("foreground").await else { return };
+    story.basics("10.10.0.0/24").await;
+    let host = story.namespace.as_str();
+    agent::announce(&story.client, host, 8, "8Gi", Duration::ZERO).await;
+    let mut spec = web();
+    // No agent answers for this host, so that the Server stays unreleased.
+    spec["scheduling"] = json!({"host": host});
+    story.create::<Server>("web-1", spec).await;
+    until("it has its address", || async {
+        let server = story.api::<Server>().get("web-1").await.unwrap();
+        server.status.filter(|status| status.host.is_some() && !status.addresses.is_empty())
+    })
+    .await;
+    story.api::<Server>().delete("web-1", &DeleteParams::foreground()).await.unwrap();
+    story.ready::<Server>("web-1", "False", "Deleting").await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(story.names::<Volume>().await, ["web-1-root"]);
+    assert_eq!(story.names::<Port>().await, ["web-1-eth0"]);
+    assert_eq!(story.names::<IPAddress>().await, ["10-10-0-2.blue"]);
+    let volume = story.api::<Volume>().get("web-1-root").await.unwrap();
+    assert_eq!(volume.metadata.deletion_timestamp, None);
+    let hosts: Api<Host> = Api::all(story.client.clone());
+    hosts.delete(host, &DeleteParams::default()).await.unwrap();
+    if story.namespaces_end {
+        story.gone::<Server>("web-1").await;
+    }
+    story.gone::<Port>("web-1-eth0").await;
+    story.gone::<Volume>("web-1-root").await;
+    story.gone::<IPAddress>("10-10-0-2.blue").await;
+}
+
+#[tokio::test]
+async fn a_server_deleted_while_it_is_made_leaves_nothing() {
+    let Some(story) = Story::begin("hasty").await else { return };
+    story.basics("10.10.0.0/24").await;
+    for round in 0..12_u64 {
+        let name = format!("web-{round}");
+        story.create::<Server>(&name, web()).await;
+        tokio::time::sleep(Duration::from_millis(round * 7)).await;
+        story.delete::<Server>(&name).await;
+    }
+    until("nothing is left", || async {
+        let left = [
+            story.names::<Server>().await,
+            story.names::<Volume>().await,
+            story.names::<Port>().await,
+            story.names::<IPAddress>().await,
+        ];
+        left.concat().is_empty().then_some(())
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(story.names::<Volume>().await.is_empty() && story.names::<Port>().await.is_empty());
 }
