@@ -14,8 +14,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, chown};
 use nubium_host::libvirt::private::{CONSOLE_LOG_BYTES, Layout, PrivateLibvirt, REAPER_COMMAND, reaper_main};
 use nubium_host::libvirt::{
-    Accelerator, Connection, DiskFile, DiskFormat, DiskSpec, DomainSpec, DomainState, Domains, Element, NicSpec, Off, Owner,
-    Pause, QemuIds, Slot, Stop, alias, merge,
+    Accelerator, Connection, DiskFile, DiskFormat, DiskSpec, DomainSpec, DomainState, Domains, Element, NicSpec, Off,
+    Owner, Pause, QemuIds, Slot, Stop, alias, merge,
 };
 use uuid::Uuid;
 

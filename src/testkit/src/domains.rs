@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nubium_host::libvirt::{
-    DomainSeen, DomainState, Domains, Element, Facts, LibvirtError, METADATA_URI, Off, Owner, Pause, PoolError, XmlError,
+    DomainSeen, DomainState, Domains, Element, Facts, LibvirtError, METADATA_URI, Off, Owner, Pause, PoolError,
+    XmlError,
 };
 use uuid::Uuid;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use nubium_host::libvirt::{DomainSeen, Domains, LibvirtError};
-use nubium_host::network::{NetworkError, NetworkSeen, Netns};
+use nubium_host::network::{Netns, NetworkError, NetworkSeen};
 use nubium_host::seed::{SeedError, Seeds};
 use nubium_host::volume::{VolumeError, VolumeSeen};
 use uuid::Uuid;

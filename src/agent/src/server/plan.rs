@@ -24,19 +24,52 @@ pub(super) const PRESS_EVERY: i64 = 5;
 /// One primitive, idempotent call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    PutSeed { path: PathBuf, image: Vec<u8>, owner: (u32, u32) },
-    Define { name: String, xml: String },
-    CreateTap { tap: Tap },
-    DeleteTap { name: String, netns: Netns },
-    StartPaused { uid: Uuid, found: Option<Found> },
+    PutSeed {
+        path: PathBuf,
+        image: Vec<u8>,
+        owner: (u32, u32),
+    },
+    Define {
+        name: String,
+        xml: String,
+    },
+    CreateTap {
+        tap: Tap,
+    },
+    DeleteTap {
+        name: String,
+        netns: Netns,
+    },
+    StartPaused {
+        uid: Uuid,
+        found: Option<Found>,
+    },
     /// `must`: a guest that starts must have it; one that only stood still goes on without a tap that was deleted.
-    MoveTap { name: String, netns: Netns, mtu: u32, must: bool },
-    Resume { uid: Uuid },
-    Press { uid: Uuid },
-    Kill { uid: Uuid, why: Why },
-    Remember { owner: Owner },
-    RemoveFolder { path: PathBuf },
-    Undefine { uid: Uuid },
+    MoveTap {
+        name: String,
+        netns: Netns,
+        mtu: u32,
+        must: bool,
+    },
+    Resume {
+        uid: Uuid,
+    },
+    Press {
+        uid: Uuid,
+    },
+    Kill {
+        uid: Uuid,
+        why: Why,
+    },
+    Remember {
+        owner: Owner,
+    },
+    RemoveFolder {
+        path: PathBuf,
+    },
+    Undefine {
+        uid: Uuid,
+    },
 }
 
 /// What was found of a guest that should have been running.
@@ -142,7 +175,9 @@ fn present(want: &Desired, seen: &Seen, settings: &Settings) -> Plan {
     let mut plan = powered(want, seen, settings, domain);
     // Whatever else was decided, the record says which generation it was decided by.
     let Some(owner) = domain.owner.as_ref().filter(|owner| owner.generation != want.generation) else { return plan };
-    if plan.refusal.is_none() && !plan.steps.iter().any(|step| matches!(step, Step::Define { .. } | Step::Remember { .. })) {
+    if plan.refusal.is_none()
+        && !plan.steps.iter().any(|step| matches!(step, Step::Define { .. } | Step::Remember { .. }))
+    {
         plan.steps.push(Step::Remember { owner: Owner { generation: want.generation, ..owner.clone() } });
     }
     plan
@@ -168,8 +203,12 @@ fn powered(want: &Desired, seen: &Seen, settings: &Settings, domain: &DomainSeen
             let missing = want.nics.iter().filter(|nic| !in_place(nic, seen)).map(|nic| move_tap(nic, false));
             Plan { steps: missing.chain([Step::Resume { uid }]).collect(), ..Plan::default() }
         }
-        Some(Move::Press) => Plan { steps: vec![asked, Step::Press { uid }], again: soon(PRESS_EVERY), ..Plan::default() },
-        Some(Move::PressAgain) => Plan { steps: vec![Step::Press { uid }], again: left.and_then(soon), ..Plan::default() },
+        Some(Move::Press) => {
+            Plan { steps: vec![asked, Step::Press { uid }], again: soon(PRESS_EVERY), ..Plan::default() }
+        }
+        Some(Move::PressAgain) => {
+            Plan { steps: vec![Step::Press { uid }], again: left.and_then(soon), ..Plan::default() }
+        }
         Some(Move::Kill) => {
             let why = match domain.state {
                 DomainState::Paused(_) => Why::StoodStill,
@@ -209,9 +248,9 @@ fn absent(want: &Desired, seen: &Seen, settings: &Settings) -> Plan {
 fn idle_taps(seen: &Seen, domain: &DomainSeen) -> Vec<Step> {
     let DomainState::Off(_) = domain.state else { return Vec::new() };
     let taps = domain.owner.iter().flat_map(|owner| &owner.taps);
-    let there = taps.filter_map(|(tap, netns)| Some((tap, Netns::parse(netns)?))).filter(|(tap, netns)| {
-        seen.networks.get(netns).is_some_and(|network| network.taps.contains_key(*tap))
-    });
+    let there = taps
+        .filter_map(|(tap, netns)| Some((tap, Netns::parse(netns)?)))
+        .filter(|(tap, netns)| seen.networks.get(netns).is_some_and(|network| network.taps.contains_key(*tap)));
     there.map(|(tap, netns)| Step::DeleteTap { name: tap.clone(), netns }).collect()
 }
 

@@ -68,16 +68,22 @@ pub fn next(want: Power, seen: DomainState, stop: Option<&Stop>, late: bool) -> 
         (P::Restarted | P::Stopped | P::Absent, D::Running, Some(Stop::Asked { .. })) => {
             Some(if late { Move::Kill } else { Move::PressAgain })
         }
-        (P::Restarted | P::Stopped | P::Absent, D::Running, None | Some(Stop::Wished | Stop::Guest)) => Some(Move::Press),
+        (P::Restarted | P::Stopped | P::Absent, D::Running, None | Some(Stop::Wished | Stop::Guest)) => {
+            Some(Move::Press)
+        }
         (P::Restarted | P::Stopped | P::Absent, D::Stopping, Some(Stop::Asked { .. })) => late.then_some(Move::Kill),
         // It goes down by itself; our deadline begins now.
-        (P::Restarted | P::Stopped | P::Absent, D::Stopping, None | Some(Stop::Wished | Stop::Guest)) => Some(Move::Press),
+        (P::Restarted | P::Stopped | P::Absent, D::Stopping, None | Some(Stop::Wished | Stop::Guest)) => {
+            Some(Move::Press)
+        }
         // A guest that stands still hears no button.
         (P::Restarted | P::Stopped | P::Absent, D::Paused(_), _) => Some(Move::Kill),
         (P::Stopped | P::Absent, D::Crashed, _) => Some(Move::Kill),
 
         (P::Stopped, D::Off(_), Some(Stop::Wished)) => None,
-        (P::Stopped, D::Off(_), None | Some(Stop::Asked { .. } | Stop::Guest)) => Some(Move::Remember(Some(Stop::Wished))),
+        (P::Stopped, D::Off(_), None | Some(Stop::Asked { .. } | Stop::Guest)) => {
+            Some(Move::Remember(Some(Stop::Wished)))
+        }
         (P::Absent, D::Off(_), _) => Some(Move::Undefine),
     }
 }

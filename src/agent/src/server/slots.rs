@@ -18,8 +18,7 @@ pub type Slots = BTreeMap<Uuid, Slot>;
 #[must_use]
 pub fn assign(want: &Desired, seen: Option<&DomainSeen>) -> Slots {
     let attached = attached(seen);
-    let wanted: Vec<Uuid> =
-        want.disks.iter().map(|disk| disk.uid).chain(want.nics.iter().map(|nic| nic.uid)).collect();
+    let wanted: Vec<Uuid> = want.disks.iter().map(|disk| disk.uid).chain(want.nics.iter().map(|nic| nic.uid)).collect();
     let mut slots = Slots::new();
     for uid in &wanted {
         let known = attached.get(uid).copied().or_else(|| recorded(&want.recorded, *uid));
@@ -61,7 +60,8 @@ fn attached(seen: Option<&DomainSeen>) -> Slots {
     let Some(seen) = seen else { return slots };
     for facts in [Some(&seen.next), seen.live.as_ref()].into_iter().flatten() {
         let Facts { disks, nics, .. } = facts;
-        let places = disks.iter().map(|disk| (&disk.alias, disk.bus)).chain(nics.iter().map(|nic| (&nic.alias, nic.bus)));
+        let places =
+            disks.iter().map(|disk| (&disk.alias, disk.bus)).chain(nics.iter().map(|nic| (&nic.alias, nic.bus)));
         for (alias, bus) in places {
             let uid = alias.strip_prefix("ua-").and_then(|uid| uid.parse().ok());
             let slot = bus.and_then(|bus| bus.checked_sub(1)).and_then(Slot::new);

@@ -123,7 +123,8 @@ fn present(
     let mut said = vec![volumes(want, after), network(want, after), running(want, after, rest, failed)];
     let changes = changes(want, settings, after);
     if !changes.is_empty() {
-        let message = format!("counts from the next restart on: {}; set spec.restartedAt to restart", changes.join(", "));
+        let message =
+            format!("counts from the next restart on: {}; set spec.restartedAt to restart", changes.join(", "));
         said.push(Said::truth("RestartRequired", true, "ChangedWhileRunning", message));
     }
     said
@@ -153,11 +154,15 @@ fn network(want: &Desired, after: &Seen) -> Said {
 
 /// NICs of a running guest whose tap is gone or does not work. A tap cannot be made again under a running QEMU.
 fn lost_taps(want: &Desired, after: &Seen) -> Vec<String> {
-    let Some(live) = after.domain.as_ref().filter(|domain| domain.state == DomainState::Running) else { return Vec::new() };
+    let Some(live) = after.domain.as_ref().filter(|domain| domain.state == DomainState::Running) else {
+        return Vec::new();
+    };
     let has = |tap: &str| live.live.as_ref().is_some_and(|facts| facts.nics.iter().any(|nic| nic.tap == tap));
     let tap = |netns, tap: &str| after.networks.get(netns).and_then(|network| network.taps.get(tap)).cloned();
     let lost = want.nics.iter().filter(|nic| has(&nic.tap)).filter_map(|nic| match tap(&nic.netns, &nic.tap) {
-        None => Some(format!("the tap of NIC {} was deleted on this host: restart the Server to get it back", nic.name)),
+        None => {
+            Some(format!("the tap of NIC {} was deleted on this host: restart the Server to get it back", nic.name))
+        }
         Some(tap) if !tap.works(nic.mtu) => Some(format!("the tap of NIC {} is not up on its bridge", nic.name)),
         Some(_) => None,
     });
@@ -182,7 +187,9 @@ fn running(want: &Desired, after: &Seen, rest: &Plan, failed: Option<&(Step, Ste
         return Said::truth("Running", is_running(after), "StepFailed", format!("cannot {step}: {}", Chain(error)));
     }
     let said = |reason, message: &str| Said::truth("Running", false, reason, message);
-    if let Some(refusal @ (Refusal::NotOurs | Refusal::HeldByStranger { .. } | Refusal::OlderWish { .. })) = &rest.refusal {
+    if let Some(refusal @ (Refusal::NotOurs | Refusal::HeldByStranger { .. } | Refusal::OlderWish { .. })) =
+        &rest.refusal
+    {
         return said(refusal.reason(), &refusal.to_string());
     }
     let Some(DomainSeen { state, owner, .. }) = &after.domain else {
@@ -193,7 +200,8 @@ fn running(want: &Desired, after: &Seen, rest: &Plan, failed: Option<&(Step, Ste
         };
     };
     let stop = owner.as_ref().and_then(|owner| owner.stop.as_ref());
-    let full = "the guest is paused because a disk could not be written, as when the pool is full; make room, and it goes on";
+    let full =
+        "the guest is paused because a disk could not be written, as when the pool is full; make room, and it goes on";
     match (state, stop) {
         (DomainState::Running, Some(Stop::Asked { .. })) if !rest.steps.is_empty() || !want.running => {
             Said::truth("Running", true, "Stopping", "the guest was asked to power off")
@@ -230,7 +238,9 @@ fn released(after: &Seen, rest: &Plan, failed: Option<&(Step, StepError)>) -> Sa
         // Another's domain is not ours to remove, and nothing of ours is left with it.
         (None, Some(_), _) => Said::truth("Released", true, "Released", "nothing of it is on this host"),
         (None, None, Some(step)) => said("Releasing", format!("still to do: {step}")),
-        (None, None, None) if after.domain.is_some() || after.folder => said("Releasing", "it is on its way down".into()),
+        (None, None, None) if after.domain.is_some() || after.folder => {
+            said("Releasing", "it is on its way down".into())
+        }
         (None, None, None) => Said::truth("Released", true, "Released", "nothing of it is left on this host"),
     }
 }

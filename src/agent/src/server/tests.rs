@@ -37,7 +37,8 @@ async fn a_server_starts_and_a_settled_pass_does_nothing() {
     assert_eq!(report.attached, [uid(10), uid(11)]);
     assert_eq!(report.again, None);
     assert!(report.news.is_empty(), "a first start is no news");
-    let slots: Vec<(String, i32)> = report.devices.unwrap().into_iter().map(|device| (device.name, device.slot)).collect();
+    let slots: Vec<(String, i32)> =
+        report.devices.unwrap().into_iter().map(|device| (device.name, device.slot)).collect();
     assert_eq!(slots, [("disk-root".into(), 0), ("disk-data".into(), 1), ("nic-eth0".into(), 2)]);
     let report = world.pass().await;
     assert_eq!(report.done, []);
@@ -110,7 +111,10 @@ async fn reaches_the_wish_from_every_state() {
                 // The oracle.
                 let now = world.domains.look(world.want.uid).await.unwrap();
                 let state = now.as_ref().map(|domain| domain.state);
-                let by_guest = matches!(&start, Some((DomainState::Off(_), Some(Stop::Guest))) | Some((DomainState::Off(Off::Guest), None)));
+                let by_guest = matches!(
+                    &start,
+                    Some((DomainState::Off(_), Some(Stop::Guest))) | Some((DomainState::Off(Off::Guest), None))
+                );
                 match wish {
                     "running" if by_guest => {
                         assert!(matches!(state, Some(DomainState::Off(_))), "{case}: {state:?}");
@@ -152,7 +156,9 @@ async fn reaches_the_wish_from_every_state() {
 async fn a_failed_step_is_reported_and_the_next_pass_finishes() {
     use DomainVerb as V;
     for wish in ["running", "stopped", "absent"] {
-        for verb in [V::Look, V::Named, V::Define, V::Start, V::Resume, V::Shutdown, V::Destroy, V::Undefine, V::SetOwner] {
+        for verb in
+            [V::Look, V::Named, V::Define, V::Start, V::Resume, V::Shutdown, V::Destroy, V::Undefine, V::SetOwner]
+        {
             for deaf in [false, true] {
                 let mut world = World::new();
                 world.domains.set_deaf(deaf);
@@ -168,7 +174,10 @@ async fn a_failed_step_is_reported_and_the_next_pass_finishes() {
                 let mut said = false;
                 let report = loop {
                     let report = world.pass().await;
-                    said |= report.conditions.iter().any(|condition| ["StepFailed", "CannotLook"].contains(&condition.reason.as_str()));
+                    said |= report
+                        .conditions
+                        .iter()
+                        .any(|condition| ["StepFailed", "CannotLook"].contains(&condition.reason.as_str()));
                     if report.done.is_empty() && report.again.is_none() {
                         break report;
                     }
@@ -230,7 +239,8 @@ async fn a_power_state_that_changed_starts_it_again() {
 
 #[tokio::test]
 async fn a_qemu_that_died_is_started_again_and_that_is_news() {
-    for (off, word) in [(Off::Destroyed, "destroyed"), (Off::Crashed, "died"), (Off::Unknown, "libvirt was restarted")] {
+    for (off, word) in [(Off::Destroyed, "destroyed"), (Off::Crashed, "died"), (Off::Unknown, "libvirt was restarted")]
+    {
         let mut world = World::new();
         world.pass().await;
         world.domains.set_state(world.want.uid, DomainState::Off(off));

@@ -49,7 +49,9 @@ impl Step {
     #[must_use]
     pub fn news(&self) -> Option<(&'static str, String)> {
         match self {
-            Step::StartPaused { found: Some(found), .. } => Some(("StartedAgain", format!("{found}; it was started again"))),
+            Step::StartPaused { found: Some(found), .. } => {
+                Some(("StartedAgain", format!("{found}; it was started again")))
+            }
             Step::Kill { why, .. } => Some(("TurnedOff", format!("the guest was turned off: {why}"))),
             Step::StartPaused { found: None, .. }
             | Step::PutSeed { .. }

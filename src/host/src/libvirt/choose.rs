@@ -24,7 +24,11 @@ impl Libvirt {
     #[must_use]
     pub fn choose(private: PrivateLibvirt) -> Self {
         let answers = SYSTEM_SOCKETS.iter().any(|socket| UnixStream::connect(socket).is_ok());
-        if answers && !has_domains(&private.layout().etc().join("qemu")) { Self::System } else { Self::Private(private) }
+        if answers && !has_domains(&private.layout().etc().join("qemu")) {
+            Self::System
+        } else {
+            Self::Private(private)
+        }
     }
 
     #[must_use]

@@ -78,7 +78,10 @@ impl Connection {
         let ask = |connect: &Connect| connect.capabilities().map_err(call("ask for its capabilities"));
         let xml = self.with("ask libvirt for its capabilities", ask).await?;
         let capabilities = Element::parse(&xml).map_err(LibvirtError::Xml)?;
-        capabilities.find("host").and_then(ids_in).ok_or(LibvirtError::Xml(super::XmlError::Shape("no label of model dac")))
+        capabilities
+            .find("host")
+            .and_then(ids_in)
+            .ok_or(LibvirtError::Xml(super::XmlError::Shape("no label of model dac")))
     }
 }
 

@@ -37,7 +37,8 @@ pub(super) fn start_loop() -> Result<(), Error> {
 /// events: the periodic look finds what they would have told.
 pub(super) fn subscribe(connect: &Connect, wake: Sender<Uuid>) -> Result<(), Error> {
     let opaque = Box::into_raw(Box::new(wake)).cast::<c_void>();
-    let callback: unsafe extern "C" fn(sys::virConnectPtr, sys::virDomainPtr, c_int, c_int, *mut c_void) -> c_int = lifecycle;
+    let callback: unsafe extern "C" fn(sys::virConnectPtr, sys::virDomainPtr, c_int, c_int, *mut c_void) -> c_int =
+        lifecycle;
     // SAFETY: for the lifecycle event libvirt calls back with exactly `lifecycle`'s signature; `opaque` is a Box that it
     // gives to `release` once, when it has no more use for it.
     let id = unsafe {

@@ -11,7 +11,8 @@ use virt::sys;
 
 use super::connection::call;
 use super::{
-    Connection, DomainSeen, DomainState, Domains, Element, Facts, LibvirtError, METADATA_KEY, METADATA_URI, Off, Owner, Pause,
+    Connection, DomainSeen, DomainState, Domains, Element, Facts, LibvirtError, METADATA_KEY, METADATA_URI, Off, Owner,
+    Pause,
 };
 
 impl Domains for Connection {
@@ -45,7 +46,9 @@ impl Domains for Connection {
 
     async fn define(&self, xml: String) -> Result<(), LibvirtError> {
         let define = move |connect: &Connect| {
-            connect.define_domain_xml_flags(&xml, sys::VIR_DOMAIN_DEFINE_VALIDATE).map_err(call("define the domain"))?;
+            connect
+                .define_domain_xml_flags(&xml, sys::VIR_DOMAIN_DEFINE_VALIDATE)
+                .map_err(call("define the domain"))?;
             Ok(())
         };
         self.with("define the domain", define).await
@@ -143,7 +146,8 @@ fn look(domain: &Domain) -> Result<Option<DomainSeen>, LibvirtError> {
     let Some((uuid, name, definition, live, state)) = present(gather()).map_err(call("look at a domain"))? else {
         return Ok(None);
     };
-    let facts = |xml: &str| Element::parse(xml).and_then(|tree| Ok((Facts::read(&tree)?, tree))).map_err(LibvirtError::Xml);
+    let facts =
+        |xml: &str| Element::parse(xml).and_then(|tree| Ok((Facts::read(&tree)?, tree))).map_err(LibvirtError::Xml);
     let (next, tree) = facts(&definition)?;
     let owner = tree.find("metadata").map(Owner::from_metadata).transpose().map_err(LibvirtError::Xml)?.flatten();
     let live = live.as_deref().map(facts).transpose()?.map(|(facts, _)| facts);
@@ -161,7 +165,9 @@ fn state_from(state: c_uint, reason: c_uint) -> DomainState {
     match state {
         sys::VIR_DOMAIN_PAUSED => DomainState::Paused(match reason {
             sys::VIR_DOMAIN_PAUSED_IOERROR => Pause::IoError,
-            sys::VIR_DOMAIN_PAUSED_UNKNOWN | sys::VIR_DOMAIN_PAUSED_USER | sys::VIR_DOMAIN_PAUSED_STARTING_UP => Pause::Asked,
+            sys::VIR_DOMAIN_PAUSED_UNKNOWN | sys::VIR_DOMAIN_PAUSED_USER | sys::VIR_DOMAIN_PAUSED_STARTING_UP => {
+                Pause::Asked
+            }
             _ => Pause::Other,
         }),
         sys::VIR_DOMAIN_PMSUSPENDED => DomainState::Paused(Pause::Other),

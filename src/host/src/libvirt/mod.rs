@@ -22,6 +22,6 @@ pub use error::LibvirtError;
 pub use owner::{METADATA_KEY, METADATA_URI, Owner, Stop};
 pub use pool::{Pool, PoolError};
 pub use xml::{
-    Accelerator, DiskFacts, DiskFile, DiskFormat, DiskSpec, DomainSpec, Element, Facts, NicFacts, NicSpec, QemuIds, Slot,
-    XmlError, alias, merge,
+    Accelerator, DiskFacts, DiskFile, DiskFormat, DiskSpec, DomainSpec, Element, Facts, NicFacts, NicSpec, QemuIds,
+    Slot, XmlError, alias, merge,
 };

@@ -91,10 +91,13 @@ impl Owner {
             Some("guest") => Some(Stop::Guest),
             Some(_) | None => None,
         };
-        let taps = element.children.iter().filter(|child| ["tap", "nubium:tap"].contains(&child.name.as_str())).map(|tap| {
-            let get = |name| tap.get(name).map(str::to_owned).ok_or(XmlError::Shape("our record of a tap lacks an attribute"));
-            Ok((get("name")?, get("netns")?))
-        });
+        let taps =
+            element.children.iter().filter(|child| ["tap", "nubium:tap"].contains(&child.name.as_str())).map(|tap| {
+                let get = |name| {
+                    tap.get(name).map(str::to_owned).ok_or(XmlError::Shape("our record of a tap lacks an attribute"))
+                };
+                Ok((get("name")?, get("netns")?))
+            });
         Ok(Some(Self {
             namespace: get("namespace")?.to_owned(),
             name: get("name")?.to_owned(),
@@ -131,7 +134,8 @@ mod tests {
 
     #[test]
     fn another_program_s_metadata_is_not_ours() {
-        let metadata = Element::parse("<metadata><n:server xmlns:n='https://example.org' uid='x'/></metadata>").unwrap();
+        let metadata =
+            Element::parse("<metadata><n:server xmlns:n='https://example.org' uid='x'/></metadata>").unwrap();
         assert_eq!(Owner::from_metadata(&metadata).unwrap(), None);
     }
 }

@@ -45,7 +45,11 @@ impl Seed {
     /// When the file system cannot hold the files, which would be a bug: it is made as large as they need.
     pub fn image(&self) -> Result<Vec<u8>, SeedError> {
         let Seed { meta_data, user_data, network_config } = self;
-        let files = [("meta-data", Some(meta_data)), ("user-data", Some(user_data)), ("network-config", network_config.as_ref())];
+        let files = [
+            ("meta-data", Some(meta_data)),
+            ("user-data", Some(user_data)),
+            ("network-config", network_config.as_ref()),
+        ];
         let content: usize = files.iter().filter_map(|(_, text)| text.map(|text| text.len() + CLUSTER)).sum();
         let size = (content + content / 128 + OVERHEAD).next_multiple_of(MEBIBYTE);
         let mut disk = Cursor::new(vec![0_u8; size]);

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use nubium_host::libvirt::{Accelerator, DomainState, Domains, Owner, QemuIds};
-use nubium_host::network::{Guest, MacAddr, NetworkError, NetworkSeen, Netns, Tap, TapSeen, names};
+use nubium_host::network::{Guest, MacAddr, Netns, NetworkError, NetworkSeen, Tap, TapSeen, names};
 use nubium_host::seed::{SeedError, Seeds};
 use nubium_host::volume::{FileName, VolumeError, VolumeSeen};
 use nubium_testkit::domains::SimDomains;
@@ -133,7 +133,10 @@ impl World {
     pub async fn settle(&mut self, case: &str) -> Report {
         for _ in 0..30 {
             let report = self.pass().await;
-            let failed = report.conditions.iter().find(|condition| ["StepFailed", "CannotLook"].contains(&condition.reason.as_str()));
+            let failed = report
+                .conditions
+                .iter()
+                .find(|condition| ["StepFailed", "CannotLook"].contains(&condition.reason.as_str()));
             assert!(failed.is_none(), "{case}: {failed:?}");
             if report.done.is_empty() && report.again.is_none() {
                 return report;
@@ -172,7 +175,11 @@ impl World {
 
     pub fn left(&self) -> String {
         let outside = self.taps.outside.lock().unwrap().clone();
-        format!("taps inside {}, outside {outside:?}, files {:?}", self.tap_is_in(), self.seeds.0.lock().unwrap().keys())
+        format!(
+            "taps inside {}, outside {outside:?}, files {:?}",
+            self.tap_is_in(),
+            self.seeds.0.lock().unwrap().keys()
+        )
     }
 
     pub fn is_empty(&self) -> bool {
@@ -206,7 +213,10 @@ impl Taps for FakeTaps {
     }
 
     async fn create(&self, tap: &Tap) -> Result<(), NetworkError> {
-        assert!(!self.network.lock().unwrap().taps.contains_key(&tap.name), "one of that name is in the Network already");
+        assert!(
+            !self.network.lock().unwrap().taps.contains_key(&tap.name),
+            "one of that name is in the Network already"
+        );
         self.outside.lock().unwrap().insert(tap.name.clone());
         Ok(())
     }

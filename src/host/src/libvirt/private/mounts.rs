@@ -51,8 +51,11 @@ pub(super) fn remove_made_targets(layout: &Layout) {
 }
 
 fn bind(from: &Path, over: &Path) -> Result<(), PrivateError> {
-    mount(Some(from), over, None::<&Path>, MsFlags::MS_BIND, None::<&Path>)
-        .map_err(|source| PrivateError::Mount { from: from.into(), over: over.into(), source })
+    mount(Some(from), over, None::<&Path>, MsFlags::MS_BIND, None::<&Path>).map_err(|source| PrivateError::Mount {
+        from: from.into(),
+        over: over.into(),
+        source,
+    })
 }
 
 /// A node of our own over `/dev/kvm`, of group `kvm`. With a node that QEMU's user cannot open, libvirt asks QEMU for its

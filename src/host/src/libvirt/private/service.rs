@@ -36,7 +36,8 @@ impl Service {
     /// The pid of the running program, if the process on record still is that program.
     pub fn running(&self) -> Option<i32> {
         let pid: i32 = fs::read_to_string(&self.pid_file).ok()?.trim().parse().ok()?;
-        (is_running(pid) && command_line(pid).is_some_and(|line| is_program(&line, self.name, &self.args))).then_some(pid)
+        (is_running(pid) && command_line(pid).is_some_and(|line| is_program(&line, self.name, &self.args)))
+            .then_some(pid)
     }
 }
 

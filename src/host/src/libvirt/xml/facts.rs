@@ -79,7 +79,9 @@ impl Facts {
             let files: Vec<&DiskFile> = std::iter::once(&disk.file).chain(&disk.backing).collect();
             match self.disks.iter().find(|seen| seen.alias == alias(disk.volume)) {
                 None => out.push(format!("disk {} is not attached", disk.serial())),
-                Some(seen) if !seen.files.iter().eq(files) => out.push(format!("disk {} has other files", disk.serial())),
+                Some(seen) if !seen.files.iter().eq(files) => {
+                    out.push(format!("disk {} has other files", disk.serial()))
+                }
                 Some(_) => {}
             }
         }
@@ -91,7 +93,9 @@ impl Facts {
         for nic in &want.nics {
             match self.nics.iter().find(|seen| seen.alias == alias(nic.port)) {
                 None => out.push(format!("NIC {} is not attached", nic.mac)),
-                Some(seen) if seen.mac != nic.mac => out.push(format!("a NIC has MAC {} instead of {}", seen.mac, nic.mac)),
+                Some(seen) if seen.mac != nic.mac => {
+                    out.push(format!("a NIC has MAC {} instead of {}", seen.mac, nic.mac))
+                }
                 Some(seen) if seen.mtu != Some(nic.mtu) => out.push(format!("NIC {} has another MTU", nic.mac)),
                 Some(_) => {}
             }

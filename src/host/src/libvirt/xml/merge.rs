@@ -27,10 +27,13 @@ pub fn merge(want: &DomainSpec, seen: Option<&Element>) -> Element {
     let DomainSpec { owner, accelerator, vcpus, memory_bytes, disks, nics, seed, console_log, qemu } = want;
     let first = seen.is_none();
     let mut domain = seen.cloned().unwrap_or_else(|| Element::new("domain"));
-    domain.set("type", match accelerator {
-        Accelerator::Kvm => "kvm",
-        Accelerator::Tcg => "qemu",
-    });
+    domain.set(
+        "type",
+        match accelerator {
+            Accelerator::Kvm => "kvm",
+            Accelerator::Tcg => "qemu",
+        },
+    );
     domain.entry("name").text = owner.domain_name();
     domain.entry("uuid").text = owner.uid.to_string();
     let mut record = owner.to_element("nubium:server");
@@ -102,12 +105,15 @@ fn fixed_devices(devices: &mut Element) {
         }
         let target = Element::new("target").with("chassis", bus).with("port", format!("{:#x}", slot << 3 | function));
         let port = controller("pci", bus).with("model", "pcie-root-port");
-        devices.children.push(port.child(Element::new("model").with("name", "pcie-root-port")).child(target).child(address));
+        devices
+            .children
+            .push(port.child(Element::new("model").with("name", "pcie-root-port")).child(target).child(address));
     }
     devices.children.push(controller("virtio-serial", 0).child(pci(0, 8, 0)));
     devices.children.push(controller("usb", 0).with("model", "none"));
     let agent = Element::new("target").with("type", "virtio").with("name", "org.qemu.guest_agent.0");
-    let place = Element::new("address").with("type", "virtio-serial").with("controller", 0).with("bus", 0).with("port", 1);
+    let place =
+        Element::new("address").with("type", "virtio-serial").with("controller", 0).with("bus", 0).with("port", 1);
     devices.children.push(Element::new("channel").with("type", "unix").child(agent).child(place));
     let source = Element::new("backend").with("model", "random").text("/dev/urandom");
     devices.children.push(Element::new("rng").with("model", "virtio").child(source).child(pci(0, 9, 0)));
@@ -149,7 +155,8 @@ fn device<'a>(devices: &'a mut Element, kind: &str, uid: Uuid, make: impl FnOnce
 /// Removes our devices of a kind that are no longer wanted. Devices that others added stay.
 fn keep_only(devices: &mut Element, kind: &str, wanted: &[String]) {
     devices.children.retain(|child| {
-        child.name != kind || is_ours(child).is_none_or(|name| name == SEED_ALIAS || wanted.iter().any(|uid| uid == name))
+        child.name != kind
+            || is_ours(child).is_none_or(|name| name == SEED_ALIAS || wanted.iter().any(|uid| uid == name))
     });
 }
 
@@ -158,7 +165,8 @@ fn merge_disks(devices: &mut Element, disks: &[DiskSpec]) {
     keep_only(devices, "disk", &wanted);
     for (index, want) in disks.iter().enumerate() {
         let DiskSpec { volume, slot, file: DiskFile { path, format }, backing } = want;
-        let disk = device(devices, "disk", *volume, || Element::new("disk").with("type", "file").with("device", "disk"));
+        let disk =
+            device(devices, "disk", *volume, || Element::new("disk").with("type", "file").with("device", "disk"));
         let driver = disk.entry("driver");
         driver.set("name", "qemu");
         driver.set("type", format.as_str());

@@ -118,7 +118,9 @@ impl Element {
                     continue;
                 }
                 Event::GeneralRef(reference) => {
-                    let text = unescape(&format!("&{};", &*reference)).map_err(|error| XmlError::Malformed(error.into()))?.into_owned();
+                    let text = unescape(&format!("&{};", &*reference))
+                        .map_err(|error| XmlError::Malformed(error.into()))?
+                        .into_owned();
                     if let Some(parent) = open.last_mut() {
                         parent.text.push_str(&text);
                     }
