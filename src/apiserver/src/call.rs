@@ -49,7 +49,7 @@ impl Verb {
     fn of(method: &Method, target: &Target, options: &Options) -> Option<Self> {
         let collection = target.name.is_empty();
         Some(match *method {
-            Method::GET if options.watch && target.subresource.is_empty() => Self::Watch,
+            Method::GET if collection && options.watch => Self::Watch,
             Method::GET if collection => Self::List,
             Method::GET => Self::Get,
             Method::POST if collection => Self::Create,
@@ -122,7 +122,7 @@ impl ApiServer {
     fn page(&self, method: &Method, path: &str, page: Page, identity: &Identity) -> Result<Reply, Failure> {
         let public = matches!(page, Page::Health | Page::Version);
         authorize::check_page(identity, path, public)?;
-        if *method != Method::GET && *method != Method::HEAD {
+        if *method != Method::GET && *method != Method::HEAD && page != Page::Health {
             let subject = Subject { group: "", resource: path };
             return Err(Failure::method_not_allowed(subject, &method.as_str().to_ascii_lowercase()));
         }
@@ -155,7 +155,7 @@ impl Call {
             self.allow("create", &target.name)?;
         }
         let kind = self.snapshot.find(&target.group, &target.version, &target.resource);
-        let kind = kind.ok_or_else(Failure::no_such_path)?.clone();
+        let kind = kind.ok_or_else(|| self.not_served())?.clone();
         let whole = target.name.is_empty();
         if (kind.namespaced && !whole && target.namespace.is_empty())
             || (!kind.namespaced && !target.namespace.is_empty())
@@ -166,10 +166,29 @@ impl Call {
             "" => {}
             "status" if kind.status => {}
             "scale" if kind.scale.is_some() => {}
-            _ => return Err(Failure::no_such_path()),
+            _ if kind.is_custom() => return Err(Failure::not_found(kind.subject(), &target.name)),
+            _ => return Err(Failure::not_served()),
         }
-        let verb = verb.ok_or_else(|| Failure::method_not_allowed(kind.subject(), &method.as_str().to_ascii_lowercase()))?;
+        if kind.namespaced && target.namespace.is_empty() && verb == Some(Verb::Create) {
+            return Err(Failure::no_such_path());
+        }
+        let verb = verb.ok_or_else(|| refuse(&kind, &method.as_str().to_ascii_lowercase()))?;
+        let options = match verb {
+            Verb::Create => "CreateOptions",
+            Verb::Update => "UpdateOptions",
+            Verb::Patch => "PatchOptions",
+            Verb::Delete | Verb::DeleteCollection => "DeleteOptions",
+            Verb::Get | Verb::List | Verb::Watch => "ListOptions",
+        };
+        self.options.check(options)?;
         Ok((self, kind, verb))
+    }
+
+    /// What is answered about a resource that is not there: built-in groups say so, others are not known at all.
+    fn not_served(&self) -> Failure {
+        let Target { group, version, .. } = &self.target;
+        let known = self.snapshot.kinds().any(|kind| kind.group == *group && kind.version == *version && !kind.is_custom());
+        if known { Failure::not_served() } else { Failure::no_such_path() }
     }
 
     /// Refuses unless the caller may do this to the object called `name` (or to the collection).
@@ -190,7 +209,7 @@ impl Call {
             (Verb::Update, _) => write::update(self, kind, body).await,
             (Verb::Patch, _) => write::patch(self, kind, body).await,
             (Verb::Delete, "") => write::delete(self, kind, body).await,
-            (verb, _) => Err(Failure::method_not_allowed(kind.subject(), verb.name())),
+            (verb, _) => Err(refuse(kind, verb.name())),
         }?;
         Ok(match &kind.deprecation {
             Some(warning) => {
@@ -221,6 +240,11 @@ impl Call {
     pub fn timestamp(&self) -> String {
         timestamp(self.now)
     }
+}
+
+/// A method that the kind does not have here.
+fn refuse(kind: &Kind, verb: &str) -> Failure {
+    if kind.is_custom() { Failure::method_not_allowed(kind.subject(), verb) } else { Failure::no_such_method() }
 }
 
 /// A time as objects carry it: whole seconds, UTC.

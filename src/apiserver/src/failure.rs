@@ -14,6 +14,8 @@ pub struct Failure {
     details: Map<String, Value>,
     /// Not a `Status` but this plain text: a path that no API serves.
     plain: bool,
+    /// Says `details: {}` when there are none.
+    bare_details: bool,
     /// `metadata.continue`: where a list can go on although its revision is gone.
     next: Option<String>,
 }
@@ -44,7 +46,7 @@ impl Subject<'_> {
 
 impl Failure {
     fn new(code: StatusCode, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code: code.as_u16(), reason, message: message.into(), details: Map::new(), plain: false, next: None }
+        Self { code: code.as_u16(), reason, message: message.into(), details: Map::new(), plain: false, bare_details: false, next: None }
     }
 
     fn about(mut self, subject: Subject<'_>, name: &str) -> Self {
@@ -67,6 +69,16 @@ impl Failure {
     /// 404 for a path that nothing serves; plain text, as the real server answers it.
     pub fn no_such_path() -> Self {
         Self { plain: true, ..Self::new(StatusCode::NOT_FOUND, "NotFound", "404 page not found\n") }
+    }
+
+    /// 404 for a resource that a built-in group does not have.
+    pub fn not_served() -> Self {
+        Self::generic(StatusCode::NOT_FOUND, "NotFound", "the server could not find the requested resource")
+    }
+
+    /// A text that does not say what it is about.
+    fn generic(code: StatusCode, reason: &'static str, message: &str) -> Self {
+        Self { bare_details: true, ..Self::new(code, reason, message) }
     }
 
     pub fn not_found(subject: Subject<'_>, name: &str) -> Self {
@@ -136,6 +148,17 @@ impl Failure {
     /// 422 without an object to name, for options and patches.
     pub fn unprocessable(message: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message)
+    }
+
+    /// 409 for a delete whose precondition does not hold. `kind` is the object's kind, not its resource.
+    pub fn precondition(group: &str, kind: &str, name: &str, why: &str) -> Self {
+        Self::conflict(Subject { group, resource: kind }, name, why)
+    }
+
+    /// 405 of the built-in kinds.
+    pub fn no_such_method() -> Self {
+        let message = "the server does not allow this method on the requested resource";
+        Self::generic(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message)
     }
 
     pub fn method_not_allowed(subject: Subject<'_>, action: &str) -> Self {
@@ -217,7 +240,7 @@ impl Failure {
         if let Some(next) = &self.next {
             status["metadata"]["continue"] = next.as_str().into();
         }
-        if !self.details.is_empty() {
+        if self.bare_details || !self.details.is_empty() {
             status["details"] = Value::Object(self.details.clone());
         }
         status

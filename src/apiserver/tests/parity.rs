@@ -155,14 +155,34 @@ fn normalise(value: &mut Value, key: &str, saved: &BTreeMap<String, String>) {
             for (key, value) in map.iter_mut() {
                 normalise(value, key, saved);
             }
+            // Go walks maps in any order and looks at some things twice.
+            if let Some(Value::Array(causes)) = map.get_mut("details").and_then(|details| details.get_mut("causes")) {
+                causes.sort_by_key(Value::to_string);
+                causes.dedup();
+                if causes.len() > 1 {
+                    map.insert("message".to_owned(), "<the causes>".into());
+                }
+            }
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| normalise(item, key, saved)),
+        Value::Array(items) => {
+            items.iter_mut().for_each(|item| normalise(item, key, saved));
+            match key {
+                // Ordered by their times, which are seconds.
+                "managedFields" => items.sort_by_key(|entry| {
+                    ["manager", "operation", "subresource", "apiVersion"].map(|field| entry[field].to_string())
+                }),
+                "resources" => items.sort_by_key(|resource| resource["name"].to_string()),
+                "verbs" => items.sort_by_key(Value::to_string),
+                _ => {}
+            }
+        }
         Value::String(text) => {
             let fixed = match key {
                 "uid" if text.len() == 36 => Some("<uid>"),
                 "resourceVersion" if text.parse::<u64>().is_ok_and(|number| number > 0) => Some("<revision>"),
                 "continue" if !text.is_empty() => Some("<token>"),
                 _ if is_time(text) => Some("<time>"),
+                "cells" if is_age(text) => Some("<age>"),
                 _ => None,
             };
             if let Some(fixed) = fixed {
@@ -181,6 +201,12 @@ fn normalise(value: &mut Value, key: &str, saved: &BTreeMap<String, String>) {
 
 fn is_time(text: &str) -> bool {
     text.len() >= 20 && text.ends_with('Z') && text.as_bytes()[10] == b'T' && text.as_bytes()[4] == b'-'
+}
+
+/// `5s`, `2m30s`
+fn is_age(text: &str) -> bool {
+    let unit = |c: char| matches!(c, 's' | 'm' | 'h' | 'd');
+    text.starts_with(|c: char| c.is_ascii_digit()) && text.ends_with(unit) && text.chars().all(|c| c.is_ascii_digit() || unit(c))
 }
 
 fn blank(value: &mut Value, pointer: &str) {

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use nubium_schema::FieldError;
+
 use crate::failure::Failure;
 
 /// Decodes percent escapes; in a query, `+` is a space.
@@ -65,6 +67,8 @@ pub(crate) struct Options {
     pub field_validation: FieldValidation,
     pub force: Option<bool>,
     pub delete: DeleteOptions,
+    /// What is wrong with them; told in the name of the verb's options.
+    errors: Vec<FieldError>,
 }
 
 /// How to delete.
@@ -91,7 +95,8 @@ impl Options {
         match name {
             "labelSelector" => self.label_selector = value,
             "fieldSelector" => self.field_selector = value,
-            "limit" => self.limit = number(&value, "limit")?,
+            // A negative limit is none.
+            "limit" => self.limit = usize::try_from(number::<i64>(&value, "limit")?).unwrap_or(0),
             "continue" => self.continue_token = value,
             "resourceVersion" => self.resource_version = value,
             "resourceVersionMatch" => self.resource_version_match = value,
@@ -100,33 +105,49 @@ impl Options {
             "sendInitialEvents" => self.initial_events = Some(flag(&value)),
             "timeoutSeconds" => self.timeout = Some(Duration::from_secs(number::<u64>(&value, "timeoutSeconds")?)),
             "includeObject" => self.include_object = value,
-            "dryRun" => self.dry_run |= dry_run(&value)?,
+            "dryRun" => match dry_run(&value) {
+                Ok(dry_run) => self.dry_run |= dry_run,
+                Err(error) => self.errors.push(error),
+            },
             "fieldManager" => self.field_manager = value,
-            "fieldValidation" => self.field_validation = field_validation(&value)?,
+            "fieldValidation" => match field_validation(&value) {
+                Ok(validation) => self.field_validation = validation,
+                Err(error) => self.errors.push(error),
+            },
             "force" => self.force = Some(flag(&value)),
-            "propagationPolicy" => self.delete.propagation = Some(propagation(&value)?),
+            "propagationPolicy" => match propagation(&value) {
+                Ok(policy) => self.delete.propagation = Some(policy),
+                Err(error) => self.errors.push(error),
+            },
             "orphanDependents" => self.delete.propagation = Some(orphan(flag(&value))),
             _ => {}
         }
         Ok(())
+    }
+
+    /// Refuses what is wrong with them, as the options called `kind`.
+    pub fn check(&self, kind: &str) -> Result<(), Failure> {
+        if self.errors.is_empty() { Ok(()) } else { Err(Failure::invalid("meta.k8s.io", kind, "", &self.errors)) }
     }
 }
 
 impl DeleteOptions {
     /// Takes in a body; what it says wins over the query.
     pub fn read(&mut self, body: &Value) -> Result<(), Failure> {
+        self.take(body).map_err(|error| Failure::invalid("meta.k8s.io", "DeleteOptions", "", &[error]))
+    }
+
+    fn take(&mut self, body: &Value) -> Result<(), FieldError> {
         if let Some(kind) = body["kind"].as_str().filter(|kind| *kind != "DeleteOptions") {
-            return Err(Failure::bad_request(format!("no kind {kind:?} is a DeleteOptions")));
+            return Err(FieldError::not_supported("kind", kind, &["DeleteOptions"]));
         }
         if let Some(policy) = body["propagationPolicy"].as_str() {
             self.propagation = Some(propagation(policy)?);
         }
         if let Some(orphans) = body["orphanDependents"].as_bool() {
             if body["propagationPolicy"].is_string() {
-                return Err(Failure::unprocessable(
-                    "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Invalid value: \
-                     orphanDependents and deletionPropagation cannot be both set",
-                ));
+                let why = "orphanDependents and deletionPropagation cannot be both set";
+                return Err(FieldError::invalid("propagationPolicy", body["propagationPolicy"].clone(), why));
             }
             self.propagation = Some(orphan(orphans));
         }
@@ -153,33 +174,30 @@ fn orphan(orphan: bool) -> Propagation {
     if orphan { Propagation::Orphan } else { Propagation::Background }
 }
 
-fn dry_run(value: &str) -> Result<bool, Failure> {
+fn dry_run(value: &str) -> Result<bool, FieldError> {
     if value == "All" {
         return Ok(true);
     }
-    Err(Failure::unprocessable(format!("dryRun: Unsupported value: {value:?}: supported values: \"All\"")))
+    Err(FieldError::not_supported("dryRun", serde_json::json!([value]), &["All"]))
 }
 
-fn field_validation(value: &str) -> Result<FieldValidation, Failure> {
+fn field_validation(value: &str) -> Result<FieldValidation, FieldError> {
     match value {
         "" | "Warn" => Ok(FieldValidation::Warn),
         "Ignore" => Ok(FieldValidation::Ignore),
         "Strict" => Ok(FieldValidation::Strict),
-        other => Err(Failure::unprocessable(format!(
-            "fieldValidation: Unsupported value: {other:?}: supported values: \"\", \"Ignore\", \"Strict\", \"Warn\""
-        ))),
+        other => Err(FieldError::not_supported("fieldValidation", other, &["", "Ignore", "Strict", "Warn"])),
     }
 }
 
-fn propagation(value: &str) -> Result<Propagation, Failure> {
+fn propagation(value: &str) -> Result<Propagation, FieldError> {
     match value {
         "Background" => Ok(Propagation::Background),
         "Foreground" => Ok(Propagation::Foreground),
         "Orphan" => Ok(Propagation::Orphan),
-        other => Err(Failure::unprocessable(format!(
-            "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: {other:?}: supported \
-             values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""
-        ))),
+        other => {
+            Err(FieldError::not_supported("propagationPolicy", other, &["Foreground", "Background", "Orphan", "nil"]))
+        }
     }
 }
 
@@ -193,8 +211,9 @@ mod tests {
         let options = Options::parse("&limit=500&labelSelector=a%3Db%2Cc+in+(d)&watch=true&timeoutSeconds=290").unwrap();
         assert_eq!((options.limit, options.label_selector.as_str()), (500, "a=b,c in (d)"));
         assert_eq!((options.watch, options.timeout), (true, Some(Duration::from_secs(290))));
-        assert!(Options::parse("dryRun=Some").is_err());
-        assert!(Options::parse("limit=-1").is_err());
+        assert!(Options::parse("dryRun=Some").unwrap().check("CreateOptions").is_err());
+        assert_eq!(Options::parse("limit=-1").unwrap().limit, 0);
+        assert!(Options::parse("limit=x").is_err());
     }
 
     #[test]

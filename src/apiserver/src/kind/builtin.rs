@@ -50,7 +50,10 @@ struct Entry {
     defaults: Map<String, Value>,
     stored_as: Option<StoredAs>,
     columns: Vec<Column>,
-    /// Whether the table ends with the object's age.
+    /// Whether the table begins with the object's name.
+    #[serde(default = "yes")]
+    name: bool,
+    /// Whether it ends with its age.
     #[serde(default = "yes")]
     age: bool,
 }
@@ -97,7 +100,7 @@ fn kind(entry: Entry) -> Kind {
         unchanged_since: 0,
         alias: entry.stored_as.is_some(),
     };
-    let mut columns = vec![Column::name()];
+    let mut columns: Vec<Column> = entry.name.then(Column::name).into_iter().collect();
     columns.extend(entry.columns);
     columns.extend(entry.age.then(Column::age));
     Kind {

@@ -44,8 +44,11 @@ fn kind(definition: &Value, version: &Value, storage: &str, index: usize) -> Res
     let path = format!("spec.versions[{index}].schema.openAPIV3Schema");
     let openapi = &version["schema"]["openAPIV3Schema"];
     if !openapi.is_object() {
-        return Err(vec![FieldError::required(path, "schemas are required")]);
+        return Err(vec![FieldError::required(path, "")]);
     }
+    // What all versions share, Kubernetes says of the definition as a whole.
+    let shared = versions(definition).iter().all(|other| other["schema"] == version["schema"]);
+    let path = if shared { "spec.validation.openAPIV3Schema".to_owned() } else { path };
     let schema = Structural::from_crd(openapi, components(), &path)?;
     let ownership = TypeRef::of_custom_resource(openapi)
         .map_err(|error| vec![FieldError::invalid(path, Value::Null, error.to_string())])?;

@@ -138,6 +138,10 @@ impl Kind {
 
     /// From the stored form to the served one.
     fn serve(&self, value: &mut Value) {
+        if self.storage.alias && let Some(fields) = value.as_object_mut() {
+            // What the stored form writes although it is empty, this one leaves out.
+            fields.retain(|_, value| value != "");
+        }
         rename(value, self.storage.renames.iter().map(|(served, stored)| (stored, served)));
         value["apiVersion"] = self.api_version().into();
     }
@@ -153,11 +157,10 @@ impl Kind {
     pub fn empty(&self) -> Value {
         let mut empty = json!({"apiVersion": self.api_version(), "kind": self.kind});
         if !self.is_custom() {
-            empty["metadata"] = json!({});
-            for name in ["spec", "status"] {
-                if self.schema.root().property(name).is_some() {
-                    empty[name] = json!({});
-                }
+            // Published defaults are what Go's structs hold when nothing was said.
+            self.schema.default(&mut empty);
+            for (field, value) in self.behaviour.defaults.iter().filter(|(_, value)| value.is_null()) {
+                empty[field] = value.clone();
             }
         }
         empty

@@ -48,13 +48,17 @@ pub(crate) fn decode(object: &nubium_store::Object) -> Result<Value, serde_json:
     Ok(value)
 }
 
-/// Appends stored bytes with their resourceVersion put in.
-pub(crate) fn splice(out: &mut BytesMut, object: &nubium_store::Object) {
+/// Appends stored bytes with their resourceVersion put in; without apiVersion and kind unless `typed`.
+pub(crate) fn splice(out: &mut BytesMut, object: &nubium_store::Object, typed: bool) {
     let bytes = &object.value;
     let Some(at) = find(bytes, METADATA) else { return out.extend_from_slice(bytes) };
-    let at = at + METADATA.len();
     out.reserve(bytes.len() + 48);
-    out.extend_from_slice(&bytes[..at]);
+    let start = if typed { 0 } else { at };
+    if !typed {
+        out.extend_from_slice(b"{");
+    }
+    let at = at + METADATA.len();
+    out.extend_from_slice(&bytes[start..at]);
     out.extend_from_slice(b"\"resourceVersion\":\"");
     out.extend_from_slice(object.modified.to_string().as_bytes());
     out.extend_from_slice(if bytes.get(at) == Some(&b'}') { b"\"" } else { b"\"," });
@@ -86,16 +90,20 @@ mod tests {
             r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"},"data":{"\"metadata\":{":"x"}}"#
         );
         let mut out = BytesMut::new();
-        splice(&mut out, &stored(bytes.clone()));
+        splice(&mut out, &stored(bytes.clone()), true);
         let read: Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(read["metadata"], json!({"name": "a", "resourceVersion": "77"}));
-        assert_eq!(read, decode(&stored(bytes)).unwrap());
+        assert_eq!(read, decode(&stored(bytes.clone())).unwrap());
+        let mut item = BytesMut::new();
+        splice(&mut item, &stored(bytes), false);
+        let item: Value = serde_json::from_slice(&item).unwrap();
+        assert_eq!((&item["metadata"], item.get("kind")), (&read["metadata"], None));
     }
 
     #[test]
     fn an_empty_metadata_stays_valid_json() {
         let mut out = BytesMut::new();
-        splice(&mut out, &stored(encode(&json!({"apiVersion": "v1", "kind": "X"}))));
+        splice(&mut out, &stored(encode(&json!({"apiVersion": "v1", "kind": "X"}))), true);
         let read: Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(read["metadata"], json!({"resourceVersion": "77"}));
     }

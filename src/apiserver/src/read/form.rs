@@ -11,6 +11,7 @@ use crate::failure::Failure;
 use crate::http::media::Form;
 use crate::http::reply::Reply;
 use crate::kind::Kind;
+use crate::object::encode::splice;
 
 /// What a table's row carries of its object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +28,8 @@ impl Include {
             "None" => Ok(Self::None),
             "Object" => Ok(Self::Object),
             other => Err(Failure::bad_request(format!(
-                "unrecognized includeObject value: {other:?} (supported: \"None\", \"Metadata\", \"Object\")"
+                "Unable to convert to Table as requested: includeObject: Invalid value: {other:?}: must be 'Metadata', \
+                 'Object', 'None', or empty"
             ))),
         }
     }
@@ -46,11 +48,30 @@ fn broken(error: serde_json::Error) -> Failure {
 }
 
 impl Shape<'_> {
+    fn is_as_stored(&self, object: &Object) -> bool {
+        let as_is = self.kind.is_stored_as_served() && object.modified > self.kind.storage.unchanged_since;
+        as_is && *self.form == Form::Plain
+    }
+
+    /// Appends an item of a list. Those of built-in kinds leave out what the list says already.
+    pub fn write_item(&self, out: &mut BytesMut, object: &Object) -> Result<(), Failure> {
+        if self.is_as_stored(object) {
+            splice(out, object, self.kind.is_custom());
+            return Ok(());
+        }
+        let mut item = self.item(object)?;
+        if !self.kind.is_custom() && *self.form == Form::Plain && let Some(item) = item.as_object_mut() {
+            item.remove("apiVersion");
+            item.remove("kind");
+        }
+        out.extend_from_slice(item.to_string().as_bytes());
+        Ok(())
+    }
+
     /// Appends a stored object, spliced as it is if nothing has to be done to it.
     pub fn write_stored(&self, out: &mut BytesMut, object: &Object) -> Result<(), Failure> {
-        let as_is = self.kind.is_stored_as_served() && object.modified > self.kind.storage.unchanged_since;
-        if *self.form == Form::Plain && as_is {
-            crate::object::encode::splice(out, object);
+        if self.is_as_stored(object) {
+            splice(out, object, true);
             return Ok(());
         }
         let value = self.kind.read(object).map_err(broken)?;

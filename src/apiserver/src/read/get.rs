@@ -2,6 +2,7 @@
 
 use http::StatusCode;
 
+use super::list::parse_revision;
 use crate::call::Call;
 use crate::failure::Failure;
 use crate::http::reply::Reply;
@@ -11,7 +12,8 @@ use crate::kind::Kind;
 pub(crate) async fn get(call: &Call, kind: &Kind) -> Result<Reply, Failure> {
     let target = &call.target;
     let got = call.state.store.get(&kind.key(&target.namespace, &target.name)).await?;
-    if let Ok(wanted) = call.options.resource_version.parse::<u64>() && wanted > got.revision {
+    let wanted = parse_revision(&call.options.resource_version).map_err(|error| Failure::failed(error.to_string()))?;
+    if let Some(wanted) = wanted.filter(|wanted| *wanted > got.revision) {
         return Err(Failure::revision_too_large(wanted, got.revision));
     }
     let object = got.object.ok_or_else(|| Failure::not_found(kind.subject(), &target.name))?;

@@ -46,6 +46,9 @@ pub(crate) async fn list(call: &Call, kind: &Kind) -> Result<Reply, Failure> {
 
     let mut metadata = Map::new();
     metadata.insert("resourceVersion".to_owned(), found.revision.to_string().into());
+    if kind.is_custom() && *shape.form == Form::Plain {
+        metadata.insert("continue".to_owned(), "".into());
+    }
     if let Some(next) = &found.next {
         let token = Token::new(Some(found.revision), next);
         metadata.insert("continue".to_owned(), token.encode().into());
@@ -74,7 +77,7 @@ pub(crate) async fn list(call: &Call, kind: &Kind) -> Result<Reply, Failure> {
         if index > 0 {
             out.put_u8(b',');
         }
-        shape.write_stored(&mut out, object)?;
+        shape.write_item(&mut out, object)?;
     }
     out.put_slice(b"]}\n");
     Ok(Reply::json(StatusCode::OK, out.freeze()))
@@ -149,7 +152,8 @@ async fn one(call: &Call, selection: &Selection, key: String, at: Option<Revisio
 
 /// The revision to read at: an exact one, or the present, which must not be older than what was asked for.
 async fn revision(call: &Call, options: &Options) -> Result<Option<Revision>, Failure> {
-    let wanted = parse_revision(&options.resource_version)?;
+    let wanted = parse_revision(&options.resource_version)
+        .map_err(|error| Failure::bad_request(format!("invalid resource version: {error}")))?;
     match (wanted, options.resource_version_match.as_str()) {
         (Some(wanted), "Exact") => Ok(Some(wanted)),
         (Some(wanted), _) if wanted > 0 => {
@@ -161,14 +165,13 @@ async fn revision(call: &Call, options: &Options) -> Result<Option<Revision>, Fa
 }
 
 /// A resourceVersion; `None` when it is empty.
-pub(super) fn parse_revision(text: &str) -> Result<Option<Revision>, Failure> {
+pub(super) fn parse_revision(text: &str) -> Result<Option<Revision>, FieldError> {
     if text.is_empty() {
         return Ok(None);
     }
     let error = |_| {
         let why = format!("strconv.ParseUint: parsing {text:?}: invalid syntax");
-        let error = FieldError::invalid("resourceVersion", text, why);
-        Failure::invalid("meta.k8s.io", "ListOptions", "", &[error])
+        FieldError::invalid("resourceVersion", text, why)
     };
     text.parse().map(Some).map_err(error)
 }

@@ -20,25 +20,18 @@ pub(crate) struct Selection {
 
 impl Selection {
     pub fn parse(kind: &Kind, options: &Options) -> Result<Self, Failure> {
-        let unusable = |why: String| {
-            let what = format!("{}, Resource={}", slashed(kind), kind.plural);
-            Failure::bad_request(format!(
-                "Unable to find {what:?} that match label selector {:?}, field selector {:?}: {why}",
-                options.label_selector, options.field_selector
-            ))
-        };
-        let labels = LabelSelector::parse(&options.label_selector)
-            .map_err(|error| Failure::bad_request(format!("unable to parse requirement: {error}")))?;
+        let labels =
+            LabelSelector::parse(&options.label_selector).map_err(|error| Failure::bad_request(error.to_string()))?;
         let mut fields =
             FieldSelector::parse(&options.field_selector).map_err(|error| Failure::bad_request(error.to_string()))?;
         for requirement in &mut fields.requirements {
             let field = requirement.field.as_str();
             let known = matches!(field, "metadata.name") || (kind.namespaced && field == "metadata.namespace");
             if !known && !kind.selectable.iter().any(|selectable| selectable == field) {
-                return Err(unusable(if kind.is_custom() || kind.selectable.is_empty() {
+                return Err(Failure::bad_request(if kind.is_custom() || !kind.selectable.is_empty() {
                     format!("field label not supported: {field}")
                 } else {
-                    format!("{field:?} is not a known field selector: only {}", known_fields(kind))
+                    format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
                 }));
             }
             requirement.field = stored_path(kind, field);
@@ -64,20 +57,6 @@ impl Selection {
         let labels = scan::labels(&object.value);
         self.labels.matches_with(|key| labels.get(key).map(String::as_str))
     }
-}
-
-/// `/v1`, `nubium.dev/v1alpha1`: as Kubernetes prints a group and version in front of a resource.
-fn slashed(kind: &Kind) -> String {
-    format!("{}/{}", kind.group, kind.version)
-}
-
-fn known_fields(kind: &Kind) -> String {
-    let mut fields = vec!["\"metadata.name\"".to_owned()];
-    if kind.namespaced {
-        fields.push("\"metadata.namespace\"".to_owned());
-    }
-    fields.extend(kind.selectable.iter().map(|field| format!("{field:?}")));
-    fields.join(", ")
 }
 
 /// Where the stored form has a field.

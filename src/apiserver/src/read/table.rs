@@ -4,11 +4,12 @@
 //! first of several times), which `data/kinds.json` says in the words of [`Cell`].
 
 use jiff::Timestamp;
+use nubium_schema::structural::OBJECT_META;
 use nubium_schema::table::{Columns as CustomColumns, human_since};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::kind::Kind;
+use crate::kind::{Kind, components};
 use crate::object::meta;
 
 /// The columns of a kind.
@@ -27,6 +28,7 @@ pub(crate) struct Column {
     kind: String,
     #[serde(default)]
     format: String,
+    /// A text, or `<component>#<field>` for the description published there.
     description: String,
     #[serde(default)]
     priority: i64,
@@ -38,7 +40,7 @@ pub(crate) struct Column {
 #[serde(rename_all = "lowercase", untagged)]
 enum Cell {
     /// A value, or `or` where there is none.
-    Path { path: String, or: Option<String> },
+    Path { path: String, or: Option<Value> },
     /// How many entries these maps have together.
     Count { count: Vec<String> },
     /// How long ago the first of these times was.
@@ -54,13 +56,13 @@ fn string() -> String {
 impl Column {
     /// Every table's first column.
     pub fn name() -> Self {
-        let description = "Name must be unique within a namespace.";
+        let description = format!("{OBJECT_META}#name");
         let cell = Cell::Path { path: "metadata.name".to_owned(), or: None };
         Self {
             name: "Name".to_owned(),
             kind: string(),
             format: "name".to_owned(),
-            description: description.to_owned(),
+            description,
             priority: 0,
             cell,
         }
@@ -68,13 +70,13 @@ impl Column {
 
     /// The last column of most tables.
     pub fn age() -> Self {
-        let description = "CreationTimestamp is a timestamp representing the server time when this object was created.";
+        let description = format!("{OBJECT_META}#creationTimestamp");
         let cell = Cell::Ago { ago: vec!["metadata.creationTimestamp".to_owned()] };
         Self {
             name: "Age".to_owned(),
             kind: string(),
             format: String::new(),
-            description: description.to_owned(),
+            description,
             priority: 0,
             cell,
         }
@@ -82,6 +84,10 @@ impl Column {
 
     fn definition(&self) -> Value {
         let Self { name, kind, format, description, priority, cell: _ } = self;
+        let published = description.split_once('#').and_then(|(component, field)| {
+            components().get(component)?["properties"][field]["description"].as_str()
+        });
+        let description = published.unwrap_or(description);
         json!({"name": name, "type": kind, "format": format, "description": description, "priority": priority})
     }
 }
@@ -91,13 +97,12 @@ impl Cell {
         match self {
             Self::Path { path, or } => match (meta::at(object, path), or) {
                 (Value::Null, None) => "".into(),
-                (Value::Null, Some(or)) => or.as_str().into(),
-                (Value::Number(number), Some(_)) => number.to_string().into(),
+                (Value::Null, Some(or)) => or.clone(),
                 (value, _) => value.clone(),
             },
             Self::Count { count } => {
                 let maps = count.iter().filter_map(|path| meta::at(object, path).as_object());
-                maps.map(Map::len).sum::<usize>().to_string().into()
+                maps.map(Map::len).sum::<usize>().into()
             }
             Self::Ago { ago } => {
                 let time = ago.iter().map(|path| meta::at(object, path)).find(|time| time.is_string());
@@ -148,12 +153,12 @@ mod tests {
         });
         let now = "2026-01-01T00:01:00Z".parse().unwrap();
         for (cell, want) in [
-            (json!({"path": "metadata.name"}), "a"),
-            (json!({"path": "count", "or": "1"}), "1"),
-            (json!({"path": "gone"}), ""),
-            (json!({"count": ["data", "binaryData"]}), "2"),
-            (json!({"ago": ["lastTimestamp", "eventTime"]}), "60s"),
-            (json!({"object": "involvedObject"}), "server/web-1"),
+            (json!({"path": "metadata.name"}), json!("a")),
+            (json!({"path": "count", "or": 1}), json!(1)),
+            (json!({"path": "gone"}), json!("")),
+            (json!({"count": ["data", "binaryData"]}), json!(2)),
+            (json!({"ago": ["lastTimestamp", "eventTime"]}), json!("60s")),
+            (json!({"object": "involvedObject"}), json!("server/web-1")),
         ] {
             assert_eq!(column(cell.clone()).cell.show(&object, now), want, "{cell}");
         }

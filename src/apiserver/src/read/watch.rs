@@ -53,11 +53,9 @@ pub(crate) async fn watch(call: &Call, kind: &Arc<Kind>) -> Result<Reply, Failur
     let options = &call.options;
     check(options)?;
     let selection = Selection::parse(kind, options)?;
-    let from = parse_revision(&options.resource_version)?.filter(|revision| *revision > 0);
-    let name = match call.target.name.as_str() {
-        "" => selection.only_name().map(str::to_owned),
-        name => Some(name.to_owned()),
-    };
+    let from = parse_revision(&options.resource_version).map_err(|error| Failure::failed(error.to_string()))?;
+    let from = from.filter(|revision| *revision > 0);
+    let name = selection.only_name().map(str::to_owned);
     let prefix = kind.list_prefix(&call.target.namespace);
     let one = kind.namespaced == !call.target.namespace.is_empty();
     let key = name.filter(|_| one).map(|name| format!("{prefix}{name}"));
@@ -253,10 +251,6 @@ fn check(options: &Options) -> Result<(), Failure> {
             if matching != "NotOlderThan" {
                 let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
                 errors.push(FieldError::forbidden("resourceVersionMatch", why));
-            }
-            if !options.bookmarks {
-                let why = "sendInitialEvents requires setting allowWatchBookmarks to true";
-                errors.push(FieldError::forbidden("allowWatchBookmarks", why));
             }
         }
         None if !matching.is_empty() => {

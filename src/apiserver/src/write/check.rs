@@ -1,8 +1,11 @@
 //! Validation of an object about to be stored: metadata, schema, rules of the kind, all errors at once.
 
+use std::borrow::Cow;
+
 use nubium_schema::names::{validate_object_meta, validate_object_meta_update};
 use serde_json::Value;
 
+use super::delete::{CLEANUP, FOREGROUND, ORPHAN};
 use super::rules;
 use crate::call::Call;
 use crate::failure::Failure;
@@ -11,16 +14,40 @@ use crate::object::meta;
 
 /// Refuses an object that is not valid as a whole; answers warnings.
 pub(super) fn check(call: &Call, kind: &Kind, object: &Value, live: Option<&Value>) -> Result<Vec<String>, Failure> {
-    let metadata = &object["metadata"];
+    let said = said(kind, object);
+    let (object, metadata) = (&*said, &object["metadata"]);
     let mut errors = match live {
         None => validate_object_meta(metadata, kind.namespaced, kind.behaviour.names),
         Some(live) => validate_object_meta_update(metadata, &live["metadata"]),
     };
     errors.extend(kind.schema.check(object, live));
-    let mut warnings = Vec::new();
+    let mut warnings = finalizer_warnings(object, live);
     errors.extend(rules::check(&call.snapshot, kind, object, live, &mut warnings));
     if errors.is_empty() {
         return Ok(warnings);
     }
     Err(Failure::invalid(&kind.group, &kind.kind, meta::text(object, "name"), &errors))
+}
+
+/// The object without the nulls that are written where nothing was said.
+fn said<'a>(kind: &Kind, object: &'a Value) -> Cow<'a, Value> {
+    let nulls = kind.behaviour.defaults.iter().filter(|(field, default)| default.is_null() && object[*field].is_null());
+    let nulls: Vec<&String> = nulls.map(|(field, _)| field).collect();
+    if nulls.is_empty() {
+        return Cow::Borrowed(object);
+    }
+    let mut said = object.clone();
+    if let Some(fields) = said.as_object_mut() {
+        nulls.into_iter().for_each(|field| drop(fields.remove(field)));
+    }
+    Cow::Owned(said)
+}
+
+/// Warns of new finalizers whose names say nobody's domain.
+fn finalizer_warnings(object: &Value, live: Option<&Value>) -> Vec<String> {
+    let before = live.map(meta::finalizers).unwrap_or_default();
+    let plain = |name: &&str| !name.contains('/') && !matches!(*name, FOREGROUND | ORPHAN | "kubernetes");
+    let new = meta::finalizers(object).into_iter().filter(|name| !before.contains(name) && *name != CLEANUP);
+    let advice = "prefer a domain-qualified finalizer name to avoid accidental conflicts with other finalizer writers";
+    new.filter(plain).map(|name| format!("metadata.finalizers: {name:?}: {advice}")).collect()
 }

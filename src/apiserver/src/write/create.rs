@@ -41,7 +41,7 @@ async fn store(call: &Call, kind: &Kind, mut object: Value, own: bool) -> Result
         return Err(Failure::forbidden(kind.subject(), meta::text(&object, "name"), why));
     }
     if !meta::text(&object, "resourceVersion").is_empty() {
-        return Err(Failure::bad_request("resourceVersion should not be set on objects to be created"));
+        return Err(Failure::failed("resourceVersion should not be set on objects to be created"));
     }
     prepare::place(call, kind, &mut object)?;
     prepare::for_create(call, kind, &mut object);
@@ -56,10 +56,10 @@ async fn store(call: &Call, kind: &Kind, mut object: Value, own: bool) -> Result
         }
         namespace_is_open(call, kind, &object).await?;
         if draw == 1 {
-            rules::prepare(call, kind, &mut object, None);
             if own {
                 prepare::own(call, kind, None, &mut object)?;
             }
+            rules::prepare(call, kind, &mut object, None);
             let findings = check::check(call, kind, &object, None)?;
             warnings.extend(findings);
         }

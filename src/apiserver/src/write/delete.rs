@@ -87,16 +87,17 @@ fn protected(kind: &Kind, object: &Value) -> Option<&'static str> {
 
 fn preconditions(kind: &Kind, object: &Value, options: &DeleteOptions) -> Result<(), Failure> {
     let name = meta::text(object, "name");
-    for (field, label, wanted) in [
-        ("uid", "UID", &options.uid),
-        ("resourceVersion", "ResourceVersion", &options.resource_version),
+    for (field, label, wanted, then) in [
+        ("uid", "UID", &options.uid, "deleted and then recreated"),
+        ("resourceVersion", "ResourceVersion", &options.resource_version, "modified"),
     ] {
         let seen = meta::text(object, field);
         if let Some(wanted) = wanted.as_deref().filter(|wanted| *wanted != seen) {
             let why = format!(
-                "Precondition failed: {label} in precondition: {wanted}, {label} in object meta: {seen}"
+                "the {label} in the precondition ({wanted}) does not match the {label} in record ({seen}). The object \
+                 might have been {then}"
             );
-            return Err(Failure::conflict(kind.subject(), name, &why));
+            return Err(Failure::precondition(&kind.group, &kind.kind, name, &why));
         }
     }
     Ok(())

@@ -1,10 +1,11 @@
 //! Taking in an object from a client: parse, check that it is of the right kind, prune, default.
 
 use bytes::Bytes;
-use nubium_schema::{Document, FieldError};
+use nubium_schema::{Document, ErrorKind, FieldError};
 use nubium_schema::document::{strict_decoding_error, unknown_messages};
 use serde_json::Value;
 
+use super::rules;
 use crate::call::Call;
 use crate::failure::Failure;
 use crate::http::media::{BodyForm, body_form};
@@ -20,8 +21,12 @@ pub(crate) struct Intake {
 
 /// Reads a body that holds an object of `kind`.
 pub(crate) fn object(call: &Call, kind: &Kind, body: &Bytes) -> Result<Intake, Failure> {
+    let unrecognised = |failure: Failure| {
+        let what = format!("the object provided is unrecognized (must be of type {}): ", kind.kind);
+        Failure::bad_request(format!("{what}{} ({})", failure.message(), summary(body)))
+    };
     let document = match body_form(&call.headers, kind.behaviour.message.is_some())? {
-        BodyForm::Json => json(body)?,
+        BodyForm::Json => json(body).map_err(unrecognised)?,
         BodyForm::Yaml => Document::from_yaml(body).map_err(|error| Failure::bad_request(error.to_string()))?,
         BodyForm::Protobuf => {
             let object = protobuf::decode(body, kind.behaviour.message.as_deref().unwrap_or_default());
@@ -30,7 +35,8 @@ pub(crate) fn object(call: &Call, kind: &Kind, body: &Bytes) -> Result<Intake, F
         }
     };
     let mut object = document.value;
-    of_kind(kind, &mut object)?;
+    of_kind(kind, &mut object, body)?;
+    fits_types(kind, &object)?;
     let complaints = document.duplicates.iter().map(|path| format!("duplicate field {path:?}")).collect();
     cleaned(call, kind, object, complaints, Origin::Body)
 }
@@ -47,13 +53,18 @@ pub(crate) fn json(body: &Bytes) -> Result<Document, Failure> {
 }
 
 /// Checks apiVersion and kind. A body without them is taken to be of the right kind, as for built-in kinds.
-fn of_kind(kind: &Kind, object: &mut Value) -> Result<(), Failure> {
+fn of_kind(kind: &Kind, object: &mut Value, body: &Bytes) -> Result<(), Failure> {
     let text = |field: &str| object[field].as_str().unwrap_or_default();
     let (version, name) = (text("apiVersion"), text("kind"));
     let want = kind.api_version();
     if kind.is_custom() && (name.is_empty() || version.is_empty()) {
         let missing = if name.is_empty() { "kind" } else { "apiVersion" };
-        return Err(Failure::bad_request(format!("Object '{}' is missing in '{object}'", capitalised(missing))));
+        return Err(Failure::bad_request(format!(
+            "the object provided is unrecognized (must be of type {}): Object '{}' is missing in '{object}' ({})",
+            kind.kind,
+            capitalised(missing),
+            summary(body)
+        )));
     }
     if !version.is_empty() && version != want {
         return Err(Failure::bad_request(format!(
@@ -61,14 +72,89 @@ fn of_kind(kind: &Kind, object: &mut Value) -> Result<(), Failure> {
         )));
     }
     if !name.is_empty() && name != kind.kind {
+        if kind.is_custom() {
+            let error = FieldError::invalid("kind", name, format!("must be {}", kind.kind));
+            let object_name = object["metadata"]["name"].as_str().unwrap_or_default();
+            return Err(Failure::invalid(&kind.group, name, object_name, &[error]));
+        }
+        let group = if kind.group.is_empty() { "core" } else { kind.group.split('.').next().unwrap_or_default() };
         return Err(Failure::bad_request(format!(
-            "{name} in version {:?} cannot be handled as a {}: converting is not possible",
+            "{name} in version {0:?} cannot be handled as a {1}: converting ({0}.{name}) to ({group}.{1}): unknown \
+             conversion",
             kind.version, kind.kind
         )));
     }
     object["apiVersion"] = want.into();
     object["kind"] = kind.kind.as_str().into();
     Ok(())
+}
+
+/// The beginning of a body, for errors.
+fn summary(body: &Bytes) -> String {
+    const SHOWN: usize = 30;
+    match body.first() {
+        None => "<empty>".to_owned(),
+        Some(b'{') if body.len() > SHOWN => format!("{} ...", String::from_utf8_lossy(&body[..SHOWN])),
+        Some(b'{') => String::from_utf8_lossy(body).into_owned(),
+        Some(_) => {
+            let shown: String = body.iter().take(SHOWN).map(|byte| format!("{byte:02x}")).collect();
+            if body.len() > SHOWN { format!("{shown} ...") } else { shown }
+        }
+    }
+}
+
+/// A built-in kind is decoded into fixed types: what has another JSON type is no such object at all.
+fn fits_types(kind: &Kind, object: &Value) -> Result<(), Failure> {
+    let misfit = if kind.is_custom() { None } else { misfit(kind, object) };
+    misfit.map_or(Ok(()), |misfit| {
+        let message = format!("{} in version {:?} cannot be handled as a {}: {misfit}", kind.kind, kind.version, kind.kind);
+        Err(Failure::bad_request(message))
+    })
+}
+
+fn misfit(kind: &Kind, object: &Value) -> Option<FieldError> {
+    // Metadata is looked at by its own rules, which say more.
+    let misfits = kind.schema.validate(object).into_iter().filter(|error| error.kind == ErrorKind::TypeInvalid);
+    misfits.into_iter().next()
+}
+
+/// Numbers as Go reads them: a whole one is an integer however it is written.
+fn whole_numbers(value: &mut Value) {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    match value {
+        Value::Object(map) => map.values_mut().for_each(whole_numbers),
+        Value::Array(items) => items.iter_mut().for_each(whole_numbers),
+        Value::Number(number) if number.is_f64() => {
+            if let Some(float) = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < EXACT) {
+                *value = Value::from(float as i64);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Leaves out what Go does not write when it is empty: maps and lists of the metadata, and of built-in kinds all those
+/// at the top.
+fn drop_empty(kind: &Kind, object: &mut Value) {
+    let is_empty = |value: &Value| match value {
+        Value::Object(map) => map.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        _ => false,
+    };
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        for field in ["labels", "annotations", "finalizers", "ownerReferences"] {
+            if metadata.get(field).is_some_and(is_empty) {
+                metadata.remove(field);
+            }
+        }
+    }
+    if !kind.is_custom() && let Some(object) = object.as_object_mut() {
+        for field in ["data", "binaryData", "stringData"] {
+            if object.get(field).is_some_and(is_empty) {
+                object.remove(field);
+            }
+        }
+    }
 }
 
 fn capitalised(word: &str) -> String {
@@ -91,6 +177,11 @@ pub(crate) fn cleaned(
     mut complaints: Vec<String>,
     origin: Origin,
 ) -> Result<Intake, Failure> {
+    whole_numbers(&mut object);
+    if origin == Origin::Patch && !kind.is_custom() && let Some(misfit) = misfit(kind, &object) {
+        let error = FieldError::invalid("patch", object.to_string(), misfit.to_string());
+        return Err(Failure::invalid("", "", "", &[error]));
+    }
     let before = (origin == Origin::Patch).then(|| object.clone());
     let unknown = kind.schema.prune(&mut object);
     complaints.extend(unknown_messages(&unknown));
@@ -109,7 +200,9 @@ pub(crate) fn cleaned(
     }
     let told = call.options.field_validation == FieldValidation::Warn;
     let warnings = if told { complaints } else { Vec::new() };
+    drop_empty(kind, &mut object);
     default(kind, &mut object);
+    rules::default(kind, &mut object);
     Ok(Intake { object, warnings })
 }
 
@@ -117,7 +210,7 @@ pub(crate) fn cleaned(
 pub(crate) fn default(kind: &Kind, object: &mut Value) {
     kind.schema.default(object);
     for (field, value) in &kind.behaviour.defaults {
-        if object[field].is_null() || object[field] == "" {
+        if object[field].is_null() || (object[field] == "" && !value.is_null()) {
             object[field] = value.clone();
         }
     }

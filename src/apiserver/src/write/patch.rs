@@ -8,7 +8,7 @@ use nubium_schema::Document;
 use serde_json::{Value, json};
 
 use super::intake::{self, Intake, Origin};
-use super::update::{self, TRIES};
+use super::update::{self, Own, TRIES};
 use super::{create, prepare};
 use crate::call::Call;
 use crate::failure::Failure;
@@ -39,7 +39,7 @@ pub(crate) async fn patch(call: &Call, kind: &Kind, body: Bytes) -> Result<Reply
             };
             return apply_new(call, kind, config, duplicates).await;
         };
-        let own = !matches!(patch, Patch::Apply(_));
+        let own = if matches!(patch, Patch::Apply(_)) { Own::Told } else { Own::Tell };
         let patched = apply(call, kind, &patch, &live)?;
         // A revision that the patch itself names is a condition; else the patch is tried again on what is newer.
         let conditional = meta::text(&patched, "resourceVersion") != meta::text(&live, "resourceVersion");
@@ -80,7 +80,8 @@ fn parse(call: &Call, kind: &Kind, body: &Bytes) -> Result<(Patch, Vec<String>),
             Document::from_yaml(body)
                 .map_err(|error| Failure::bad_request(format!("error decoding YAML: {error}")))?
         }
-        _ => Document::from_json(body).map_err(|error| Failure::bad_request(error.to_string()))?,
+        _ => Document::from_json(body)
+            .map_err(|error| Failure::bad_request(format!("error decoding patch: {error}")))?,
     };
     let complaints: Vec<String> = document.duplicates.iter().map(|path| format!("duplicate field {path:?}")).collect();
     if form == PatchForm::Apply

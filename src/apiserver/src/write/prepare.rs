@@ -58,7 +58,10 @@ pub(super) fn for_create(call: &Call, kind: &Kind, object: &mut Value) {
 pub(super) fn for_update(call: &Call, kind: &Kind, live: &Value, object: &mut Value) {
     meta::set(object, "selfLink", None);
     for field in SYSTEM {
-        meta::set(object, field, live["metadata"].get(field).cloned());
+        // A patch that names another uid is told so by the check.
+        if field != "uid" || meta::text(object, "uid").is_empty() {
+            meta::set(object, field, live["metadata"].get(field).cloned());
+        }
     }
     if call.target.subresource == "status" {
         let managed = object["metadata"].get("managedFields").cloned();
@@ -125,11 +128,7 @@ pub(super) fn reset_fields(call: &Call, kind: &Kind) -> Option<Set> {
             let root = kind.schema.root();
             let rest = root.properties().map(|(name, _)| name);
             let rest = rest.filter(|name| !matches!(*name, "status" | "metadata" | "apiVersion" | "kind"));
-            let fields = rest.map(|name| Path::of_fields([name]));
-            // Of the metadata, a status write takes nothing.
-            let metadata = ["annotations", "labels", "finalizers", "ownerReferences", "deletionGracePeriodSeconds",
-                "deletionTimestamp", "selfLink"];
-            Some(fields.chain(metadata.map(|name| Path::of_fields(["metadata", name]))).collect())
+            Some(rest.map(|name| Path::of_fields([name])).collect())
         }
         (true, "status") => Some([Path::of_fields(["spec"])].into_iter().collect()),
         (true, _) => Some([Path::of_fields(["status"])].into_iter().collect()),

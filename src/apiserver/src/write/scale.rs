@@ -7,7 +7,7 @@ use nubium_schema::patch::{JsonPatch, apply_merge_patch};
 use serde_json::{Value, json};
 
 use super::intake;
-use super::update::{self, TRIES};
+use super::update::{self, Own, TRIES};
 use crate::call::Call;
 use crate::failure::Failure;
 use crate::http::media::{PatchForm, patch_form};
@@ -86,7 +86,7 @@ pub(crate) async fn set(call: &Call, kind: &Kind, is_patch: bool, body: Bytes) -
             return Err(Failure::modified(kind.subject(), &call.target.name));
         }
         put(&mut object, &paths.spec, replicas.into());
-        if let Some(changed) = update::change(call, kind, &stored, object, true).await? {
+        if let Some(changed) = update::change(call, kind, &stored, object, Own::Told).await? {
             return Ok(Reply::value(StatusCode::OK, &scale_of(paths, &changed.object)));
         }
     }

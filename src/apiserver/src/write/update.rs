@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::StatusCode;
+use nubium_schema::FieldError;
 use nubium_schema::ownership::keep_times_if_unchanged;
 use nubium_store::Object;
 use serde_json::Value;
@@ -13,7 +14,7 @@ use crate::call::Call;
 use crate::failure::Failure;
 use crate::http::reply::Reply;
 use crate::kind::Kind;
-use crate::object::meta;
+use crate::object::{meta, scan};
 
 /// How often a change is computed again because somebody else wrote meanwhile.
 pub(super) const TRIES: usize = 8;
@@ -42,7 +43,12 @@ pub(crate) async fn update(call: &Call, kind: &Kind, body: Bytes) -> Result<Repl
             warnings.extend(more);
             return Ok(call.shape(kind)?.reply(StatusCode::CREATED, created).warn(warnings));
         };
-        match change(call, kind, &live, object.clone(), true).await? {
+        let (said_uid, uid) = (meta::text(&object, "uid"), scan::scalar(&live.value, "metadata.uid").unwrap_or_default());
+        if !said_uid.is_empty() && said_uid != uid {
+            let why = format!("Precondition failed: UID in precondition: {said_uid}, UID in object meta: {uid}");
+            return Err(Failure::conflict(kind.subject(), &call.target.name, &why));
+        }
+        match change(call, kind, &live, object.clone(), Own::Tell).await? {
             Some(changed) => {
                 warnings.extend(changed.warnings);
                 return Ok(call.shape(kind)?.reply(StatusCode::OK, changed.object).warn(warnings));
@@ -63,34 +69,41 @@ pub(super) fn read(kind: &Kind, stored: &Object) -> Result<Value, Failure> {
     kind.read(stored).map_err(|error| Failure::internal(format!("a stored object cannot be read: {error}")))
 }
 
-/// Puts `object` in the place of what is stored as `live`, as far as this endpoint may; `own` says whether the owners of
-/// its fields are still to be told. `None` when somebody else wrote meanwhile.
+/// What is to be done about the owners of an object's fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Own {
+    /// They are to be told from what changes.
+    Tell,
+    /// They are told already, or stay as they are.
+    Told,
+}
+
+/// Puts `object` in the place of what is stored as `live`, as far as this endpoint may. `None` when somebody else wrote
+/// meanwhile.
 pub(super) async fn change(
     call: &Call,
     kind: &Kind,
     live: &Object,
     mut object: Value,
-    own: bool,
+    own: Own,
 ) -> Result<Option<Changed>, Failure> {
     let stored = live;
     let live = read(kind, stored)?;
     let version = meta::text(&live, "resourceVersion").to_owned();
     match meta::text(&object, "resourceVersion") {
         "" if kind.behaviour.unconditional_update => meta::set(&mut object, "resourceVersion", Some(version.into())),
-        "" => {}
+        "" => {
+            let error = FieldError::invalid("metadata.resourceVersion", 0, "must be specified for an update");
+            return Err(Failure::invalid(&kind.group, &kind.plural, meta::text(&live, "name"), &[error]));
+        }
         said if said == version => {}
         _ => return Err(Failure::modified(kind.subject(), meta::text(&live, "name"))),
     }
-    let (said, uid) = (meta::text(&object, "uid"), meta::text(&live, "uid"));
-    if !said.is_empty() && said != uid {
-        let why = format!("Precondition failed: UID in precondition: {said}, UID in object meta: {uid}");
-        return Err(Failure::conflict(kind.subject(), meta::text(&live, "name"), &why));
-    }
     prepare::for_update(call, kind, &live, &mut object);
-    rules::prepare(call, kind, &mut object, Some(&live));
-    if own {
+    if own == Own::Tell {
         prepare::own(call, kind, Some(&live), &mut object)?;
     }
+    rules::prepare(call, kind, &mut object, Some(&live));
     prepare::count_generation(kind, &live, &mut object);
     let warnings = check::check(call, kind, &object, Some(&live))?;
     keep_times_if_unchanged(&live, &mut object);

@@ -8,8 +8,8 @@ use crate::call::Call;
 use crate::kind::{Acceptance, Snapshot, from_definition};
 use crate::object::meta;
 
-/// Fills in names, and says in the status whether the definition is accepted and in which versions objects are stored.
-pub(super) fn prepare(call: &Call, object: &mut Value, live: Option<&Value>) {
+/// Fills in the names that follow from others.
+pub(super) fn default(object: &mut Value) {
     let spec = &mut object["spec"];
     let kind = spec["names"]["kind"].as_str().unwrap_or_default().to_owned();
     if spec["names"].is_object() && !kind.is_empty() {
@@ -24,6 +24,10 @@ pub(super) fn prepare(call: &Call, object: &mut Value, live: Option<&Value>) {
     if spec.is_object() && spec["conversion"].is_null() {
         spec["conversion"] = json!({"strategy": "None"});
     }
+}
+
+/// Says in the status whether the definition is accepted, and in which versions objects are stored.
+pub(super) fn prepare(call: &Call, object: &mut Value, live: Option<&Value>) {
     settle(&call.snapshot, &call.timestamp(), object, live);
 }
 
@@ -101,7 +105,7 @@ pub(super) fn check(
     let (group, plural) = (text(&spec["group"]), text(&names["plural"]));
     let mut errors = Vec::new();
     let name = meta::text(object, "name");
-    if name != format!("{plural}.{group}") {
+    if live.is_none() && name != format!("{plural}.{group}") {
         let why = "must be spec.names.plural+\".\"+spec.group";
         errors.push(FieldError::invalid("metadata.name", name, why));
     }
@@ -110,6 +114,9 @@ pub(super) fn check(
     }
     if !group.is_empty() && !group.contains('.') {
         errors.push(FieldError::invalid("spec.group", group.as_str(), "should be a domain with at least one dot"));
+    }
+    if !matches!(spec["scope"].as_str(), Some("Cluster" | "Namespaced")) {
+        errors.push(FieldError::not_supported("spec.scope", spec["scope"].clone(), &["Cluster", "Namespaced"]));
     }
     let built_in = snapshot.kinds().any(|kind| kind.group == group && !kind.is_custom());
     if built_in {
@@ -184,6 +191,10 @@ fn check_versions(spec: &Value, object: &Value) -> Vec<FieldError> {
     if versions.iter().filter(|version| version["storage"] == true).count() != 1 {
         let why = "must have exactly one version marked as storage version";
         errors.push(FieldError::invalid("spec.versions", Value::Null, why));
+    }
+    if object["status"]["storedVersions"].as_array().is_none_or(Vec::is_empty) {
+        let why = "must have at least one stored version";
+        errors.push(FieldError::invalid("status.storedVersions", Value::Null, why));
     }
     for (index, stored) in object["status"]["storedVersions"].as_array().into_iter().flatten().enumerate() {
         if !seen.contains(&stored.as_str().unwrap_or_default()) {

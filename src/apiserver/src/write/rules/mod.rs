@@ -15,14 +15,26 @@ pub(crate) use namespace::FINALIZER as NAMESPACE_FINALIZER;
 use crate::call::Call;
 use crate::kind::{Kind, Snapshot};
 
-/// What the server fills in or turns into another form before an object is checked. `live` is what it replaces.
+/// What is part of reading an object: forms that are turned into others, names that follow from others.
+pub(super) fn default(kind: &Kind, object: &mut Value) {
+    if kind.is_custom() {
+        return;
+    }
+    match kind.plural.as_str() {
+        "namespaces" => namespace::default(object),
+        "secrets" => payload::default_secret(object),
+        "customresourcedefinitions" => definition::default(object),
+        _ => {}
+    }
+}
+
+/// What the server itself says in an object, whoever wrote it. `live` is what it replaces.
 pub(super) fn prepare(call: &Call, kind: &Kind, object: &mut Value, live: Option<&Value>) {
     if kind.is_custom() {
         return;
     }
     match kind.plural.as_str() {
         "namespaces" => namespace::prepare(object, live),
-        "secrets" => payload::prepare_secret(object),
         "customresourcedefinitions" => definition::prepare(call, object, live),
         _ => {}
     }

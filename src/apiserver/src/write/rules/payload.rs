@@ -14,7 +14,7 @@ const KEY_RULE: &str = "a valid config key must consist of alphanumeric characte
 or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
 
 /// `stringData` becomes `data`, and is never stored.
-pub(super) fn prepare_secret(object: &mut Value) {
+pub(super) fn default_secret(object: &mut Value) {
     let Some(map) = object.as_object_mut() else { return };
     let Some(Value::Object(texts)) = map.remove("stringData") else { return };
     let data = map.entry("data").or_insert_with(|| json!({}));
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn text_becomes_data_and_wins_over_it() {
         let mut secret = json!({"data": {"a": "eA=="}, "stringData": {"a": "y", "b": "z"}});
-        prepare_secret(&mut secret);
+        default_secret(&mut secret);
         assert_eq!(secret, json!({"data": {"a": "eQ==", "b": "eg=="}}));
     }
 
