@@ -5,7 +5,7 @@ use kube_cel::cel::{IdedExpr, Program};
 use serde_json::Value;
 
 use super::steps::{Cost, children};
-use super::{MAX_NESTING, MAX_RULE_BYTES, Rule};
+use super::{MAX_DEPTH, MAX_NESTING, MAX_RULE_BYTES, Rule};
 use crate::error::{ErrorKind, FieldError};
 use crate::path::FieldPath;
 
@@ -90,7 +90,9 @@ fn compile_rule(rule: &Value, path: &FieldPath, errors: &mut Vec<FieldError>) ->
         let detail = "may not be set if oldSelf is not used in rule";
         errors.push(FieldError::invalid(path.child("optionalOldSelf"), said, detail));
     }
+    let depths = [Some(&program), message_program.as_ref()].into_iter().flatten().map(|p| depth(p.expression()));
     Some(Rule {
+        depth: depths.max().unwrap_or_default(),
         steps: Cost::of(program.expression()),
         program,
         message_program,
@@ -126,6 +128,11 @@ fn compile_expression(
             return None;
         }
     };
+    // `1+1+1…` nests without a bracket, and is evaluated on an ordinary stack later
+    if depth(program.expression()) > MAX_DEPTH {
+        refuse(format!("compilation failed: the expression is nested deeper than {MAX_DEPTH}"));
+        return None;
+    }
     let mut unknown = Vec::new();
     check_names(program.expression(), &mut vec!["self", "oldSelf"], &mut unknown);
     if unknown.is_empty() {
@@ -155,6 +162,18 @@ fn nesting(source: &str) -> usize {
     }
     // an unclosed quote would hide brackets from this count, not from the parser
     if quote.is_some() { deepest.max(source.matches(['(', '[', '{']).count()) } else { deepest }
+}
+
+/// The deepest path in a parsed expression.
+fn depth(expr: &IdedExpr) -> usize {
+    let mut deepest = 0;
+    if let Expr::Comprehension(c) = &expr.expr {
+        for part in [&c.iter_range, &c.accu_init, &c.loop_cond, &c.loop_step, &c.result] {
+            deepest = deepest.max(depth(part));
+        }
+    }
+    children(expr, &mut |child| deepest = deepest.max(depth(child)));
+    deepest + 1
 }
 
 /// How many operators could nest without brackets: `.a.a.a`, `!!!!`, `a?b:c?d:e`.

@@ -28,6 +28,9 @@ impl Structural {
     /// The findings of all CEL rules for `object`, which must have passed [`validate`](Self::validate) without errors
     /// of type. `old` is the object before, for transition rules and ratcheting.
     pub fn evaluate_rules(&self, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
+        if self.has_deep_rules {
+            return super::on_big_stack(|| self.rules_at(self.root, object, old));
+        }
         self.rules_at(self.root, object, old)
     }
 

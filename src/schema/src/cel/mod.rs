@@ -1,7 +1,8 @@
 //! CEL rules (`x-kubernetes-validations`): compiled once when a CRD is accepted, evaluated on every write.
 //!
 //! Fences, because the parser and the evaluator have none of their own:
-//! - a rule longer than [`MAX_RULE_BYTES`] or nested deeper than [`MAX_NESTING`] is refused before it is parsed, and
+//! - a rule longer than [`MAX_RULE_BYTES`] or nested deeper than [`MAX_NESTING`] is refused before it is parsed (than
+//!   [`MAX_DEPTH`], after), and
 //!   parsing runs on a stack of its own, since a stack overflow ends the process;
 //! - names that are neither `self`, `oldSelf` nor bound by a macro, unknown functions, and fields that the schema does
 //!   not have are refused at compile time (types are not checked);
@@ -26,6 +27,10 @@ use crate::error::ErrorKind;
 pub const MAX_RULE_BYTES: usize = 2048;
 /// The deepest nesting of brackets in a rule.
 pub const MAX_NESTING: usize = 64;
+/// The deepest a parsed rule may nest, operators counted.
+pub const MAX_DEPTH: usize = 128;
+/// Rules deeper than this are evaluated on a stack of their own too.
+pub(crate) const SHALLOW: usize = 24;
 /// Evaluation steps (visited expression nodes, estimated from above) one object may cost: about a second at worst.
 pub const MAX_STEPS: u64 = 5_000_000;
 
@@ -42,6 +47,7 @@ pub(crate) struct Rule {
     optional_old_self: bool,
     uses_old_self: bool,
     steps: steps::Cost,
+    pub(crate) depth: usize,
 }
 
 pub(crate) fn mentions_rules(schema: &Value) -> bool {

@@ -220,3 +220,28 @@ fn ordinary_objects_are_checked_in_well_under_a_millisecond() {
     println!("check of a small Server: {each:?}");
     assert!(each < std::time::Duration::from_millis(5), "{each:?} in a debug build");
 }
+
+#[test]
+fn what_is_accepted_fits_on_an_ordinary_stack() {
+    let rules = [
+        format!("{}self.a{} == ''", "(".repeat(60), ")".repeat(60)),
+        format!("{}true", "true && ".repeat(240)),
+        format!("1{} > 0", "+1".repeat(120)),
+        format!("1{} > 0", "+1".repeat(900)),
+        format!("1{} > 0", "+1".repeat(20)),
+        format!("{}true{}", "true?".repeat(20), ":false".repeat(20)),
+        format!("{}true{}", "true?".repeat(110), ":false".repeat(110)),
+        format!("self.a{} == ''", ".trim()".repeat(110)),
+        format!("{}1{} > 0", "[".repeat(30), "][0]".repeat(30)),
+        format!("{}true", "!".repeat(240)),
+    ];
+    let mut accepted = 0;
+    for rule in rules {
+        let schema = json!({"type": "object", "x-kubernetes-validations": [{"rule": rule}], "properties": {"a": {"type": "string"}}});
+        let Ok(schema) = Structural::from_crd(&schema, &components(), "schema") else { continue };
+        accepted += 1;
+        let evaluate = move || schema.check(&json!({"a": "x"}), None).len();
+        std::thread::Builder::new().stack_size(2 << 20).spawn(evaluate).unwrap().join().unwrap();
+    }
+    assert!(accepted >= 5, "{accepted}");
+}

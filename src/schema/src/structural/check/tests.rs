@@ -64,7 +64,9 @@ fn junctors_may_only_validate_values() {
             format!("{at}.anyOf[0].properties[a].type: Forbidden: must be empty to be structural"),
             format!("{at}.anyOf[0].type: Forbidden: must be empty to be structural"),
             format!("{at}.anyOf[0].x-kubernetes-validations: Forbidden: must be empty to be structural"),
-            format!("{at}.not.additionalProperties: Forbidden: additionalProperties and properties are mutual exclusive"),
+            format!(
+                "{at}.not.additionalProperties: Forbidden: additionalProperties and properties are mutual exclusive"
+            ),
             format!("{at}.not.additionalProperties: Forbidden: must be undefined to be structural"),
             format!("{at}.not.properties[metadata]: Forbidden: must not be specified in a nested context"),
         ]
