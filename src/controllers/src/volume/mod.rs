@@ -5,9 +5,15 @@ mod plan;
 
 use std::{sync::Arc, time::Duration};
 
-use kube::{Api, ResourceExt};
-use nubium_api::{Host, Volume, VolumeStatus};
-use nubium_runtime::{Key, Loop, Next, Owner, Queue, add_finalizer, apply_status, has_finalizer, remove_finalizer};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, Preconditions},
+};
+use nubium_api::{Host, Server, Volume, VolumeStatus};
+use nubium_runtime::{
+    Key, Live, Loop, Next, Owner, Queue, add_finalizer, apply_status, has_finalizer, live_get, not_found,
+    remove_finalizer,
+};
 
 use crate::{
     claims::{terminating, volume_users},
@@ -76,6 +82,9 @@ async fn reconcile(world: Arc<World>, patience: Arc<Patience>, key: Key) -> Resu
         conditions.push(leave.condition(generation));
         (conditions, seen.host)
     } else {
+        if never_used(&world, &volume, &users).await? {
+            return delete(&api, &volume, &key).await;
+        }
         add_finalizer(&api, &volume, VOLUME_FINALIZER).await.map_err(calling::<Volume>("hold", &key))?;
         let host = seen.host.clone().or_else(|| plan::first_host(&users));
         let image =
@@ -95,6 +104,30 @@ async fn reconcile(world: Arc<World>, patience: Arc<Patience>, key: Key) -> Resu
     let status = VolumeStatus { observed_generation: generation, conditions, host, ..VolumeStatus::default() };
     apply_status(&api, &volume, &OWNER, &status).await.map_err(calling::<Volume>("write the status of", &key))?;
     Ok(Next::Settled)
+}
+
+/// Whether this Volume was made for a Server that is no more, by a live look, before anything was put on it.
+///
+/// It happens when a Server is deleted in the moment in which it gets its finalizer: kube-apiserver looks for
+/// finalizers and deletes in two steps. A Volume that has been on a host may hold data, and is never deleted for want
+/// of its Server.
+async fn never_used(world: &World, volume: &Volume, users: &[Arc<Server>]) -> Result<bool, Error> {
+    let Some(made) = &volume.spec.made_for else { return Ok(false) };
+    if plan::host_of(volume).is_some() || !users.is_empty() {
+        return Ok(false);
+    }
+    let server = Key::of(volume).beside(made.server.clone());
+    let live = live_get(&world.api::<Server>(&server), &server.name, &made.uid).await;
+    Ok(matches!(live.map_err(calling::<Server>("look for", &server))?, Live::Gone(_)))
+}
+
+async fn delete(api: &Api<Volume>, volume: &Volume, key: &Key) -> Result<Next, Error> {
+    let preconditions = Some(Preconditions { uid: volume.uid(), resource_version: volume.resource_version() });
+    match api.delete(&key.name, &DeleteParams { preconditions, ..DeleteParams::default() }).await {
+        Ok(_) => Ok(Next::Settled),
+        Err(error) if not_found(&error) => Ok(Next::Settled),
+        Err(error) => Err(calling::<Volume>("delete", key)(error)),
+    }
 }
 
 /// The host that has some of a Volume that is being deleted: its own, until it says that nothing is left, or until its

@@ -389,9 +389,18 @@ async fn a_server_deleted_while_it_is_made_leaves_nothing() {
     for round in 0..12_u64 {
         let name = format!("web-{round}");
         story.create::<Server>(&name, web()).await;
+        // Before that a delete takes the Server at once, and in that very moment kube-apiserver may overlook it.
+        until("it is held", || async {
+            let server = story.api::<Server>().get(&name).await.unwrap();
+            (!server.finalizers().is_empty()).then_some(())
+        })
+        .await;
         tokio::time::sleep(Duration::from_millis(round * 7)).await;
         story.delete::<Server>(&name).await;
     }
+    // And one that nobody had time to hold.
+    story.create::<Server>("fleeting", web()).await;
+    story.delete::<Server>("fleeting").await;
     until("nothing is left", || async {
         let left = [
             story.names::<Server>().await,
