@@ -14,6 +14,7 @@
 
 mod answer;
 mod config;
+mod dhcp;
 mod lock;
 mod packet;
 mod request;
@@ -24,6 +25,7 @@ mod status;
 use std::path::{Path, PathBuf};
 
 pub use config::{Config, ConfigError, Lease, Mac, Network};
+pub use dhcp::{Dhcp, DhcpError, DhcpSeen};
 pub use lock::holder;
 pub use status::{Served, Status};
 

@@ -2,5 +2,6 @@
 
 pub mod domains;
 pub mod images;
+pub mod network;
 pub mod objects;
 pub mod volumes;

@@ -1,12 +1,10 @@
 //! One call a step, in order, until one fails.
 
 use nubium_host::network::{NetworkError, Networks};
+use nubium_netd::{Dhcp, DhcpError};
 use tracing::info;
 
-use super::{
-    dhcp::{Dhcp, DhcpError},
-    plan::{Plan, Step},
-};
+use super::plan::{Plan, Step};
 
 #[derive(Debug, thiserror::Error)]
 pub enum StepError {
@@ -59,7 +57,7 @@ async fn take(step: &Step, host: &impl Networks, dhcp: &impl Dhcp) -> Result<(),
         Step::AttachTap { netns, tap, mtu } => host.attach_tap(tap, netns, *mtu).await?,
         Step::StartDhcp => dhcp.start().await?,
         Step::ServeDhcp { network, found: _ } => dhcp.serve(network).await?,
-        Step::ForgetDhcp { netns } => dhcp.forget(netns).await?,
+        Step::ForgetDhcp { netns } => dhcp.forget(netns.as_str()).await?,
         Step::DeleteNamespace { netns } => host.delete_namespace(netns).await?,
     }
     Ok(())

@@ -9,10 +9,11 @@
 
 mod apply;
 mod desired;
-mod dhcp;
 mod netd;
 mod observe;
+mod pass;
 mod plan;
+mod readiness;
 mod status;
 mod teardown;
 #[cfg(test)]
@@ -25,10 +26,12 @@ use tracing::{debug, warn};
 
 pub use apply::{Outcome, StepError};
 pub use desired::{Desired, Invalid, Settings, WantedGuest};
-pub use dhcp::{Dhcp, DhcpError, DhcpSeen};
 pub use netd::Netd;
+pub use nubium_netd::{Dhcp, DhcpError, DhcpSeen};
 pub use observe::{LookError, Seen, observe};
+pub use pass::{BY_NETWORK, Context, network_of, run};
 pub use plan::{Found, Plan, Refusal, Step};
+pub use readiness::Readiness;
 pub use status::{Blind, Report};
 pub use teardown::{TeardownError, teardown};
 

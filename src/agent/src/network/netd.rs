@@ -17,12 +17,11 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use nubium_host::network::Netns;
 use nubium_netd::{Config, Network, Status, holder, pid_path, status_path};
 use tokio::sync::{Mutex, Notify};
 use tracing::{info, warn};
 
-use super::dhcp::{Dhcp, DhcpError, DhcpSeen};
+use nubium_netd::{Dhcp, DhcpError, DhcpSeen};
 
 const START: Duration = Duration::from_secs(5);
 const ACKNOWLEDGE: Duration = Duration::from_secs(3);
@@ -172,13 +171,13 @@ enum Acknowledged {
 }
 
 impl Dhcp for Netd {
-    async fn look(&self, netns: &Netns) -> Result<DhcpSeen, DhcpError> {
+    async fn look(&self, namespace: &str) -> Result<DhcpSeen, DhcpError> {
         let config = Config::read(&self.config)?.unwrap_or_default();
-        let configured = config.networks.into_iter().find(|n| n.namespace == netns.as_str());
+        let configured = config.networks.into_iter().find(|n| n.namespace == namespace);
         let Some(pid) = self.running()? else { return Ok(DhcpSeen { running: false, configured, serving: None }) };
         self.watch(pid, None);
         let status = self.status(pid)?.filter(|status| status.revision == config.revision);
-        let serving = status.and_then(|s| s.networks.into_iter().find(|n| n.namespace == netns.as_str())?.inode);
+        let serving = status.and_then(|s| s.networks.into_iter().find(|n| n.namespace == namespace)?.inode);
         Ok(DhcpSeen { running: true, configured, serving })
     }
 
@@ -219,9 +218,9 @@ impl Dhcp for Netd {
         }
     }
 
-    async fn forget(&self, netns: &Netns) -> Result<(), DhcpError> {
+    async fn forget(&self, namespace: &str) -> Result<(), DhcpError> {
         let _one_at_a_time = self.file.lock().await;
-        let Some(revision) = self.change(|n| n.retain(|n| n.namespace != netns.as_str()), false)? else {
+        let Some(revision) = self.change(|n| n.retain(|n| n.namespace != namespace), false)? else {
             return Ok(());
         };
         match self.acknowledged(revision).await? {

@@ -2,7 +2,7 @@
 
 use nubium_host::network::{HostSeen, Netns, NetworkError, NetworkSeen, Networks};
 
-use super::dhcp::{Dhcp, DhcpError, DhcpSeen};
+use nubium_netd::{Dhcp, DhcpError, DhcpSeen};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
@@ -22,5 +22,5 @@ pub enum LookError {
 }
 
 pub async fn observe(netns: &Netns, host: &impl Networks, dhcp: &impl Dhcp) -> Result<Seen, LookError> {
-    Ok(Seen { network: host.look(netns).await?, host: host.look_host().await?, dhcp: dhcp.look(netns).await? })
+    Ok(Seen { network: host.look(netns).await?, host: host.look_host().await?, dhcp: dhcp.look(netns.as_str()).await? })
 }

@@ -2,7 +2,7 @@
 
 use nubium_host::network::{NetworkError, Networks};
 
-use super::dhcp::{Dhcp, DhcpError};
+use nubium_netd::{Dhcp, DhcpError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum TeardownError {

@@ -1,1 +1,501 @@
+//! Passes over a simulated host, from every state to every wish, against an oracle that was written without the
+//! planner: it says what the host must look like, not what was to be done.
 
+use std::collections::BTreeMap;
+
+use ipnet::Ipv4Net;
+use nubium_api::{Network, Port};
+use nubium_host::network::{
+    Backend, Guest, IptablesChain, NamespaceRules, Netns, Owner, RouteSeen, RulesSeen, TapSeen, Transit, gate_rules,
+    names, sysctl, transit,
+};
+use nubium_testkit::network::{NetWorld, SimNetworks};
+use serde_json::json;
+
+use super::{Desired, Found, Plan, Refusal, Report, Settings, Step, make, observe};
+
+fn settings() -> Settings {
+    Settings { host: "box".into(), transit: transit::DEFAULT_CIDR, resolvers: vec!["192.0.2.53".parse().unwrap()] }
+}
+
+fn uid(n: u8) -> String {
+    format!("{n:08x}-0000-4000-8000-000000000000")
+}
+
+/// A small wish; the numbers are what tells it from the others.
+#[derive(Debug, Clone, Copy)]
+struct Small {
+    uid: u8,
+    generation: i64,
+    present: bool,
+    egress: bool,
+    host_access: bool,
+    dhcp: bool,
+    guests: u8,
+}
+
+const PLAIN: Small =
+    Small { uid: 1, generation: 2, present: true, egress: true, host_access: true, dhcp: true, guests: 1 };
+
+impl Small {
+    fn network(self) -> Network {
+        let kind = if self.egress { "NAT" } else { "None" };
+        serde_json::from_value(json!({
+            "apiVersion": "nubium.dev/v1alpha1", "kind": "Network",
+            "metadata": {"name": "blue", "namespace": "shop", "uid": uid(self.uid), "generation": self.generation},
+            "spec": {
+                "subnets": [{"name": "v4", "cidr": "10.10.0.0/24", "dhcp": self.dhcp}],
+                "egress": {"type": kind}, "hostAccess": self.host_access,
+            },
+        }))
+        .unwrap()
+    }
+
+    fn ports(self) -> Vec<Port> {
+        (1..=self.guests)
+            .map(|n| {
+                serde_json::from_value(json!({
+                    "apiVersion": "nubium.dev/v1alpha1", "kind": "Port",
+                    "metadata": {"name": format!("web-{n}-eth0"), "namespace": "shop", "uid": uid(0x10 + n)},
+                    "spec": {"network": "blue"},
+                    "status": {
+                        "macAddress": format!("52:54:00:00:00:{n:02x}"), "server": format!("web-{n}"),
+                        "addresses": [{"name": "v4", "address": format!("10.10.0.{}", 10 + n)}],
+                    },
+                }))
+                .unwrap()
+            })
+            .collect()
+    }
+
+    fn desired(self) -> Desired {
+        Desired::new(&self.network(), &self.ports(), self.present, &settings()).unwrap()
+    }
+}
+
+fn wishes() -> Vec<Small> {
+    let mut wishes = Vec::new();
+    for bits in 0..16u8 {
+        let bit = |n: u8| bits & (1 << n) != 0;
+        for guests in 0..=2 {
+            wishes.push(Small { present: bit(0), egress: bit(1), host_access: bit(2), dhcp: bit(3), guests, ..PLAIN });
+        }
+    }
+    wishes
+}
+
+fn blue() -> Netns {
+    Netns::new("shop", "blue")
+}
+
+/// A host on which Docker lives, and another Network, which nothing here may ever touch.
+async fn host() -> SimNetworks {
+    let sim = SimNetworks::new();
+    sim.world().host.gate.firewall.iptables =
+        vec![(IptablesChain { backend: Backend::Nft, chain: "DOCKER-USER".into() }, false)];
+    let uplink = RouteSeen { destination: "192.0.2.0/24".parse().unwrap(), gateway: None, link: Some("eth0".into()) };
+    sim.world().host.foreign_routes.push(uplink);
+    let mut other = PLAIN.network();
+    other.metadata.name = Some("red".into());
+    other.metadata.uid = Some(uid(2));
+    other.spec.subnets[0].cidr = "10.20.0.0/24".into();
+    let want = Desired::new(&other, &[], true, &settings()).unwrap();
+    // Somebody's Port is bound here but not ready: enough for the Network to be made.
+    let want = Desired { waiting: BTreeMap::from([("p".to_string(), "soon".to_string())]), ..want };
+    pass(&want, &sim).await;
+    sim
+}
+
+async fn pass(want: &Desired, sim: &SimNetworks) -> Report {
+    make(want, &settings(), sim, sim).await
+}
+
+fn tap(n: u8) -> String {
+    names::tap(&uid(0x10 + n))
+}
+
+fn on_bridge() -> TapSeen {
+    TapSeen { mtu: 1430, up: true, on_bridge: true }
+}
+
+type Damage = (&'static str, fn(&mut NetWorld));
+
+/// What may have happened to the host since a settled pass for [`PLAIN`].
+const DAMAGES: &[Damage] = &[
+    ("nothing", |_| {}),
+    ("the namespace is gone", |w| {
+        w.namespaces.remove(&blue());
+        w.host.ways.retain(|_, way| way.netns != Some(blue()));
+        w.listens.remove(blue().as_str());
+    }),
+    ("only the namespace was made", |w| {
+        let inside = w.namespaces.get_mut(&blue()).unwrap();
+        (inside.bridge, inside.owner, inside.rules, inside.out) = (None, None, None, None);
+        inside.guests.clear();
+        w.host.ways.retain(|_, way| way.netns != Some(blue()));
+        w.served.remove(blue().as_str());
+        w.listens.remove(blue().as_str());
+    }),
+    ("the namespace is another one of that name", |w| w.namespaces.get_mut(&blue()).unwrap().inode = 99),
+    ("its rules are flushed", |w| {
+        let inside = w.namespaces.get_mut(&blue()).unwrap();
+        inside.rules = None;
+        inside.guests.clear();
+    }),
+    ("its rules are changed", |w| w.namespaces.get_mut(&blue()).unwrap().rules.as_mut().unwrap().intact = false),
+    ("a sysctl is changed", |w| {
+        w.namespaces.get_mut(&blue()).unwrap().sysctls.insert("net/ipv4/ip_forward".into(), "0".into());
+    }),
+    ("a sysctl does not exist", |w| {
+        w.namespaces.get_mut(&blue()).unwrap().sysctls.remove("net/bridge/bridge-nf-call-iptables");
+    }),
+    ("the loopback is down", |w| w.namespaces.get_mut(&blue()).unwrap().loopback_up = false),
+    ("the bridge is down", |w| w.namespaces.get_mut(&blue()).unwrap().bridge.as_mut().unwrap().up = false),
+    ("the bridge has another MAC", |w| w.namespaces.get_mut(&blue()).unwrap().bridge.as_mut().unwrap().mac = None),
+    ("the bridge has another MTU", |w| w.namespaces.get_mut(&blue()).unwrap().bridge.as_mut().unwrap().mtu = 1500),
+    ("the bridge runs spanning tree", |w| w.namespaces.get_mut(&blue()).unwrap().bridge.as_mut().unwrap().stp = true),
+    ("the bridge snoops", |w| {
+        w.namespaces.get_mut(&blue()).unwrap().bridge.as_mut().unwrap().multicast_snooping = true;
+    }),
+    ("the gateway lost its address", |w| {
+        w.namespaces.get_mut(&blue()).unwrap().bridge.as_mut().unwrap().addresses.clear();
+    }),
+    ("the owner is forgotten", |w| w.namespaces.get_mut(&blue()).unwrap().owner = None),
+    ("an earlier generation", |w| w.namespaces.get_mut(&blue()).unwrap().owner.as_mut().unwrap().generation = 1),
+    ("another Network of that name was here", |w| {
+        w.namespaces.get_mut(&blue()).unwrap().owner.as_mut().unwrap().uid = uid(7);
+        let way = w.host.ways.remove(&names::way(&uid(1))).unwrap();
+        w.host.ways.insert(names::way(&uid(7)), way);
+    }),
+    ("a tap is down and off the bridge", |w| {
+        let taps = &mut w.namespaces.get_mut(&blue()).unwrap().taps;
+        taps.insert(tap(1), TapSeen { mtu: 1500, up: false, on_bridge: false });
+    }),
+    ("a guest runs", |w| {
+        w.namespaces.get_mut(&blue()).unwrap().taps.insert(tap(1), on_bridge());
+    }),
+    ("the inner end lost its route", |w| {
+        w.namespaces.get_mut(&blue()).unwrap().out.as_mut().unwrap().default_route = false;
+    }),
+    ("the inner end has another MTU", |w| w.namespaces.get_mut(&blue()).unwrap().out.as_mut().unwrap().mtu = 1500),
+    ("the way out is gone", |w| {
+        w.host.ways.remove(&names::way(&uid(1)));
+        w.namespaces.get_mut(&blue()).unwrap().out = None;
+    }),
+    ("the host's end is down", |w| w.host.ways.get_mut(&names::way(&uid(1))).unwrap().up = false),
+    ("the host's end has the other Network's pair", |w| {
+        let other = w.host.ways[&names::way(&uid(2))].addresses.clone();
+        w.host.ways.get_mut(&names::way(&uid(1))).unwrap().addresses = other;
+    }),
+    ("the host's route is gone", |w| w.host.ways.get_mut(&names::way(&uid(1))).unwrap().routes.clear()),
+    ("the host's route goes elsewhere", |w| {
+        let route = &mut w.host.ways.get_mut(&names::way(&uid(1))).unwrap().routes[0];
+        route.gateway = Some("198.19.9.9".parse().unwrap());
+    }),
+    ("a route too many", |w| {
+        let way = w.host.ways.get_mut(&names::way(&uid(1))).unwrap();
+        let (destination, link) = ("10.99.0.0/24".parse().unwrap(), way.routes[0].link.clone());
+        way.routes.push(RouteSeen { destination, gateway: way.routes[0].gateway, link });
+    }),
+    ("the host's rules are flushed", |w| w.host.gate.rules = None),
+    ("the host's rules are changed", |w| w.host.gate.rules.as_mut().unwrap().intact = false),
+    ("forwarding is off", |w| w.host.gate.forwarding = false),
+    ("Docker was restarted", |w| w.host.gate.firewall.iptables[0].1 = false),
+    ("netd is dead", |w| {
+        w.netd_runs = false;
+        w.listens.clear();
+    }),
+    ("netd's file is gone", |w| {
+        w.served.remove(blue().as_str());
+        w.listens.remove(blue().as_str());
+    }),
+    ("netd serves another lease", |w| {
+        w.served.get_mut(blue().as_str()).unwrap().leases[0].address = "10.10.0.200".parse().unwrap()
+    }),
+    ("netd listens nowhere", |w| {
+        w.listens.remove(blue().as_str());
+    }),
+];
+
+/// What must be there once a pass says that it is.
+fn check(want: &Desired, before: &NetWorld, world: &NetWorld, context: &str) {
+    let there = world.namespaces.get(&want.netns);
+    let had_taps = before.namespaces.get(&want.netns).is_some_and(|n| !n.taps.is_empty());
+    let way = world.host.ways.get(&names::way(&want.owner.uid));
+    if !want.present {
+        assert!(there.is_none() && way.is_none(), "{context}: nothing is left");
+        assert!(!world.served.contains_key(want.netns.as_str()), "{context}: DHCP let go");
+        return;
+    }
+    if want.guests.is_empty() && !before.namespaces.contains_key(&want.netns) {
+        assert!(there.is_none(), "{context}: a Network without Ports here is not made");
+        return;
+    }
+    let there = there.unwrap_or_else(|| panic!("{context}: the namespace"));
+    assert_eq!(there.owner.as_ref(), Some(&want.owner), "{context}");
+    assert!(there.loopback_up, "{context}");
+    let bridge = there.bridge.as_ref().unwrap_or_else(|| panic!("{context}: the bridge"));
+    assert_eq!(bridge.mac, Some(names::bridge_mac(&want.owner.uid)), "{context}");
+    assert!(bridge.up && !bridge.stp && !bridge.multicast_snooping && bridge.mtu == 1430, "{context}: {bridge:?}");
+    assert_eq!(bridge.addresses, ["10.10.0.1/24".parse::<Ipv4Net>().unwrap()], "{context}");
+    for (name, value) in sysctl::NAMESPACE {
+        assert!(there.sysctls.get(*name).is_none_or(|seen| seen == value), "{context}: {name}");
+    }
+    // Those wished, and those that run and are known; nobody else.
+    let mut guests: BTreeMap<String, Guest> =
+        want.guests.iter().map(|(tap, wanted)| (tap.clone(), wanted.guest.clone())).collect();
+    if had_taps && let Some(known) = before.namespaces[&want.netns].guests.get(&tap(1)) {
+        guests.entry(tap(1)).or_insert_with(|| known.clone());
+    }
+    assert_eq!(there.guests, guests, "{context}: who may speak");
+    let Desired { subnet, egress, host_access, .. } = want;
+    let rules = NamespaceRules { subnet: *subnet, guests: guests.clone(), egress: *egress, host_access: *host_access };
+    assert_eq!(there.rules, Some(RulesSeen { digest: rules.render().digest(), intact: true }), "{context}");
+    assert!(there.taps.values().all(|tap| *tap == on_bridge()), "{context}: {:?}", there.taps);
+
+    if *egress || *host_access {
+        let way = way.unwrap_or_else(|| panic!("{context}: the way out"));
+        let pair = Transit::of(way.addresses[0].addr());
+        assert!(transit::DEFAULT_CIDR.contains(&pair.host()), "{context}");
+        assert!(way.up && way.mtu == 1430 && way.addresses == [pair.host_net()], "{context}");
+        assert_eq!((way.netns.as_ref(), way.owner.as_ref()), (Some(&want.netns), Some(&want.owner)), "{context}");
+        let out = there.out.as_ref().unwrap_or_else(|| panic!("{context}: the inner end"));
+        assert!(out.up && out.mtu == 1430 && out.default_route && out.addresses == [pair.inner_net()], "{context}");
+        let twins = world.host.ways.values().filter(|w| w.addresses == way.addresses).count();
+        assert_eq!(twins, 1, "{context}: a pair is one Network's");
+        let routes: Vec<_> = way.routes.iter().map(|r| (r.destination, r.gateway)).collect();
+        let wanted: Vec<_> = host_access.then_some((*subnet, Some(pair.inner()))).into_iter().collect();
+        assert_eq!(routes, wanted, "{context}: who the host reaches");
+        let gate = RulesSeen { digest: gate_rules(want.transit).digest(), intact: true };
+        assert_eq!(world.host.gate.rules, Some(gate), "{context}");
+    } else {
+        assert!(way.is_none() && there.out.is_none(), "{context}: no way out");
+    }
+    if *egress {
+        assert!(world.host.gate.forwarding && world.host.gate.firewall.iptables[0].1, "{context}: the gate is open");
+    }
+    let leading_here = world.host.ways.values().filter(|w| w.netns.as_ref() == Some(&want.netns)).count();
+    assert_eq!(leading_here, usize::from(*egress || *host_access), "{context}: no other way leads here");
+
+    let served = world.served.get(want.netns.as_str());
+    assert_eq!(served.is_some(), want.dhcp, "{context}: DHCP");
+    if let Some(served) = served {
+        assert!(world.netd_runs && world.listens.get(want.netns.as_str()) == Some(&there.inode), "{context}: netd");
+        assert_eq!((served.gateway, served.prefix, served.mtu), (want.gateway, 24, 1430), "{context}");
+        for wanted in want.guests.values() {
+            let lease = served.leases.iter().find(|l| l.mac.0 == wanted.guest.mac.0);
+            let lease = lease.unwrap_or_else(|| panic!("{context}: a lease for {}", wanted.port));
+            assert_eq!((Some(&lease.address), &lease.hostname), (wanted.guest.addresses.first(), &wanted.hostname));
+        }
+        assert!(served.leases.iter().all(|l| guests.values().any(|g| g.mac.0 == l.mac.0)), "{context}: nobody else");
+    }
+}
+
+#[tokio::test]
+async fn reaches_the_wish_from_every_state() {
+    let mut reached = 0;
+    for (damage, harm) in DAMAGES {
+        for wish in wishes() {
+            let context = format!("{damage}, then {wish:?}");
+            let sim = host().await;
+            pass(&PLAIN.desired(), &sim).await;
+            harm(&mut sim.world());
+            let before = sim.world().clone();
+            let want = wish.desired();
+            let report = pass(&want, &sim).await;
+            let again = pass(&want, &sim).await;
+            let world = sim.world().clone();
+
+            // The other Network and everybody else's routes are as they were, whatever happened.
+            let red = Netns::new("shop", "red");
+            assert_eq!(world.namespaces[&red], before.namespaces[&red], "{context}");
+            assert_eq!(world.host.ways[&names::way(&uid(2))], before.host.ways[&names::way(&uid(2))], "{context}");
+            assert_eq!(world.host.foreign_routes, before.host.foreign_routes, "{context}");
+            assert_eq!(world.served.get(red.as_str()), before.served.get(red.as_str()), "{context}");
+
+            // Guests that run are never unplugged, and keep what they were let say.
+            let inside = before.namespaces.get(&blue());
+            let strangers = inside.and_then(|n| n.owner.as_ref()).is_some_and(|owner| owner.uid != uid(1));
+            let in_use = inside.is_some_and(|n| !n.taps.is_empty());
+            if !want.present && in_use {
+                assert_eq!(report.entry.and_then(|e| e.released), Some(false), "{context}");
+                assert_eq!(world, before, "{context}: nothing was touched");
+                continue;
+            }
+            if !want.present && strangers {
+                assert_eq!(report.entry.and_then(|e| e.released), Some(true), "{context}");
+                assert_eq!(world, before, "{context}: another's namespace is not ours to delete");
+                continue;
+            }
+            assert!(again.done.is_empty(), "{context}: one pass is enough, the next did {:?}", again.done);
+            assert!(!again.again, "{context}: {:?}", again.entry);
+            check(&want, &before, &world, &context);
+            if want.present && (world.namespaces.contains_key(&blue())) {
+                assert_eq!(again.entry.and_then(|e| e.ready), Some(true), "{context}");
+                assert!(
+                    again.ports.len() == want.guests.len() && again.ports.values().all(|ready| *ready),
+                    "{context}"
+                );
+            } else if !want.present {
+                assert_eq!(again.entry.and_then(|e| e.released), Some(true), "{context}");
+            } else {
+                assert_eq!(again.entry, None, "{context}");
+            }
+            reached += 1;
+        }
+    }
+    assert!(reached > 1000, "{reached}");
+}
+
+/// Whatever fails, wherever: it is reported with what was not tried, nothing is said to be ready that is not, and
+/// the next pass finishes.
+#[tokio::test]
+async fn a_failed_step_is_reported_and_the_next_pass_finishes() {
+    for present in [true, false] {
+        let want = Small { present, ..PLAIN }.desired();
+        for successes in 0.. {
+            let sim = host().await;
+            sim.world().netd_runs = false;
+            if !present {
+                pass(&PLAIN.desired(), &sim).await;
+            }
+            let before = sim.world().clone();
+            sim.fail_after(successes);
+            let report = pass(&want, &sim).await;
+            let context = format!("present {present}, failing after {successes}");
+            let entry = report.entry.expect("an entry");
+            if entry.reason.as_deref() != Some("Failed") {
+                assert!(successes > 2, "{context}: {entry:?}");
+                break;
+            }
+            assert_eq!(report.done.len(), successes, "{context}");
+            assert!(report.again && entry.ready == Some(false) && entry.released != Some(true), "{context}");
+            let ready = report.ports.values().any(|ready| *ready);
+            assert!(!ready || sim.world().listens.contains_key(blue().as_str()), "{context}: ready without DHCP");
+            let next = pass(&want, &sim).await;
+            assert!(!next.again, "{context}: {:?}", next.entry);
+            check(&want, &before, &sim.world(), &context);
+        }
+    }
+}
+
+#[tokio::test]
+async fn rules_are_in_force_before_anything_can_speak() {
+    let sim = host().await;
+    let want = PLAIN.desired();
+    sim.world().taps.insert(tap(1));
+    let seen = observe(&want.netns, &sim, &sim).await.unwrap();
+    let steps = Plan::new(&want, &seen).steps;
+    let at = |wanted: fn(&Step) -> bool| steps.iter().position(wanted).unwrap();
+    let rules = at(|s| matches!(s, Step::ReplaceRules { .. }));
+    assert!(rules < at(|s| matches!(s, Step::SetBridge { .. })) && rules < at(|s| matches!(s, Step::SetWay { .. })));
+    assert!(at(|s| matches!(s, Step::SetBridge { .. })) < at(|s| matches!(s, Step::ServeDhcp { .. })));
+    // Taking away goes the other way round: first who listens, then the links, then the namespace.
+    pass(&want, &sim).await;
+    let gone = Small { present: false, ..PLAIN }.desired();
+    let steps = Plan::new(&gone, &observe(&want.netns, &sim, &sim).await.unwrap()).steps;
+    assert!(
+        matches!(steps.as_slice(), [Step::ForgetDhcp { .. }, Step::DeleteWay { .. }, Step::DeleteNamespace { .. }]),
+        "{steps:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_is_refused_with_the_reason() {
+    let sim = host().await;
+    let want = PLAIN.desired();
+    let reason = |report: &Report| report.entry.as_ref().and_then(|e| e.reason.clone()).unwrap_or_default();
+
+    // Guests of an earlier Network of that name.
+    pass(&want, &sim).await;
+    {
+        let mut world = sim.world();
+        let inside = world.namespaces.get_mut(&blue()).unwrap();
+        inside.owner = Some(Owner { uid: uid(9), generation: 1 });
+        inside.taps.insert(tap(1), on_bridge());
+    }
+    let before = sim.world().clone();
+    let report = pass(&want, &sim).await;
+    assert_eq!((reason(&report).as_str(), report.ports["web-1-eth0"]), ("HeldByStranger", false));
+    assert_eq!(*sim.world(), before);
+
+    // A wish out of an old cache.
+    sim.world().namespaces.get_mut(&blue()).unwrap().owner = Some(Owner { uid: uid(1), generation: 3 });
+    assert_eq!(reason(&pass(&want, &sim).await), "OlderWish");
+
+    // The range, and the transit range, in use by the host for something else.
+    for (range, expected) in [("10.0.0.0/8", "RangeTaken"), ("198.18.0.0/15", "NoTransit"), ("0.0.0.0/1", "Ready")] {
+        let sim = host().await;
+        let route = RouteSeen { destination: range.parse().unwrap(), gateway: None, link: Some("tun0".into()) };
+        sim.world().host.foreign_routes.push(route);
+        let report = pass(&want, &sim).await;
+        assert_eq!(reason(&report), expected, "{range}");
+        assert!(report.ports["web-1-eth0"], "its guests do not wait for the host's troubles");
+    }
+
+    // Two Networks, one range: the second is told the first's name; it goes on when the first is gone.
+    let sim = host().await;
+    pass(&want, &sim).await;
+    let mut twin = PLAIN.network();
+    (twin.metadata.name, twin.metadata.uid) = (Some("green".into()), Some(uid(3)));
+    let twin = Desired::new(&twin, &PLAIN.ports(), true, &settings()).unwrap();
+    let report = pass(&twin, &sim).await;
+    assert_eq!(reason(&report), "RangeTaken");
+    assert!(report.entry.unwrap().message.unwrap().contains("Network shop/blue"));
+    pass(&Small { present: false, ..PLAIN }.desired(), &sim).await;
+    assert_eq!(reason(&pass(&twin, &sim).await), "Ready");
+}
+
+#[tokio::test]
+async fn only_what_was_whole_is_said_to_be_mended() {
+    let sim = host().await;
+    let first = pass(&PLAIN.desired(), &sim).await;
+    assert!(!first.done.is_empty() && first.mended.is_empty(), "making is not mending: {:?}", first.mended);
+    let more = pass(&Small { guests: 2, ..PLAIN }.desired(), &sim).await;
+    assert!(!more.done.is_empty() && more.mended.is_empty(), "nor is a changed wish: {:?}", more.mended);
+    let newer = pass(&Small { generation: 3, guests: 2, egress: false, ..PLAIN }.desired(), &sim).await;
+    assert!(!newer.done.is_empty() && newer.mended.is_empty(), "{:?}", newer.mended);
+    sim.world().namespaces.get_mut(&blue()).unwrap().rules = None;
+    sim.world().netd_runs = false;
+    let mended = pass(&Small { generation: 3, guests: 2, egress: false, ..PLAIN }.desired(), &sim).await.mended;
+    assert!(mended.iter().any(|m| m.contains("firewall rules of nubium.shop.blue were missing")), "{mended:?}");
+    assert!(mended.iter().any(|m| m.contains("netd")), "{mended:?}");
+}
+
+#[test]
+fn a_wish_is_checked_and_filled_in() {
+    let want = PLAIN.desired();
+    assert_eq!((want.gateway.to_string(), want.mtu), ("10.10.0.1".into(), 1430));
+    assert_eq!(want.dns, ["192.0.2.53".parse::<std::net::Ipv4Addr>().unwrap()]);
+    assert_eq!(want.guests[&tap(1)].hostname.as_deref(), Some("web-1"));
+    let refused = |change: fn(&mut Network)| {
+        let mut network = PLAIN.network();
+        change(&mut network);
+        let gone = Desired::new(&network, &[], false, &settings());
+        assert!(gone.is_ok(), "what cannot be made can still be deleted");
+        Desired::new(&network, &[], true, &settings()).unwrap_err().to_string()
+    };
+    assert!(refused(|n| n.spec.subnets.clear()).contains("0 subnets"));
+    assert!(refused(|n| n.spec.subnets[0].cidr = "10.0.0.0/33".into()).contains("10.0.0.0/33"));
+    assert!(refused(|n| n.spec.subnets[0].cidr = "198.19.7.0/24".into()).contains("198.19.0.0/16"));
+    assert!(refused(|n| n.spec.subnets[0].gateway = Some("10.11.0.1".into())).contains("10.11.0.1"));
+    assert!(refused(|n| n.spec.subnets[0].gateway = Some("10.10.0.255".into())).contains("10.10.0.255"));
+    assert!(refused(|n| n.spec.subnets[0].dns_servers = Some(vec!["dns".into()])).contains("dns"));
+
+    // A Port without what it needs waits; it is never let speak as somebody else.
+    let mut ports = Small { guests: 2, ..PLAIN }.ports();
+    ports[0].status = None;
+    ports[1].status.as_mut().unwrap().addresses[0].address = "10.10.0.1".into();
+    let want = Desired::new(&PLAIN.network(), &ports, true, &settings()).unwrap();
+    assert!(want.guests.is_empty() && want.waiting.len() == 2, "{:?}", want.waiting);
+}
+
+#[test]
+fn steps_and_refusals_read_well() {
+    let netns = blue();
+    let rules = gate_rules(transit::DEFAULT_CIDR);
+    let step = Step::ReplaceRules { netns, rules, found: Found::Damaged };
+    assert_eq!(step.to_string(), "put in the rules of nubium.shop.blue, which were changed by somebody");
+    let blocked = Refusal::Blocked { by: vec!["inet firewalld filter_FORWARD".into()] };
+    assert!(blocked.to_string().contains("firewall-cmd"), "{blocked}");
+}

@@ -46,7 +46,9 @@ pub fn iptables_without_docker_is_told_in_forward() {
         agent.settled(&blue, std::slice::from_ref(&web.port));
     }
     // Docker comes later: its chain is told instead, and still only established packets come back in.
-    sh("iptables-nft -N DOCKER-USER && iptables-nft -A DOCKER-USER -j RETURN && iptables-nft -I FORWARD -j DOCKER-USER");
+    sh(
+        "iptables-nft -N DOCKER-USER && iptables-nft -A DOCKER-USER -j RETURN && iptables-nft -I FORWARD -j DOCKER-USER",
+    );
     agent.ready(&blue, std::slice::from_ref(&web.port));
     assert!(sh("iptables-nft -S DOCKER-USER").contains("nub+") && web.fetches(SERVICE));
     agent.run(agent.host.teardown_host()).expect("it comes down");
@@ -55,7 +57,9 @@ pub fn iptables_without_docker_is_told_in_forward() {
 }
 
 pub fn a_firewall_that_cannot_be_told_is_named() {
-    sh("nft add table inet mine && nft add chain inet mine gate '{ type filter hook forward priority 10; policy drop; }'");
+    sh(
+        "nft add table inet mine && nft add chain inet mine gate '{ type filter hook forward priority 10; policy drop; }'",
+    );
     let agent = Agent::new();
     let blue = open("blue", 1, "10.10.0.0/24");
     let web = guest("web", 0x11, "blue", "10.10.0.5");

@@ -24,7 +24,11 @@ impl Wire {
             let all = (libc::ETH_P_ALL as u16).to_be();
             // SAFETY: plain numbers in, and the descriptor that comes out is nobody else's.
             let fd = unsafe {
-                OwnedFd::from_raw_fd(libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_NONBLOCK, i32::from(all)))
+                OwnedFd::from_raw_fd(libc::socket(
+                    libc::AF_PACKET,
+                    libc::SOCK_RAW | libc::SOCK_NONBLOCK,
+                    i32::from(all),
+                ))
             };
             // SAFETY: an all-zero sockaddr_ll is a valid one.
             let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };

@@ -183,7 +183,7 @@ pub fn a_guest_without_its_port_goes_on() {
     agent.settled(&blue, std::slice::from_ref(&db.port));
     let seen = agent.run(agent.host.look(&web.netns)).expect("a look").expect("a namespace");
     assert_eq!(seen.guests.keys().collect::<Vec<_>>(), [&db.tap]);
-    let leases = agent.run(agent.netd.look(&web.netns)).expect("a look").configured.expect("served").leases;
+    let leases = agent.run(agent.netd.look(web.netns.as_str())).expect("a look").configured.expect("served").leases;
     assert_eq!(leases.len(), 1);
 }
 

@@ -66,7 +66,8 @@ pub fn a_guest_cannot_lie() {
     };
     let plain = |word: &[u8]| frame(other, own, &[&[8, 0], &udp(me, it, (1000, 1000), word)]);
     let tagged = |word: &[u8]| frame(other, own, &[&[0x81, 0, 0, 7, 8, 0], &udp(me, it, (1000, 1000), word)]);
-    let twice = |word: &[u8]| frame(other, own, &[&[0x88, 0xa8, 0, 7, 0x81, 0, 0, 7, 8, 0], &udp(me, it, (1, 1), word)]);
+    let twice =
+        |word: &[u8]| frame(other, own, &[&[0x88, 0xa8, 0, 7, 0x81, 0, 0, 7, 8, 0], &udp(me, it, (1, 1), word)]);
     let offer = |word: &[u8]| frame(other, own, &[&[8, 0], &udp(me, it, (67, 68), word)]);
     let sly_offer = |word: &[u8]| frame("ff:ff:ff:ff:ff:ff", own, &[&[8, 0], &udp(me, [255; 4], (999, 68), word)]);
     let pppoe = |word: &[u8]| frame(other, own, &[&[0x88, 0x63], word]);

@@ -77,12 +77,7 @@ pub trait Networks: Send + Sync {
     fn delete_way(&self, name: &str) -> impl Future<Output = Result<()>> + Send;
     /// Lets the host reach the subnet of a Network over its way. Refused ([`NetworkError::RangeRouted`]) when the range overlaps
     /// with another route.
-    fn add_host_route(
-        &self,
-        netns: &Netns,
-        subnet: Ipv4Net,
-        way: &Way,
-    ) -> impl Future<Output = Result<()>> + Send;
+    fn add_host_route(&self, netns: &Netns, subnet: Ipv4Net, way: &Way) -> impl Future<Output = Result<()>> + Send;
     fn delete_host_route(&self, subnet: Ipv4Net, way: &str) -> impl Future<Output = Result<()>> + Send;
 
     /// Puts the host's own rules for Networks in force ([`gate_rules`]).

@@ -1,0 +1,135 @@
+//! The loop over Networks: what a pass reads from the API, and what it writes there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::{Api, Client, Resource, ResourceExt};
+use nubium_api::{ConditionStatus, Network, NetworkHost, NetworkStatus, Port, condition};
+use nubium_host::network::LinuxNetworks;
+use nubium_runtime::{Key, Live, Loop, Next, Note, NoteKind, Owner, Queue, Recorder, Shared, apply_status, live_get};
+
+use super::{Netd, Readiness, Report, Settings, Wish, reconcile};
+
+/// What no event tells of (rules that somebody flushed) is found within this time.
+const RESYNC: Duration = Duration::from_secs(7);
+const AGAIN: Duration = Duration::from_secs(2);
+const WORKERS: usize = 4;
+/// The index of Ports by their Network.
+pub const BY_NETWORK: &str = "network";
+
+/// What the loop works with.
+pub struct Context {
+    pub client: Client,
+    pub settings: Settings,
+    pub networks: Shared<Network>,
+    /// The Ports of this host, with the index [`BY_NETWORK`].
+    pub ports: Shared<Port>,
+    pub readiness: Readiness,
+    pub links: Arc<LinuxNetworks>,
+    pub netd: Arc<Netd>,
+    pub recorder: Recorder,
+}
+
+/// The word under which [`BY_NETWORK`] files a Port.
+pub fn network_of(port: &Port) -> String {
+    Key::new(port.namespace().unwrap_or_default(), port.spec.network.clone()).to_string()
+}
+
+/// Runs until dropped.
+pub async fn run(context: Context) {
+    let queue = Queue::new();
+    tokio::join!(context.networks.synced(), context.ports.synced());
+    context.networks.feed_own(&queue);
+    context.ports.feed(&queue, |port| vec![Key::new(port.namespace().unwrap_or_default(), port.spec.network.clone())]);
+    let context = Arc::new(context);
+    let (watched, woken) = (Arc::clone(&context), queue.clone());
+    let watch = async move {
+        loop {
+            watched.netd.died().await;
+            watched.networks.list().iter().for_each(|network| woken.add(Key::of(network.as_ref())));
+        }
+    };
+    let settings = Loop { name: "network", workers: WORKERS, resync: Some(RESYNC) };
+    let passes = nubium_runtime::run(settings, queue, move |key| pass(Arc::clone(&context), key));
+    tokio::join!(watch, passes);
+}
+
+async fn pass(context: Arc<Context>, key: Key) -> Result<Next, kube::Error> {
+    let Some(network) = context.networks.get(&key) else { return Ok(Next::Gone) };
+    let api: Api<Network> = Api::namespaced(context.client.clone(), &key.namespace);
+    let Some((network, present)) = judge(&api, network).await? else { return Ok(Next::Gone) };
+    let ports = context.ports.by(BY_NETWORK, &key.to_string());
+    let ports: Vec<Port> = ports.iter().map(|port| port.as_ref().clone()).collect();
+    let wish = Wish { network: &network, ports: &ports, present };
+    let report = reconcile(wish, &context.settings, context.links.as_ref(), context.netd.as_ref()).await;
+    let Report { entry, ports, mended, done: _, again } = report;
+    let before = own_entry(&network, &context.settings.host);
+    for (port, ready) in ports {
+        context.readiness.say(key.beside(port), ready);
+    }
+    tell(&context, &network, before, entry.as_ref(), mended);
+    if entry.is_some() || before.is_some() {
+        let host = context.settings.host.as_str();
+        let manager = format!("nubium-agent-{host}");
+        let owner = Owner { manager: &manager, fields: &[], conditions: &[], entry: Some(("hosts", host)) };
+        let status = NetworkStatus { hosts: entry.into_iter().collect(), ..NetworkStatus::default() };
+        apply_status(&api, network.as_ref(), &owner, &status).await?;
+    }
+    Ok(if again { Next::After(AGAIN) } else { Next::Settled })
+}
+
+/// The object, and whether it shall be here. To be gone it has to be marked, seen live, and declared unused at that
+/// generation.
+async fn judge(api: &Api<Network>, cached: Arc<Network>) -> Result<Option<(Arc<Network>, bool)>, kube::Error> {
+    if cached.metadata.deletion_timestamp.is_none() {
+        return Ok(Some((cached, true)));
+    }
+    match live_get(api, &cached.name_any(), &cached.uid().unwrap_or_default()).await? {
+        Live::Wanted(network) => Ok(Some((Arc::from(network), true))),
+        Live::Gone(_) => Ok(None),
+        Live::Marked(marked) => {
+            let network = marked.object();
+            let conditions = network.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+            let unused = condition(conditions, "InUse").is_some_and(|in_use| {
+                in_use.status == ConditionStatus::False && in_use.observed_generation == marked.generation()
+            });
+            Ok(Some((Arc::new(network.clone()), !unused)))
+        }
+    }
+}
+
+fn own_entry<'a>(network: &'a Network, host: &str) -> Option<&'a NetworkHost> {
+    network.status.as_ref()?.hosts.iter().find(|entry| entry.name == host)
+}
+
+/// An Event for what was mended, and one when this host's part begins to fail.
+fn tell(
+    context: &Context,
+    network: &Network,
+    before: Option<&NetworkHost>,
+    now: Option<&NetworkHost>,
+    mended: Vec<String>,
+) {
+    let host = &context.settings.host;
+    let note = |reason: &str, action: &str, text: String| {
+        let regarding = network.object_ref(&());
+        let (reason, action) = (reason.to_owned(), action.to_owned());
+        context.recorder.note(Note {
+            regarding,
+            kind: NoteKind::Warning,
+            reason,
+            action,
+            text: format!("{host}: {text}"),
+        });
+    };
+    for text in mended {
+        note("Repaired", "Repair", text);
+    }
+    if let Some(now) = now
+        && now.ready == Some(false)
+        && !matches!(now.reason.as_deref(), Some("Progressing" | "Released"))
+        && before.is_none_or(|before| before.reason != now.reason)
+    {
+        note(now.reason.as_deref().unwrap_or("Failed"), "Configure", now.message.clone().unwrap_or_default());
+    }
+}

@@ -1,0 +1,379 @@
+//! A host's networks and its DHCP without a kernel: what an agent is tested against, and what a simulated host runs.
+//!
+//! The world is the very structures that a look returns; a test changes them as somebody on the machine would, and
+//! reads off them what came of it. Clones share one world.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    net::Ipv4Addr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use ipnet::Ipv4Net;
+use nubium_host::network::{
+    Bridge, BridgeSeen, GateSeen, Guest, HostSeen, IptablesChain, Netns, NetworkError, NetworkSeen, Networks, OutSeen,
+    Result, RouteSeen, RulesSeen, Ruleset, Tap, TapSeen, Transit, Way, WaySeen, sysctl,
+};
+use nubium_netd::{Dhcp, DhcpError, DhcpSeen, Network};
+
+/// Everything on the simulated host that Networks are made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetWorld {
+    pub namespaces: BTreeMap<Netns, NetworkSeen>,
+    pub host: HostSeen,
+    /// Taps that are still in the host's own namespace.
+    pub taps: BTreeSet<String>,
+    pub netd_runs: bool,
+    pub served: BTreeMap<String, Network>,
+    /// Namespace numbers given out so far.
+    inodes: u64,
+    /// In which namespace, by its number, netd listens.
+    pub listens: BTreeMap<String, u64>,
+}
+
+/// One simulated host; it is its [`Networks`] and its [`Dhcp`] at once.
+#[derive(Debug, Clone)]
+pub struct SimNetworks {
+    world: Arc<Mutex<NetWorld>>,
+    failures: Arc<Mutex<VecDeque<usize>>>,
+}
+
+impl Default for SimNetworks {
+    fn default() -> Self {
+        let gate = GateSeen { rules: None, forwarding: false, firewall: Default::default() };
+        let host = HostSeen { ways: BTreeMap::new(), foreign_routes: Vec::new(), gate };
+        let world = NetWorld {
+            namespaces: BTreeMap::new(),
+            host,
+            taps: BTreeSet::new(),
+            netd_runs: false,
+            served: BTreeMap::new(),
+            inodes: 0,
+            listens: BTreeMap::new(),
+        };
+        SimNetworks { world: Arc::new(Mutex::new(world)), failures: Arc::default() }
+    }
+}
+
+impl SimNetworks {
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The world as it is, to read or to change behind everybody's back.
+    pub fn world(&self) -> MutexGuard<'_, NetWorld> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Of the changes from now on, the one after `successes` fails and does nothing.
+    pub fn fail_after(&self, successes: usize) {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).push_back(successes);
+    }
+
+    /// A change begins: the world to make it in, or the failure that was asked for.
+    fn begin(&self, what: &str) -> std::result::Result<MutexGuard<'_, NetWorld>, String> {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        match failures.front_mut() {
+            Some(0) => {
+                failures.pop_front();
+                Err(format!("asked to fail: {what}"))
+            }
+            Some(left) => {
+                *left -= 1;
+                Ok(self.world())
+            }
+            None => Ok(self.world()),
+        }
+    }
+
+    fn change(&self, what: &str) -> Result<MutexGuard<'_, NetWorld>> {
+        self.begin(what).map_err(|output| NetworkError::Command { command: what.into(), output })
+    }
+
+    fn dhcp(&self, what: &str) -> std::result::Result<MutexGuard<'_, NetWorld>, DhcpError> {
+        self.begin(what).map_err(|text| DhcpError::Stop(std::io::Error::other(text)))
+    }
+}
+
+impl NetWorld {
+    fn inside(&mut self, netns: &Netns) -> Result<&mut NetworkSeen> {
+        self.namespaces.get_mut(netns).ok_or_else(|| NetworkError::NoNamespace { name: netns.to_string() })
+    }
+
+    /// The host's end goes, and with it the inner end and the routes.
+    fn remove_way(&mut self, name: &str) {
+        let Some(way) = self.host.ways.remove(name) else { return };
+        if let Some(inside) = way.netns.and_then(|netns| self.namespaces.get_mut(&netns)) {
+            inside.out = None;
+        }
+    }
+
+    /// netd looks again: it listens where the namespace of that name is now.
+    fn listen(&mut self) {
+        let NetWorld { namespaces, served, listens, netd_runs, .. } = self;
+        listens.clear();
+        if *netd_runs {
+            let number = |name: &String| Netns::parse(name).and_then(|netns| namespaces.get(&netns)).map(|n| n.inode);
+            listens.extend(served.keys().filter_map(|name| number(name).map(|inode| (name.clone(), inode))));
+        }
+    }
+}
+
+/// The guests in a ruleset's two sets.
+fn guests_of(rules: &Ruleset) -> BTreeMap<String, Guest> {
+    let elements = |set: &str| -> Vec<Vec<String>> {
+        let line =
+            rules.text.lines().find(|line| line.trim_start().starts_with(&format!("set {set} "))).unwrap_or_default();
+        let inner = line.split_once("elements = {").map_or("", |(_, rest)| rest).split('}').next().unwrap_or_default();
+        inner
+            .split(',')
+            .map(|element| element.split(" . ").map(|part| part.trim().trim_matches('"').to_string()).collect())
+            .filter(|parts: &Vec<String>| parts.len() > 1)
+            .collect()
+    };
+    let mut guests: BTreeMap<String, Guest> = elements("macs")
+        .into_iter()
+        .filter_map(|parts| Some((parts[0].clone(), Guest { mac: parts[1].parse().ok()?, addresses: Vec::new() })))
+        .collect();
+    for parts in elements("addresses") {
+        if let (Some(guest), Some(Ok(address))) =
+            (guests.get_mut(&parts[0]), parts.get(2).map(|a| a.parse::<Ipv4Addr>()))
+        {
+            guest.addresses.push(address);
+            guest.addresses.sort();
+        }
+    }
+    guests
+}
+
+fn in_force(rules: &Ruleset) -> Option<RulesSeen> {
+    Some(RulesSeen { digest: rules.digest(), intact: true })
+}
+
+impl Networks for SimNetworks {
+    async fn list(&self) -> Result<Vec<Netns>> {
+        Ok(self.world().namespaces.keys().cloned().collect())
+    }
+
+    async fn look(&self, netns: &Netns) -> Result<Option<NetworkSeen>> {
+        Ok(self.world().namespaces.get(netns).cloned())
+    }
+
+    async fn look_host(&self) -> Result<HostSeen> {
+        Ok(self.world().host.clone())
+    }
+
+    async fn create_namespace(&self, netns: &Netns) -> Result<()> {
+        let mut world = self.change("create a namespace")?;
+        world.inodes += 1;
+        let new = NetworkSeen {
+            inode: world.inodes,
+            owner: None,
+            loopback_up: false,
+            bridge: None,
+            sysctls: sysctl::NAMESPACE.iter().map(|(name, _)| (name.to_string(), "inherited".to_string())).collect(),
+            rules: None,
+            guests: BTreeMap::new(),
+            taps: BTreeMap::new(),
+            out: None,
+        };
+        world.namespaces.entry(netns.clone()).or_insert(new);
+        Ok(())
+    }
+
+    async fn set_sysctls(&self, netns: &Netns) -> Result<()> {
+        let mut world = self.change("set sysctls")?;
+        for (name, value) in sysctl::NAMESPACE {
+            world.inside(netns)?.sysctls.insert(name.to_string(), value.to_string());
+        }
+        Ok(())
+    }
+
+    async fn set_bridge(&self, netns: &Netns, bridge: &Bridge) -> Result<()> {
+        let mut world = self.change("set the bridge")?;
+        let inside = world.inside(netns)?;
+        let Bridge { owner, mac, mtu, gateway } = bridge.clone();
+        inside.owner = Some(owner);
+        inside.loopback_up = true;
+        let addresses = vec![gateway];
+        inside.bridge =
+            Some(BridgeSeen { mac: Some(mac), mtu, up: true, stp: false, multicast_snooping: false, addresses });
+        Ok(())
+    }
+
+    async fn replace_rules(&self, netns: &Netns, rules: &Ruleset) -> Result<()> {
+        let mut world = self.change("replace the rules")?;
+        let inside = world.inside(netns)?;
+        inside.guests = guests_of(rules);
+        inside.rules = in_force(rules);
+        Ok(())
+    }
+
+    async fn set_way(&self, netns: &Netns, way: &Way) -> Result<()> {
+        let mut world = self.change("set the way out")?;
+        let Way { name, owner, transit, mtu } = way.clone();
+        let pair = |seen: &WaySeen| seen.addresses.iter().any(|net| Transit::of(net.addr()) == transit);
+        if let Some((by, _)) = world.host.ways.iter().find(|(other, seen)| **other != name && pair(seen)) {
+            return Err(NetworkError::TransitTaken { pair: transit.to_string(), by: by.clone() });
+        }
+        let inside = world.inside(netns)?;
+        let had_inner = inside.out.is_some();
+        inside.out = Some(OutSeen { mtu, up: true, addresses: vec![transit.inner_net()], default_route: true });
+        // Without its other end, it is a new pair, and no route leads over it yet.
+        let routes = world.host.ways.get(&name).filter(|_| had_inner).map(|w| w.routes.clone()).unwrap_or_default();
+        let seen = WaySeen {
+            owner: Some(owner),
+            netns: Some(netns.clone()),
+            mtu,
+            up: true,
+            addresses: vec![transit.host_net()],
+            routes,
+        };
+        world.host.ways.insert(name, seen);
+        Ok(())
+    }
+
+    async fn delete_way(&self, name: &str) -> Result<()> {
+        self.change("delete a way out")?.remove_way(name);
+        Ok(())
+    }
+
+    async fn add_host_route(&self, netns: &Netns, subnet: Ipv4Net, way: &Way) -> Result<()> {
+        let mut world = self.change("add a route")?;
+        if let Some(by) = world.host.routed_by(subnet, netns) {
+            return Err(NetworkError::RangeRouted { range: subnet.to_string(), by: by.to_string() });
+        }
+        let seen = world.host.ways.get_mut(&way.name).ok_or_else(|| NetworkError::NoLink { name: way.name.clone() })?;
+        seen.routes.retain(|route| route.destination != subnet);
+        let gateway = Some(way.transit.inner());
+        seen.routes.push(RouteSeen { destination: subnet, gateway, link: Some(way.name.clone()) });
+        Ok(())
+    }
+
+    async fn delete_host_route(&self, subnet: Ipv4Net, way: &str) -> Result<()> {
+        let mut world = self.change("delete a route")?;
+        if let Some(seen) = world.host.ways.get_mut(way) {
+            seen.routes.retain(|route| route.destination != subnet);
+        }
+        Ok(())
+    }
+
+    async fn set_gate_rules(&self, rules: &Ruleset) -> Result<()> {
+        self.change("set the gate")?.host.gate.rules = in_force(rules);
+        Ok(())
+    }
+
+    async fn enable_forwarding(&self) -> Result<()> {
+        self.change("enable forwarding")?.host.gate.forwarding = true;
+        Ok(())
+    }
+
+    async fn allow_in_firewall(&self, chain: &IptablesChain) -> Result<()> {
+        let mut world = self.change("tell the firewall")?;
+        for (other, in_place) in &mut world.host.gate.firewall.iptables {
+            *in_place |= other == chain;
+        }
+        Ok(())
+    }
+
+    async fn create_tap(&self, tap: &Tap) -> Result<()> {
+        self.change("create a tap")?.taps.insert(tap.name.clone());
+        Ok(())
+    }
+
+    async fn move_tap(&self, name: &str, netns: &Netns, mtu: u32) -> Result<()> {
+        let mut world = self.change("move a tap")?;
+        let here = world.taps.remove(name);
+        let inside = world.inside(netns)?;
+        if !here && !inside.taps.contains_key(name) {
+            return Err(NetworkError::NoLink { name: name.into() });
+        }
+        inside.taps.insert(name.into(), TapSeen { mtu, up: true, on_bridge: inside.bridge.is_some() });
+        Ok(())
+    }
+
+    async fn attach_tap(&self, name: &str, netns: &Netns, mtu: u32) -> Result<()> {
+        let mut world = self.change("attach a tap")?;
+        let inside = world.inside(netns)?;
+        let on_bridge = inside.bridge.is_some();
+        let tap = inside.taps.get_mut(name).ok_or_else(|| NetworkError::NoLink { name: name.into() })?;
+        *tap = TapSeen { mtu, up: true, on_bridge };
+        Ok(())
+    }
+
+    async fn delete_tap(&self, name: &str, netns: &Netns) -> Result<()> {
+        let mut world = self.change("delete a tap")?;
+        world.taps.remove(name);
+        if let Some(inside) = world.namespaces.get_mut(netns) {
+            inside.taps.remove(name);
+        }
+        Ok(())
+    }
+
+    async fn delete_link(&self, name: &str) -> Result<()> {
+        let mut world = self.change("delete a link")?;
+        world.taps.remove(name);
+        world.remove_way(name);
+        Ok(())
+    }
+
+    async fn delete_namespace(&self, netns: &Netns) -> Result<()> {
+        let mut world = self.change("delete a namespace")?;
+        world.namespaces.remove(netns);
+        world.host.ways.retain(|_, way| way.netns.as_ref() != Some(netns));
+        Ok(())
+    }
+
+    async fn teardown_host(&self) -> Result<()> {
+        let mut world = self.change("tear down")?;
+        world.taps.clear();
+        world.host.ways.clear();
+        world.host.gate.rules = None;
+        world.host.gate.forwarding = false;
+        for (_, in_place) in &mut world.host.gate.firewall.iptables {
+            *in_place = false;
+        }
+        Ok(())
+    }
+}
+
+impl Dhcp for SimNetworks {
+    async fn look(&self, namespace: &str) -> std::result::Result<DhcpSeen, DhcpError> {
+        let world = self.world();
+        Ok(DhcpSeen {
+            running: world.netd_runs,
+            configured: world.served.get(namespace).cloned(),
+            serving: world.listens.get(namespace).copied().filter(|_| world.netd_runs),
+        })
+    }
+
+    async fn start(&self) -> std::result::Result<(), DhcpError> {
+        let mut world = self.dhcp("start netd")?;
+        world.netd_runs = true;
+        world.listen();
+        Ok(())
+    }
+
+    async fn serve(&self, network: &Network) -> std::result::Result<(), DhcpError> {
+        let mut world = self.dhcp("serve a network")?;
+        world.served.insert(network.namespace.clone(), network.clone());
+        world.listen();
+        Ok(())
+    }
+
+    async fn forget(&self, namespace: &str) -> std::result::Result<(), DhcpError> {
+        let mut world = self.dhcp("forget a network")?;
+        world.served.remove(namespace);
+        world.listen();
+        Ok(())
+    }
+
+    async fn stop(&self) -> std::result::Result<(), DhcpError> {
+        let mut world = self.dhcp("stop netd")?;
+        world.netd_runs = false;
+        world.served.clear();
+        world.listen();
+        Ok(())
+    }
+}
