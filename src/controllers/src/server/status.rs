@@ -62,7 +62,10 @@ fn going(seen: &Gathered) -> Verdict {
     let message = match &seen.host {
         _ if let_go(&seen.server) => "nothing of it is left on a host; what it made is being deleted".to_owned(),
         Bound::Nowhere => "it was never placed on a host".to_owned(),
-        Bound::To(host) => format!("waits for host {host} to stop it and to release its disks and NICs"),
+        Bound::To(host) => match current(conditions(seen), "Released", seen.server.metadata.generation) {
+            Some(fact) => format!("waits for host {host} to release it: {}", fact.message),
+            None => format!("waits for host {host} to stop it and to release its disks and NICs"),
+        },
         Bound::ToSilent(host) => {
             format!("host {host} does not answer: if the machine is lost for good, delete Host {host}")
         }
@@ -216,7 +219,8 @@ fn image_awaited(seen: &Gathered) -> Option<Verdict> {
     })
 }
 
-/// What the host's agent saw, of this generation.
+/// What the host's agent saw, of this generation. It says `Running` or `Stopped` as the reason when that is as wished;
+/// any other reason is about what is on the way or in the way.
 fn on_its_host(seen: &Gathered) -> Verdict {
     let generation = seen.server.metadata.generation;
     let host = match &seen.host {
@@ -224,28 +228,32 @@ fn on_its_host(seen: &Gathered) -> Verdict {
         Bound::Nowhere | Bound::ToSilent(_) | Bound::ToNoMore(_) => "",
     };
     let fact = |type_: &str| current(conditions(seen), type_, generation);
-    let running = fact("Running");
-    let off = running.is_some_and(|fact| fact.status == ConditionStatus::False);
-    if seen.server.spec.power_state == PowerState::Stopped && off {
-        return Verdict::ready("Stopped", format!("it is off, as wished; its disks are on host {host}"));
+    let facts = ["VolumesReady", "NetworkReady", "Running"].map(fact);
+    if let Some(blind) = facts.iter().flatten().find(|fact| fact.status == ConditionStatus::Unknown) {
+        return Verdict::unknown(&blind.reason, format!("host {host} cannot look: {}", blind.message));
     }
-    for type_ in ["VolumesReady", "NetworkReady"] {
-        if let Some(fact) = fact(type_).filter(|fact| fact.status == ConditionStatus::False) {
-            return Verdict::working(&fact.reason, &fact.message);
-        }
-    }
-    let all_there = fact("VolumesReady").is_some() && fact("NetworkReady").is_some();
-    match (running, seen.server.spec.power_state) {
-        (Some(fact), PowerState::Running) if fact.status == ConditionStatus::True && all_there => {
-            Verdict::ready("Running", format!("it runs on host {host}"))
-        }
-        (Some(fact), PowerState::Running) if fact.status == ConditionStatus::False => {
-            Verdict::working(&fact.reason, &fact.message)
-        }
-        (Some(_), PowerState::Stopped) => Verdict::working("Stopping", format!("host {host} is stopping it")),
-        (None, PowerState::Stopped) => {
-            Verdict::working("Stopping", format!("host {host} has not said yet that it is off"))
-        }
-        (_, PowerState::Running) => Verdict::working("Starting", format!("host {host} is starting it")),
+    let [volumes, network, running] = facts;
+    let not_yet = |fact: &&Condition| fact.status == ConditionStatus::False;
+    match seen.server.spec.power_state {
+        PowerState::Stopped => match running {
+            Some(fact) if fact.status == ConditionStatus::False && fact.reason == "Stopped" => {
+                Verdict::ready("Stopped", format!("it is off, as wished, on host {host}"))
+            }
+            Some(fact) if fact.status == ConditionStatus::True => Verdict::working("Stopping", &fact.message),
+            Some(fact) => Verdict::working(&fact.reason, &fact.message),
+            None => Verdict::working("Stopping", format!("host {host} has not said yet that it is off")),
+        },
+        PowerState::Running => match (volumes, network, running) {
+            (Some(volumes), _, _) if not_yet(&volumes) => Verdict::working(&volumes.reason, &volumes.message),
+            (_, Some(network), _) if not_yet(&network) => Verdict::working(&network.reason, &network.message),
+            (Some(_), Some(_), Some(running)) => {
+                if running.status == ConditionStatus::True && running.reason == "Running" {
+                    Verdict::ready("Running", format!("it runs on host {host}"))
+                } else {
+                    Verdict::working(&running.reason, &running.message)
+                }
+            }
+            (_, _, _) => Verdict::working("Starting", format!("host {host} is starting it")),
+        },
     }
 }

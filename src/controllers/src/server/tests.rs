@@ -249,6 +249,8 @@ fn ready_is_said_only_of_what_was_seen_at_this_generation() {
     let mut old = fact("Running", "True", "Running");
     old["observedGeneration"] = json!(0);
     assert_eq!(says(&with(old)), (State::Working, "Starting".into()));
+    assert_eq!(says(&with(fact("Running", "True", "Stopping"))), (State::Working, "Stopping".into()), "a restart");
+    assert_eq!(says(&with(fact("Running", "Unknown", "CannotLook"))), (State::Unknown, "CannotLook".into()));
     assert_eq!(says(&seen(up(), &[])), (State::Working, "Starting".into()));
     assert_eq!(says(&seen(up(), &[fact("Running", "True", "Running")])), (State::Working, "Starting".into()));
     let full = [fact("VolumesReady", "False", "PoolFull"), fact("NetworkReady", "True", "Connected")];
@@ -264,6 +266,9 @@ fn off_is_ready_only_when_it_is_wished() {
     let mut still_on = seen(up(), &[fact("Running", "True", "Running")]);
     Arc::make_mut(&mut still_on.server).spec.power_state = nubium_api::PowerState::Stopped;
     assert_eq!(says(&still_on), (State::Working, "Stopping".into()));
+    let mut held = seen(up(), &[fact("Running", "False", "HeldByStranger")]);
+    Arc::make_mut(&mut held.server).spec.power_state = nubium_api::PowerState::Stopped;
+    assert_eq!(says(&held), (State::Working, "HeldByStranger".into()));
 }
 
 #[test]
