@@ -48,7 +48,7 @@ pub(super) struct Fixed {
 /// The NICs for `network-config`: empty when cloud-init needs none, None while one is not known yet.
 pub(super) fn nics(seen: &Gathered) -> Option<Vec<Wired>> {
     let nics = &seen.server.spec.nics;
-    if let [] = nics.as_slice() {
+    if nics.is_empty() {
         return Some(Vec::new());
     }
     if let [nic] = nics.as_slice() {
