@@ -48,7 +48,7 @@ async fn take<D: Domains, T: Taps, V: Disks, S: Seeds>(
     host: &Machine<'_, D, T, V, S>,
 ) -> Result<(), StepError> {
     match step {
-        Step::PutSeed { path, image, owner } => host.seeds.put(path, image, *owner).await?,
+        Step::PutSeed { path, seed, owner } => host.seeds.put(path, seed, *owner).await?,
         Step::Define { name: _, xml } => host.domains.define(xml.clone()).await?,
         Step::CreateTap { tap } => host.taps.create(tap).await?,
         Step::DeleteTap { name, netns } => host.taps.delete(name, netns).await?,

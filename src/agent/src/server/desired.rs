@@ -8,7 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use nubium_api::{DEFAULT_MTU, DEFAULT_POOL, Device, Network, Port, PowerState, Server, Volume, child_name};
 use nubium_host::libvirt::{Accelerator, QemuIds};
 use nubium_host::network::{MacAddr, Netns, names};
-use nubium_host::seed::{Seed, SeedError};
+use nubium_host::seed::Seed;
 use nubium_host::volume::FileName;
 use nubium_runtime::Marked;
 use uuid::Uuid;
@@ -75,8 +75,7 @@ pub struct Desired {
     /// In the Server's order: the first one boots.
     pub disks: Vec<WantedDisk>,
     pub nics: Vec<WantedNic>,
-    /// The disk's bytes.
-    pub seed: Option<Vec<u8>>,
+    pub seed: Option<Seed>,
     /// The slots on record in the Server's status.
     pub recorded: Vec<Device>,
     /// Disks that cannot be used yet, by name, and why.
@@ -129,8 +128,6 @@ pub enum Invalid {
     OtherProof,
     #[error("a name cannot be a file's")]
     Name(#[from] nubium_host::volume::BadName),
-    #[error("the seed cannot be made")]
-    Seed(#[from] SeedError),
 }
 
 impl Desired {
@@ -180,7 +177,7 @@ impl Desired {
         this.vcpus = size.cpu.count().map_err(|_| Invalid::NoSize)?;
         this.memory_bytes = size.memory.bytes().map_err(|_| Invalid::NoSize)?;
         this.recorded = status.map(|status| status.devices.clone()).unwrap_or_default();
-        this.seed = seed.map(Seed::image).transpose()?;
+        this.seed = seed.cloned();
         this.add_disks(server, volumes, &settings.host);
         this.add_nics(server, ports, networks);
         Ok(this)
@@ -189,7 +186,7 @@ impl Desired {
     /// The folder of this Server alone.
     #[must_use]
     pub fn folder(&self, settings: &Settings) -> PathBuf {
-        settings.folder.join(&self.namespace).join(format!("{}.{}", self.name, self.uid))
+        server_folder(&settings.folder, &self.namespace, &self.name, self.uid)
     }
 
     /// Its seed, in its folder.
@@ -265,6 +262,12 @@ impl Desired {
             mtu: u32::try_from(mtu).unwrap_or_default(),
         })
     }
+}
+
+/// The folder of one Server below `root` ([`Settings::folder`]); a person can read from it whose it is.
+#[must_use]
+pub fn server_folder(root: &Path, namespace: &str, name: &str, uid: Uuid) -> PathBuf {
+    root.join(namespace).join(format!("{name}.{uid}"))
 }
 
 fn find<'a, K>(

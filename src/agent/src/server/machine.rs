@@ -45,8 +45,14 @@ pub trait Disks: Send + Sync {
 }
 
 /// The pools of this host that are open, by the StoragePool's name.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct OpenPools<V>(pub BTreeMap<String, V>);
+
+impl<V> Default for OpenPools<V> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
 
 impl<V: Volumes> Disks for OpenPools<V> {
     async fn look(&self, pool: &str, volume: &FileName) -> Result<Option<VolumeSeen>, VolumeError> {

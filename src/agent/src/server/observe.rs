@@ -21,7 +21,7 @@ pub struct Seen {
     pub volumes: BTreeMap<String, VolumeSeen>,
     /// Those that are missing have no namespace here.
     pub networks: BTreeMap<Netns, NetworkSeen>,
-    /// Whether the seed on disk is the one that is wanted (`want.seed`), or there is one at all where none is.
+    /// Whether the seed on disk is the one that is wanted, or there is one at all where none is; true of a guest that runs.
     pub seed_is_there: bool,
     /// Whether the Server's folder is there.
     pub folder: bool,
@@ -73,10 +73,12 @@ pub async fn observe<D: Domains, T: Taps, V: Disks, S: Seeds>(
             }
         }
         let path = Desired::seed_path(&folder);
+        let active = seen.domain.as_ref().is_some_and(|domain| domain.live.is_some());
         seen.seed_is_there = match &want.seed {
-            Some(image) => {
+            _ if active => true, // what a guest was started with is not looked at again
+            Some(seed) => {
                 let owner = (host.settings.qemu.uid, host.settings.qemu.gid);
-                host.seeds.is(&path, image, owner).await?
+                host.seeds.is(&path, seed, owner).await?
             }
             None => host.seeds.has_folder(&path).await?,
         };

@@ -10,6 +10,7 @@ use nubium_host::libvirt::{
     DiskFile, DiskFormat, DiskSpec, DomainSeen, DomainSpec, DomainState, Element, NicSpec, Off, Owner, Stop, merge,
 };
 use nubium_host::network::{Netns, Tap};
+use nubium_host::seed::Seed;
 use nubium_host::volume::VolumeSeen;
 use uuid::Uuid;
 
@@ -26,7 +27,7 @@ pub(super) const PRESS_EVERY: i64 = 5;
 pub enum Step {
     PutSeed {
         path: PathBuf,
-        image: Vec<u8>,
+        seed: Seed,
         owner: (u32, u32),
     },
     Define {
@@ -193,7 +194,13 @@ fn powered(want: &Desired, seen: &Seen, settings: &Settings, domain: &DomainSeen
     };
     let remember = |stop| Step::Remember { owner: Owner { generation: want.generation, stop, ..owner.clone() } };
     let soon = |left: i64| u64::try_from(left.clamp(1, PRESS_EVERY)).ok();
-    match power::next(wished(want, owner), domain.state, owner.stop.as_ref(), left == Some(0)) {
+    let wished = wished(want, owner);
+    // A guest that could not come up again is not restarted.
+    let lacking = waiting(want, seen).or_else(|| no_slot(want, &slots::assign(want, Some(domain))));
+    if let (Power::Restarted, true, None, Some(refusal)) = (wished, domain.live.is_some(), left, lacking) {
+        return Plan { refusal: Some(refusal), ..Plan::default() };
+    }
+    match power::next(wished, domain.state, owner.stop.as_ref(), left == Some(0)) {
         None => {
             let again = left.filter(|left| *left > 0).and_then(soon);
             Plan { steps: idle_taps(seen, domain), again, ..Plan::default() }
@@ -271,9 +278,9 @@ fn start(want: &Desired, seen: &Seen, settings: &Settings, domain: Option<&Domai
     };
     let mut steps = Vec::new();
     let folder = want.folder(settings);
-    if let (Some(image), false) = (&want.seed, seen.seed_is_there) {
+    if let (Some(seed), false) = (&want.seed, seen.seed_is_there) {
         let owner = (settings.qemu.uid, settings.qemu.gid);
-        steps.push(Step::PutSeed { path: Desired::seed_path(&folder), image: image.clone(), owner });
+        steps.push(Step::PutSeed { path: Desired::seed_path(&folder), seed: seed.clone(), owner });
     }
     // Also those of an earlier start: a tap cannot be made where one is, and a NIC that went leaves its own behind.
     let recorded: Vec<Step> = domain.map(|domain| idle_taps(seen, domain)).unwrap_or_default();

@@ -172,6 +172,12 @@ fn lost_taps(want: &Desired, after: &Seen) -> Vec<String> {
 fn changes(want: &Desired, settings: &Settings, after: &Seen) -> Vec<String> {
     let Some(domain) = after.domain.as_ref() else { return Vec::new() };
     let (Some(live), true) = (&domain.live, want.running) else { return Vec::new() };
+    // What is not known to be unwanted is no difference.
+    let unknown = !want.waiting_disks.is_empty()
+        || want.waiting_nics.keys().any(|name| want.nics.iter().all(|nic| nic.name != *name));
+    if unknown || want.disks.iter().any(|disk| !after.volumes.contains_key(&disk.name)) {
+        return Vec::new();
+    }
     let slots = slots::assign(want, Some(domain));
     let mut changes = live.differences(&plan::spec(want, after, settings, &slots));
     let missing = |nic: &&super::desired::WantedNic| {

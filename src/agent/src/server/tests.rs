@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nubium_api::{Condition, ConditionStatus};
 use nubium_host::libvirt::{DomainState, Domains, Off, Owner, Pause, Stop};
+use nubium_host::seed::Seed;
 use nubium_testkit::domains::DomainVerb;
 use serde_json::json;
 use uuid::Uuid;
@@ -316,11 +317,15 @@ async fn what_is_not_there_yet_is_waited_for() {
     world.taps.know_guests(guests);
     world.want.seed = None;
     assert_eq!(says(&world.pass().await, "Running").1, "WaitingForSeed");
-    world.want.seed = Some(b"seed".to_vec());
+    world.want.seed = Some(Seed::default());
     assert_eq!(says(&world.pass().await, "Running"), (TRUE, "Running".into()));
     world.disks.take("root");
     world.want.seed = None;
     assert_eq!(world.pass().await.done, [], "a running guest does not stop for what is missing");
+    world.want.restarted_at = Some("2026-11-21T02:00:00Z".into());
+    let report = world.pass().await;
+    assert_eq!(report.done, [], "and is not stopped where it could not start again");
+    assert_eq!(condition(&report, "RestartRequired"), None, "what is not known is no difference");
 }
 
 #[tokio::test]
@@ -393,6 +398,25 @@ async fn slots_on_record_are_kept_when_the_domain_is_lost() {
     world.domains.undefine(world.want.uid).await.unwrap();
     let report = world.settle("made anew").await;
     assert_eq!(report.devices.unwrap(), [devices[0].clone(), devices[2].clone()]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn down_stops_all_of_ours_and_up_starts_them_again() {
+    for deaf in [false, true] {
+        let mut world = World::new();
+        world.pass().await;
+        world.domains.set_deaf(deaf);
+        let stopped = stop_all(&world.domains, Duration::from_secs(30), world.now).await.unwrap();
+        let name = vec!["nubium.shop.web-1".to_owned()];
+        let (gracefully, hard) = if deaf { (vec![], name) } else { (name, vec![]) };
+        assert_eq!(stopped, Stopped { gracefully, hard });
+        assert!(matches!(world.state().await, Some(DomainState::Off(_))));
+        assert_eq!(stop_all(&world.domains, Duration::ZERO, world.now).await.unwrap(), Stopped::default());
+        let report = world.settle("up again").await;
+        assert_eq!(says(&report, "Running"), (TRUE, "Running".into()));
+        assert!(undefine_all(&world.domains).await.is_ok());
+        assert_eq!(world.state().await, Some(DomainState::Running), "what runs is not forgotten");
+    }
 }
 
 #[test]

@@ -6,14 +6,14 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use super::SeedError;
+use super::{Seed, SeedError};
 
 /// The seed files of a host.
 pub trait Seeds: Send + Sync {
-    /// Whether the file at `path` is exactly this disk, and QEMU's user may read it.
-    fn is(&self, path: &Path, image: &[u8], owner: (u32, u32)) -> impl Future<Output = Result<bool, SeedError>> + Send;
-    /// Puts the disk there, whole, for `owner` (uid, gid) to read. Makes missing folders.
-    fn put(&self, path: &Path, image: &[u8], owner: (u32, u32)) -> impl Future<Output = Result<(), SeedError>> + Send;
+    /// Whether the file at `path` is exactly this seed's disk, and QEMU's user may read it.
+    fn is(&self, path: &Path, seed: &Seed, owner: (u32, u32)) -> impl Future<Output = Result<bool, SeedError>> + Send;
+    /// Puts the seed's disk there, whole, for `owner` (uid, gid) to read. Makes missing folders.
+    fn put(&self, path: &Path, seed: &Seed, owner: (u32, u32)) -> impl Future<Output = Result<(), SeedError>> + Send;
     /// Removes what a Server's folder holds, and the folder; one that is not there is removed already.
     fn remove_folder(&self, folder: &Path) -> impl Future<Output = Result<(), SeedError>> + Send;
     /// Whether the folder is there.
@@ -25,20 +25,22 @@ pub trait Seeds: Send + Sync {
 pub struct SeedFiles;
 
 impl Seeds for SeedFiles {
-    async fn is(&self, path: &Path, image: &[u8], owner: (u32, u32)) -> Result<bool, SeedError> {
+    async fn is(&self, path: &Path, seed: &Seed, owner: (u32, u32)) -> Result<bool, SeedError> {
         let meta = match fs::metadata(path) {
             Ok(meta) => meta,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(source) => return Err(failed("read", path)(source)),
         };
         let owned = (meta.uid(), meta.gid()) == owner && meta.permissions().mode() & 0o777 == 0o400;
-        if !owned || meta.len() != image.len() as u64 {
+        if !owned {
             return Ok(false);
         }
-        Ok(fs::read(path).map_err(failed("read", path))? == image)
+        let image = seed.image()?;
+        Ok(meta.len() == image.len() as u64 && fs::read(path).map_err(failed("read", path))? == image)
     }
 
-    async fn put(&self, path: &Path, image: &[u8], owner: (u32, u32)) -> Result<(), SeedError> {
+    async fn put(&self, path: &Path, seed: &Seed, owner: (u32, u32)) -> Result<(), SeedError> {
+        let image = seed.image()?;
         let folder = path.parent().unwrap_or(Path::new("/"));
         make_folder(folder)?;
         let new = path.with_extension("new");
@@ -48,7 +50,7 @@ impl Seeds for SeedFiles {
                 _ => {}
             }
             let mut file = OpenOptions::new().write(true).create_new(true).mode(0o400).open(&new)?;
-            file.write_all(image)?;
+            file.write_all(&image)?;
             fchown(&file, Some(owner.0), Some(owner.1))?;
             file.sync_all()?;
             fs::rename(&new, path)?;
@@ -97,12 +99,13 @@ mod tests {
         let path = root.path().join("servers/shop/web-1/seed.img");
         let meta = fs::metadata(root.path()).unwrap();
         let owner = (meta.uid(), meta.gid());
-        assert!(!SeedFiles.is(&path, b"one", owner).await.unwrap());
-        SeedFiles.put(&path, b"one", owner).await.unwrap();
-        SeedFiles.put(&path, b"two", owner).await.unwrap();
-        assert!(SeedFiles.is(&path, b"two", owner).await.unwrap());
-        assert!(!SeedFiles.is(&path, b"one", owner).await.unwrap());
-        assert!(!SeedFiles.is(&path, b"two", (owner.0 + 1, owner.1)).await.unwrap());
+        let seed = |text: &str| Seed { meta_data: text.into(), ..Seed::default() };
+        assert!(!SeedFiles.is(&path, &seed("one"), owner).await.unwrap());
+        SeedFiles.put(&path, &seed("one"), owner).await.unwrap();
+        SeedFiles.put(&path, &seed("two"), owner).await.unwrap();
+        assert!(SeedFiles.is(&path, &seed("two"), owner).await.unwrap());
+        assert!(!SeedFiles.is(&path, &seed("one"), owner).await.unwrap());
+        assert!(!SeedFiles.is(&path, &seed("two"), (owner.0 + 1, owner.1)).await.unwrap());
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o400);
         let folder = path.parent().unwrap();
         assert_eq!(fs::metadata(folder).unwrap().permissions().mode() & 0o777, 0o711);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nubium_host::libvirt::{Accelerator, DomainState, Domains, Owner, QemuIds};
 use nubium_host::network::{Guest, MacAddr, Netns, NetworkError, NetworkSeen, Tap, TapSeen, names};
-use nubium_host::seed::{SeedError, Seeds};
+use nubium_host::seed::{Seed, SeedError, Seeds};
 use nubium_host::volume::{FileName, VolumeError, VolumeSeen};
 use nubium_testkit::domains::SimDomains;
 use uuid::Uuid;
@@ -107,7 +107,7 @@ impl World {
             memory_bytes: 1 << 30,
             disks,
             nics: vec![nic],
-            seed: Some(b"seed".to_vec()),
+            seed: Some(Seed::default()),
             recorded: Vec::new(),
             waiting_disks: BTreeMap::new(),
             waiting_nics: BTreeMap::new(),
@@ -261,15 +261,15 @@ impl Disks for FakeDisks {
 }
 
 #[derive(Default)]
-pub struct FakeSeeds(Mutex<BTreeMap<std::path::PathBuf, Vec<u8>>>);
+pub struct FakeSeeds(Mutex<BTreeMap<std::path::PathBuf, Seed>>);
 
 impl Seeds for FakeSeeds {
-    async fn is(&self, path: &Path, image: &[u8], _owner: (u32, u32)) -> Result<bool, SeedError> {
-        Ok(self.0.lock().unwrap().get(path).is_some_and(|there| there == image))
+    async fn is(&self, path: &Path, seed: &Seed, _owner: (u32, u32)) -> Result<bool, SeedError> {
+        Ok(self.0.lock().unwrap().get(path).is_some_and(|there| there == seed))
     }
 
-    async fn put(&self, path: &Path, image: &[u8], _owner: (u32, u32)) -> Result<(), SeedError> {
-        self.0.lock().unwrap().insert(path.to_owned(), image.to_vec());
+    async fn put(&self, path: &Path, seed: &Seed, _owner: (u32, u32)) -> Result<(), SeedError> {
+        self.0.lock().unwrap().insert(path.to_owned(), seed.clone());
         Ok(())
     }
 
