@@ -54,8 +54,11 @@ async fn the_guest_runs_only_when_its_tap_is_in_its_network() {
     assert_eq!(names, ["PutSeed", "Define", "CreateTap", "StartPaused", "MoveTap", "Resume"]);
 }
 
+/// A domain's state and its record; `None`: no domain.
+type Start = Option<(DomainState, Option<Stop>)>;
+
 /// The worlds a pass may find, made without the planner.
-fn worlds() -> Vec<(String, Option<(DomainState, Option<Stop>)>)> {
+fn worlds() -> Vec<(String, Start)> {
     let mut worlds = vec![("nothing".to_owned(), None)];
     let states = [
         DomainState::Running,
