@@ -60,22 +60,45 @@ async fn pass(context: Arc<Context>, key: Key) -> Result<Next, kube::Error> {
     let Some((network, present)) = judge(&api, network).await? else { return Ok(Next::Gone) };
     let ports = context.ports.by(BY_NETWORK, &key.to_string());
     let ports: Vec<Port> = ports.iter().map(|port| port.as_ref().clone()).collect();
+    let before = own_entry(&network, &context.settings.host);
+    if before.is_none() && present && !ports.is_empty() {
+        // Said before anything is made: a host without an entry counts as having nothing of it.
+        let message = Some("its Ports here are being looked at".to_owned());
+        let name = context.settings.host.clone();
+        let begun = NetworkHost {
+            name,
+            ready: Some(false),
+            reason: Some("Progressing".into()),
+            message,
+            observed_generation: network.metadata.generation,
+            released: None,
+        };
+        write(&context, &api, &network, Some(begun)).await?;
+    }
     let wish = Wish { network: &network, ports: &ports, present };
     let report = reconcile(wish, &context.settings, context.links.as_ref(), context.netd.as_ref()).await;
     let Report { entry, ports, mended, done: _, again } = report;
-    let before = own_entry(&network, &context.settings.host);
     for (port, ready) in ports {
         context.readiness.say(key.beside(port), ready);
     }
     tell(&context, &network, before, entry.as_ref(), mended);
     if entry.is_some() || before.is_some() {
-        let host = context.settings.host.as_str();
-        let manager = format!("nubium-agent-{host}");
-        let owner = Owner { manager: &manager, fields: &[], conditions: &[], entry: Some(("hosts", host)) };
-        let status = NetworkStatus { hosts: entry.into_iter().collect(), ..NetworkStatus::default() };
-        apply_status(&api, network.as_ref(), &owner, &status).await?;
+        write(&context, &api, &network, entry).await?;
     }
     Ok(if again { Next::After(AGAIN) } else { Next::Settled })
+}
+
+async fn write(
+    context: &Context,
+    api: &Api<Network>,
+    network: &Network,
+    entry: Option<NetworkHost>,
+) -> Result<bool, kube::Error> {
+    let host = context.settings.host.as_str();
+    let manager = format!("nubium-agent-{host}");
+    let owner = Owner { manager: &manager, fields: &[], conditions: &[], entry: Some(("hosts", host)) };
+    let status = NetworkStatus { hosts: entry.into_iter().collect(), ..NetworkStatus::default() };
+    apply_status(api, network, &owner, &status).await
 }
 
 /// The object, and whether it shall be here. To be gone it has to be marked, seen live, and declared unused at that

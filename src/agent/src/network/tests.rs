@@ -379,6 +379,18 @@ async fn a_failed_step_is_reported_and_the_next_pass_finishes() {
     }
 }
 
+/// netd still listens in the namespace that had this name before: its socket hears nobody here.
+#[tokio::test]
+async fn a_port_is_not_ready_while_dhcp_listens_elsewhere() {
+    let sim = host().await;
+    let want = PLAIN.desired();
+    assert!(pass(&want, &sim).await.ports["web-1-eth0"]);
+    sim.world().namespaces.get_mut(&blue()).unwrap().inode = 99;
+    sim.fail_after(0);
+    assert!(!pass(&want, &sim).await.ports["web-1-eth0"]);
+    assert!(pass(&want, &sim).await.ports["web-1-eth0"]);
+}
+
 #[tokio::test]
 async fn rules_are_in_force_before_anything_can_speak() {
     let sim = host().await;

@@ -13,7 +13,7 @@ use std::{
 use nix::{
     mount::{MntFlags, MsFlags, mount, umount2},
     sched::{CloneFlags, setns, unshare},
-    sys::statfs::fstatfs,
+    sys::statfs::{NSFS_MAGIC, fstatfs},
 };
 
 use super::{
@@ -23,7 +23,6 @@ use super::{
 
 /// Where `ip netns` looks.
 pub const DIR: &str = "/run/netns";
-const NSFS_MAGIC: i64 = 0x6e73_6673;
 
 pub fn path(netns: &Netns) -> PathBuf {
     Path::new(DIR).join(netns.as_str())
@@ -57,7 +56,7 @@ pub fn open(netns: &Netns) -> Result<Option<fs::File>> {
         Err(source) => return Err(failed(source)),
     };
     let fs = fstatfs(file.as_fd()).map_err(|errno| failed(errno.into()))?;
-    Ok((i64::from(fs.filesystem_type().0) == NSFS_MAGIC).then_some(file))
+    Ok((fs.filesystem_type() == NSFS_MAGIC).then_some(file))
 }
 
 /// The kernel's number of the namespace behind the name: it changes when the namespace was made anew.
