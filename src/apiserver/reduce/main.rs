@@ -19,7 +19,9 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 fn main() -> Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let [kubernetes, modules, version] = arguments.as_slice() else {
-        return Err("usage: reduce <module k8s.io/kubernetes> <folder of the k8s.io modules> <version, e.g. v0.35.3>".into());
+        return Err(
+            "usage: reduce <module k8s.io/kubernetes> <folder of the k8s.io modules> <version, e.g. v0.35.3>".into()
+        );
     };
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("data");
     let kinds: Value = serde_json::from_str(&fs::read_to_string(data.join("kinds.json"))?)?;
@@ -50,7 +52,8 @@ fn main() -> Result<()> {
 /// One line an entry, so that a change reads well.
 fn write(path: &Path, value: &Value) -> Result<()> {
     let entries = value.as_object().ok_or("not an object")?;
-    let lines: Vec<String> = entries.iter().map(|(name, entry)| format!("{}:{entry}", Value::from(name.as_str()))).collect();
+    let lines: Vec<String> =
+        entries.iter().map(|(name, entry)| format!("{}:{entry}", Value::from(name.as_str()))).collect();
     fs::write(path, format!("{{\n{}\n}}\n", lines.join(",\n")))?;
     Ok(())
 }

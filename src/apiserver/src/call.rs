@@ -1,14 +1,15 @@
 //! One request, from its path to its answer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::http::header::USER_AGENT;
 use ::http::{HeaderMap, Method, Request, Response, StatusCode};
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use crate::access::authorize::{self, Action};
 use crate::access::Identity;
+use crate::access::authorize::{self, Action};
 use crate::failure::{Failure, Subject};
 use crate::http::body::{self, Body, BoxError};
 use crate::http::media::Wanted;
@@ -18,6 +19,9 @@ use crate::http::target::{Page, Target};
 use crate::kind::{Kind, Snapshot};
 use crate::read::form::{Include, Shape};
 use crate::{ApiServer, State, discovery, openapi, read, write};
+
+/// How long a client may take to send a body.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a request about objects is handled with.
 pub(crate) struct Call {
@@ -91,9 +95,10 @@ impl ApiServer {
             Page::Object(target) => {
                 let call = self.call(identity, target, parts.uri.query(), wanted, parts.headers.clone());
                 match call.and_then(|call| call.admit(&parts.method)) {
-                    Ok((call, kind, verb)) => match body::read(body).await {
-                        Ok(body) => call.answer(&kind, verb, body).await,
-                        Err(failure) => Err(failure),
+                    Ok((call, kind, verb)) => match tokio::time::timeout(PATIENCE, body::read(body)).await {
+                        Ok(Ok(body)) => call.answer(&kind, verb, body).await,
+                        Ok(Err(failure)) => Err(failure),
+                        Err(_) => Err(Failure::bad_request("the body of the request did not come in time")),
                     },
                     Err(failure) => Err(failure),
                 }
@@ -138,7 +143,7 @@ impl ApiServer {
                 discovery::resources(&snapshot, &group, &version).map(|found| Reply::value(StatusCode::OK, &found))
             }
             Page::OpenApiIndex => Ok(Reply::value(StatusCode::OK, &openapi::index(&snapshot))),
-            Page::OpenApi(path) => openapi::document(&snapshot, &path).map(|found| Reply::value(StatusCode::OK, &found)),
+            Page::OpenApi(path) => openapi::document(&snapshot, &path).map(|found| Reply::json(StatusCode::OK, found)),
             Page::Object(_) | Page::Unknown => Err(Failure::no_such_path()),
         }
     }
@@ -187,7 +192,8 @@ impl Call {
     /// What is answered about a resource that is not there: built-in groups say so, others are not known at all.
     fn not_served(&self) -> Failure {
         let Target { group, version, .. } = &self.target;
-        let known = self.snapshot.kinds().any(|kind| kind.group == *group && kind.version == *version && !kind.is_custom());
+        let known =
+            self.snapshot.kinds().any(|kind| kind.group == *group && kind.version == *version && !kind.is_custom());
         if known { Failure::not_served() } else { Failure::no_such_path() }
     }
 

@@ -46,7 +46,15 @@ impl Subject<'_> {
 
 impl Failure {
     fn new(code: StatusCode, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code: code.as_u16(), reason, message: message.into(), details: Map::new(), plain: false, bare_details: false, next: None }
+        Self {
+            code: code.as_u16(),
+            reason,
+            message: message.into(),
+            details: Map::new(),
+            plain: false,
+            bare_details: false,
+            next: None,
+        }
     }
 
     fn about(mut self, subject: Subject<'_>, name: &str) -> Self {
@@ -198,7 +206,11 @@ impl Failure {
     }
 
     pub fn internal(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", format!("Internal error occurred: {}", message.into()))
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "InternalError",
+            format!("Internal error occurred: {}", message.into()),
+        )
     }
 
     /// The same, with a token to go on.

@@ -46,7 +46,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        let namespaces = ["default", "kube-system", "kube-public"].map(str::to_owned).to_vec();
+        let namespaces = ["default", "kube-system"].map(str::to_owned).to_vec();
         Self { clock: Timestamp::now, namespaces }
     }
 }
@@ -90,13 +90,15 @@ impl ApiServer {
     /// A server over `store`: reads the definitions, makes the first namespaces, follows the definitions from then on.
     /// Must be called inside a tokio runtime.
     pub async fn start(store: AnyStore, config: Config) -> Result<Self, StartError> {
-        let state = Arc::new(State { store, registry: kind::Registry::new(), config, tasks: parking_lot::Mutex::default() });
+        let state =
+            Arc::new(State { store, registry: kind::Registry::new(), config, tasks: parking_lot::Mutex::default() });
         background::follow_definitions(&state).await?;
         let server = Self(state);
         for name in &server.0.config.namespaces {
-            write::ensure_namespace(&server.0, name)
-                .await
-                .map_err(|failure| StartError::Namespace { name: name.clone(), message: failure.message().to_owned() })?;
+            write::ensure_namespace(&server.0, name).await.map_err(|failure| StartError::Namespace {
+                name: name.clone(),
+                message: failure.message().to_owned(),
+            })?;
         }
         Ok(server)
     }

@@ -1,50 +1,59 @@
 //! OpenAPI v3: one document a group and version, with what clients look at: the schemas, and which paths take which
 //! parameters and patches.
 
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::OnceLock;
 
+use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use crate::failure::Failure;
 use crate::kind::{Kind, Snapshot, components};
 
-/// `/openapi/v3`
-pub(crate) fn index(snapshot: &Snapshot) -> Value {
-    let mut paths = Map::new();
-    for group in snapshot.groups() {
-        for version in group.versions {
-            let path = match group.name {
-                "" => format!("api/{version}"),
-                name => format!("apis/{name}/{version}"),
-            };
-            if let Ok(document) = document(snapshot, &path) {
-                let url = format!("/openapi/v3/{path}?hash={}", hash(&document));
-                paths.insert(path, json!({"serverRelativeURL": url}));
+/// Every document of a snapshot by its path, with a hash of it. Made when first asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Documents(OnceLock<BTreeMap<String, (String, Bytes)>>);
+
+fn documents(snapshot: &Snapshot) -> &BTreeMap<String, (String, Bytes)> {
+    snapshot.documents.0.get_or_init(|| {
+        let mut documents = BTreeMap::new();
+        for group in snapshot.groups() {
+            for version in group.versions {
+                let path = match group.name {
+                    "" => format!("api/{version}"),
+                    name => format!("apis/{name}/{version}"),
+                };
+                let text = document_of(snapshot, &path, group.name, version).to_string();
+                documents.insert(path, (hash(&text), text.into()));
             }
         }
-    }
-    json!({"paths": paths})
+        documents
+    })
+}
+
+/// `/openapi/v3`
+pub(crate) fn index(snapshot: &Snapshot) -> Value {
+    let paths = documents(snapshot).iter().map(|(path, (hash, _))| {
+        (path.clone(), json!({"serverRelativeURL": format!("/openapi/v3/{path}?hash={hash}")}))
+    });
+    json!({"paths": paths.collect::<Map<_, _>>()})
 }
 
 /// Changes when the document does. Only a client of this server compares it, with what this server said before.
-fn hash(document: &Value) -> String {
+fn hash(document: &str) -> String {
     let mut hasher = DefaultHasher::new();
-    document.to_string().hash(&mut hasher);
+    document.hash(&mut hasher);
     format!("{:016X}", hasher.finish())
 }
 
 /// `/openapi/v3/<path>`
-pub(crate) fn document(snapshot: &Snapshot, path: &str) -> Result<Value, Failure> {
-    let (group, version) = match path.split('/').collect::<Vec<_>>().as_slice() {
-        ["api", version] => ("", *version),
-        ["apis", group, version] => (*group, *version),
-        _ => return Err(Failure::no_such_path()),
-    };
-    let kinds: Vec<&Kind> =
-        snapshot.kinds().map(AsRef::as_ref).filter(|kind| kind.group == group && kind.version == version).collect();
-    if kinds.is_empty() {
-        return Err(Failure::no_such_path());
-    }
+pub(crate) fn document(snapshot: &Snapshot, path: &str) -> Result<Bytes, Failure> {
+    documents(snapshot).get(path).map(|(_, text)| text.clone()).ok_or_else(Failure::no_such_path)
+}
+
+fn document_of(snapshot: &Snapshot, path: &str, group: &str, version: &str) -> Value {
+    let kinds = snapshot.kinds().filter(|kind| kind.group == group && kind.version == version);
     let (mut paths, mut schemas) = (Map::new(), Map::new());
     for kind in kinds {
         let collection = match kind.namespaced {
@@ -64,10 +73,10 @@ pub(crate) fn document(snapshot: &Snapshot, path: &str) -> Result<Value, Failure
         refer(&schema, &mut schemas);
         schemas.insert(kind.published.0.clone(), schema);
     }
-    Ok(json!({
+    json!({
         "openapi": "3.0.0", "info": {"title": "Kubernetes", "version": crate::discovery::version()["gitVersion"]},
         "paths": paths, "components": {"schemas": schemas},
-    }))
+    })
 }
 
 /// Adds the components that `schema` refers to, and those that they refer to.
@@ -111,9 +120,15 @@ fn write_parameters(force: bool) -> Vec<Value> {
 
 fn collection_paths(kind: &Kind, reference: &Value) -> Value {
     let lists = [
-        ("allowWatchBookmarks", "boolean"), ("continue", "string"), ("fieldSelector", "string"),
-        ("labelSelector", "string"), ("limit", "integer"), ("resourceVersion", "string"),
-        ("resourceVersionMatch", "string"), ("sendInitialEvents", "boolean"), ("timeoutSeconds", "integer"),
+        ("allowWatchBookmarks", "boolean"),
+        ("continue", "string"),
+        ("fieldSelector", "string"),
+        ("labelSelector", "string"),
+        ("limit", "integer"),
+        ("resourceVersion", "string"),
+        ("resourceVersionMatch", "string"),
+        ("sendInitialEvents", "boolean"),
+        ("timeoutSeconds", "integer"),
         ("watch", "boolean"),
     ];
     let lists: Vec<Value> = lists.into_iter().map(|(name, kind)| query(name, kind)).collect();
@@ -129,7 +144,8 @@ fn object_paths(kind: &Kind, reference: &Value, whole: bool) -> Value {
     let mut put = operation(kind, "put", reference, &write_parameters(false));
     put["requestBody"] = body(&["*/*"], reference);
     let mut patch = operation(kind, "patch", reference, &write_parameters(true));
-    let mut medias = vec!["application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json"];
+    let mut medias =
+        vec!["application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json"];
     if !kind.is_custom() {
         medias.push("application/strategic-merge-patch+json");
     }

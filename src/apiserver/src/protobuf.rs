@@ -89,7 +89,9 @@ pub(crate) fn decode(body: &[u8], message: &str) -> Result<Value, ProtobufError>
                 }
             }
             (2, Wire::Bytes(object)) => raw = object,
-            (3 | 4, Wire::Bytes(encoding)) if !encoding.is_empty() && encoding != b"application/vnd.kubernetes.protobuf" => {
+            (3 | 4, Wire::Bytes(encoding))
+                if !encoding.is_empty() && encoding != b"application/vnd.kubernetes.protobuf" =>
+            {
                 return Err(ProtobufError::Encoded);
             }
             _ => {}
@@ -293,7 +295,8 @@ mod tests {
     fn a_secret_as_kubectl_sends_it() {
         // ObjectMeta: name 1, namespace 3, an empty creationTimestamp 8, generation 7 = 0, labels 11.
         let label = [part(1, b"app"), part(2, b"web")].concat();
-        let metadata = [part(1, b"s"), part(2, b""), part(3, b""), vec![7 << 3, 0], part(8, b""), part(11, &label)].concat();
+        let metadata =
+            [part(1, b"s"), part(2, b""), part(3, b""), vec![7 << 3, 0], part(8, b""), part(11, &label)].concat();
         let entry = [part(1, b"key"), part(2, b"value")].concat();
         let secret = [part(1, &metadata), part(2, &entry), part(3, b"Opaque")].concat();
         assert_eq!(

@@ -5,6 +5,8 @@
 //! `waived.json` with its reason. Run with `NUBIUM_KUBE_APISERVER=<folder with kube-apiserver and etcd>`; without it
 //! the test says aloud that it is skipped.
 
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is a failure")]
+
 mod support;
 
 use std::collections::BTreeMap;
@@ -50,8 +52,7 @@ fn read<T: for<'de> Deserialize<'de>>(name: &str) -> T {
 }
 
 /// The verb families, in the order they run. Each begins with what it needs.
-const FAMILIES: [&str; 9] =
-    ["definitions", "create", "get", "list", "watch", "update", "patch", "apply", "delete"];
+const FAMILIES: [&str; 9] = ["definitions", "create", "get", "list", "watch", "update", "patch", "apply", "delete"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_as_kube_apiserver_does() {
@@ -99,7 +100,8 @@ async fn play(caller: &Caller, steps: &[Step]) -> Vec<Value> {
     let mut answers = Vec::new();
     for step in steps {
         let fill = |text: &str| {
-            let filled = saved.iter().fold(text.to_owned(), |text, (name, value)| text.replace(&format!("{{{name}}}"), value));
+            let filled =
+                saved.iter().fold(text.to_owned(), |text, (name, value)| text.replace(&format!("{{{name}}}"), value));
             filled
         };
         let request = fill(&step.request);
@@ -206,7 +208,9 @@ fn is_time(text: &str) -> bool {
 /// `5s`, `2m30s`
 fn is_age(text: &str) -> bool {
     let unit = |c: char| matches!(c, 's' | 'm' | 'h' | 'd');
-    text.starts_with(|c: char| c.is_ascii_digit()) && text.ends_with(unit) && text.chars().all(|c| c.is_ascii_digit() || unit(c))
+    text.starts_with(|c: char| c.is_ascii_digit())
+        && text.ends_with(unit)
+        && text.chars().all(|c| c.is_ascii_digit() || unit(c))
 }
 
 fn blank(value: &mut Value, pointer: &str) {

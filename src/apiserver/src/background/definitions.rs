@@ -155,8 +155,8 @@ async fn empty(state: &Arc<State>, name: &str) -> Result<(), Failure> {
         let page = state.store.range(Range::all(objects.storage.prefix.clone())).await?;
         for object in &page.objects {
             let metadata = Metadata::read(object);
-            let gone = !metadata.is_terminating()
-                && write::remove(state, objects, &object.key, &metadata.uid, None).await?;
+            let gone =
+                !metadata.is_terminating() && write::remove(state, objects, &object.key, &metadata.uid, None).await?;
             left += usize::from(!gone);
         }
     }

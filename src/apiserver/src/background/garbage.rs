@@ -96,7 +96,10 @@ impl Garbage {
     /// Whether a dependent that blocks the owner's end is still there.
     fn is_blocked(&self, owner: &str) -> bool {
         self.graph.dependents(owner).iter().filter_map(|uid| self.graph.get(uid)).any(|node| {
-            node.metadata.owner_references.iter().any(|reference| reference.uid == owner && reference.block_owner_deletion)
+            node.metadata
+                .owner_references
+                .iter()
+                .any(|reference| reference.uid == owner && reference.block_owner_deletion)
         })
     }
 

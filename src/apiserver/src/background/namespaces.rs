@@ -125,7 +125,14 @@ impl Left {
             self.finalizers.iter().map(|(name, count)| format!("{name} in {count} resource instances")).collect();
         let kind = "NamespaceFinalizersRemaining";
         if held.is_empty() {
-            set_condition(status, now, kind, false, "ContentHasNoFinalizers", "All content-preserving finalizers finished");
+            set_condition(
+                status,
+                now,
+                kind,
+                false,
+                "ContentHasNoFinalizers",
+                "All content-preserving finalizers finished",
+            );
         } else {
             let held = format!("Some content in the namespace has finalizers remaining: {}", held.join(", "));
             set_condition(status, now, kind, true, "SomeFinalizersRemain", &held);

@@ -208,7 +208,8 @@ mod tests {
 
     #[test]
     fn a_query_with_an_empty_first_pair_and_escapes() {
-        let options = Options::parse("&limit=500&labelSelector=a%3Db%2Cc+in+(d)&watch=true&timeoutSeconds=290").unwrap();
+        let options =
+            Options::parse("&limit=500&labelSelector=a%3Db%2Cc+in+(d)&watch=true&timeoutSeconds=290").unwrap();
         assert_eq!((options.limit, options.label_selector.as_str()), (500, "a=b,c in (d)"));
         assert_eq!((options.watch, options.timeout), (true, Some(Duration::from_secs(290))));
         assert!(Options::parse("dryRun=Some").unwrap().check("CreateOptions").is_err());

@@ -94,6 +94,17 @@ impl Authority {
         self.sign(params, &identity.name)
     }
 
+    /// A certificate for a host's agent: it proves the host's identity, and serves the agent's own door under its name.
+    pub fn host(&self, name: &str) -> Result<Pair, PkiError> {
+        let Identity { name, groups } = Identity::host(name);
+        let mut params = params(&name, &groups, CERTIFICATE_DAYS);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
+        let with_name = CertificateParams::new(vec![name.clone()])
+            .map_err(|source| PkiError::Sign { name: name.clone(), source })?;
+        params.subject_alt_names = with_name.subject_alt_names;
+        self.sign(params, &name)
+    }
+
     fn sign(&self, mut params: CertificateParams, name: &str) -> Result<Pair, PkiError> {
         let sign = |source| PkiError::Sign { name: name.to_owned(), source };
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];

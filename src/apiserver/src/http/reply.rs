@@ -68,7 +68,10 @@ impl Reply {
             Content::Stream(pieces) => ("application/json", streamed(pieces)),
             Content::Json(bytes) => {
                 let (media, bytes) = if yaml { as_yaml(bytes) } else { ("application/json", bytes) };
-                if bytes.len() > COMPRESS_ABOVE && takes_gzip(request) && let Some(small) = gzip(&bytes) {
+                if bytes.len() > COMPRESS_ABOVE
+                    && takes_gzip(request)
+                    && let Some(small) = gzip(&bytes)
+                {
                     headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
                     headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
                     (media, whole(small))

@@ -17,8 +17,10 @@ use tokio_rustls::TlsAcceptor;
 use crate::ApiServer;
 use crate::access::Identity;
 
-/// How long a client may take over its handshake, or over the head of a request.
+/// How long a client may take over its handshake, or to answer a ping.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a connection may wait for the head of its next request.
+const IDLE: Duration = Duration::from_secs(300);
 
 impl ApiServer {
     /// Serves the API on `listener` until the future is dropped; open connections end with it.
@@ -69,7 +71,7 @@ async fn connection(server: ApiServer, acceptor: TlsAcceptor, stream: TcpStream)
         async move { Ok::<_, std::convert::Infallible>(server.handle(request).await) }
     });
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -55,9 +55,7 @@ impl Page {
             ["apis"] => Self::Groups,
             ["apis", group] => Self::Group((*group).to_owned()),
             ["api", version] => Self::Resources { group: String::new(), version: (*version).to_owned() },
-            ["apis", group, version] => {
-                Self::Resources { group: (*group).to_owned(), version: (*version).to_owned() }
-            }
+            ["apis", group, version] => Self::Resources { group: (*group).to_owned(), version: (*version).to_owned() },
             ["openapi", "v3"] => Self::OpenApiIndex,
             ["openapi", "v3", rest @ ..] => Self::OpenApi(rest.join("/")),
             ["api", version, rest @ ..] => Self::object("", version, rest),
@@ -71,7 +69,9 @@ impl Page {
         let own = str::to_owned;
         Self::Object(match rest {
             // The namespace itself and its subresources.
-            ["namespaces", name] if group.is_empty() => Target { resource: own("namespaces"), name: own(name), ..target },
+            ["namespaces", name] if group.is_empty() => {
+                Target { resource: own("namespaces"), name: own(name), ..target }
+            }
             ["namespaces", name, sub @ ("status" | "finalize")] if group.is_empty() => {
                 Target { resource: own("namespaces"), name: own(name), subresource: own(sub), ..target }
             }

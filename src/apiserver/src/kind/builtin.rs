@@ -148,16 +148,18 @@ mod tests {
         assert_eq!(
             names,
             [
-                "namespaces", "secrets", "configmaps", "events", "events.events.k8s.io", "leases.coordination.k8s.io",
+                "namespaces",
+                "secrets",
+                "configmaps",
+                "events",
+                "events.events.k8s.io",
+                "leases.coordination.k8s.io",
                 "customresourcedefinitions.apiextensions.k8s.io",
             ]
         );
         let [core, other] = [&kinds[3], &kinds[4]];
         assert_eq!(core.storage.prefix, other.storage.prefix, "one store for both groups' events");
         let stored = other.to_stored(json!({"note": "n", "regarding": {"name": "x"}, "reason": "r"}));
-        assert_eq!(
-            stored,
-            json!({"apiVersion": "v1", "message": "n", "involvedObject": {"name": "x"}, "reason": "r"})
-        );
+        assert_eq!(stored, json!({"apiVersion": "v1", "message": "n", "involvedObject": {"name": "x"}, "reason": "r"}));
     }
 }

@@ -146,9 +146,9 @@ impl Acceptance {
     pub fn of(definition: &Value, established: &Snapshot) -> Self {
         let (spec, own) = (&definition["spec"], definition["metadata"]["name"].as_str().unwrap_or_default());
         let names = &spec["names"];
-        let others = established.kinds().filter(|kind| {
-            kind.group == text(spec, "group") && format!("{}.{}", kind.plural, kind.group) != own
-        });
+        let others = established
+            .kinds()
+            .filter(|kind| kind.group == text(spec, "group") && format!("{}.{}", kind.plural, kind.group) != own);
         let (mut resources, mut kinds) = (Vec::new(), Vec::new());
         for other in others {
             resources.extend([other.plural.clone(), other.singular.clone()]);

@@ -138,7 +138,9 @@ impl Kind {
 
     /// From the stored form to the served one.
     fn serve(&self, value: &mut Value) {
-        if self.storage.alias && let Some(fields) = value.as_object_mut() {
+        if self.storage.alias
+            && let Some(fields) = value.as_object_mut()
+        {
             // What the stored form writes although it is empty, this one leaves out.
             fields.retain(|_, value| value != "");
         }

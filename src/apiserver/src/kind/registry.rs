@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::{Kind, builtin, from_definition};
 use crate::object::meta;
+use crate::openapi::Documents;
 
 /// The kinds at one moment.
 #[derive(Debug, Default)]
@@ -20,6 +21,7 @@ pub(crate) struct Snapshot {
     builtin: Vec<Arc<Kind>>,
     /// By the definition's name.
     custom: BTreeMap<String, Definition>,
+    pub documents: Documents,
 }
 
 #[derive(Debug, Clone)]
@@ -129,7 +131,9 @@ impl Registry {
         let definition = definition.filter(|definition| is_established(definition));
         let terminating = definition.is_some_and(meta::is_terminating);
         let known = self.current.read().custom.get(name).cloned();
-        if let (Some(known), Some(definition)) = (known, definition) && *known.spec == definition["spec"] {
+        if let (Some(known), Some(definition)) = (known, definition)
+            && *known.spec == definition["spec"]
+        {
             return self.replace(name, Some(Definition { terminating, ..known }));
         }
         let defined = match definition.map(from_definition) {

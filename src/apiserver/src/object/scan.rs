@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::{Deserializer, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// The labels in an object's bytes.
 pub(crate) fn labels(bytes: &[u8]) -> BTreeMap<String, String> {
@@ -46,7 +46,9 @@ impl<'de> DeserializeSeed<'de> for Seek<'_, '_, '_> {
 
 impl Seek<'_, '_, '_> {
     fn take(self, text: impl ToString) {
-        if self.path.is_empty() && let Found::Scalar(found) = self.found {
+        if self.path.is_empty()
+            && let Found::Scalar(found) = self.found
+        {
             **found = Some(text.to_string());
         }
     }

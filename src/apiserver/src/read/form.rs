@@ -60,7 +60,10 @@ impl Shape<'_> {
             return Ok(());
         }
         let mut item = self.item(object)?;
-        if !self.kind.is_custom() && *self.form == Form::Plain && let Some(item) = item.as_object_mut() {
+        if !self.kind.is_custom()
+            && *self.form == Form::Plain
+            && let Some(item) = item.as_object_mut()
+        {
             item.remove("apiVersion");
             item.remove("kind");
         }

@@ -95,7 +95,9 @@ async fn find(call: &Call, kind: &Kind, selection: &Selection, prefix: &str) -> 
         None => revision(call, options).await?,
     };
     let range = Range { prefix: prefix.to_owned(), limit: options.limit, after, at };
-    if let Some(name) = selection.only_name() && kind.namespaced == !call.target.namespace.is_empty() {
+    if let Some(name) = selection.only_name()
+        && kind.namespaced != call.target.namespace.is_empty()
+    {
         return one(call, selection, format!("{prefix}{name}"), at).await;
     }
     if selection.is_everything() {
@@ -186,7 +188,10 @@ fn check(options: &Options) -> Result<(), Failure> {
     }
     if !matching.is_empty() {
         if version.is_empty() {
-            errors.push(FieldError::forbidden(field, "resourceVersionMatch is forbidden unless resourceVersion is provided"));
+            errors.push(FieldError::forbidden(
+                field,
+                "resourceVersionMatch is forbidden unless resourceVersion is provided",
+            ));
         }
         if !options.continue_token.is_empty() {
             errors.push(FieldError::forbidden(field, "resourceVersionMatch is forbidden when continue is provided"));

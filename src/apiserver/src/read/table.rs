@@ -58,35 +58,21 @@ impl Column {
     pub fn name() -> Self {
         let description = format!("{OBJECT_META}#name");
         let cell = Cell::Path { path: "metadata.name".to_owned(), or: None };
-        Self {
-            name: "Name".to_owned(),
-            kind: string(),
-            format: "name".to_owned(),
-            description,
-            priority: 0,
-            cell,
-        }
+        Self { name: "Name".to_owned(), kind: string(), format: "name".to_owned(), description, priority: 0, cell }
     }
 
     /// The last column of most tables.
     pub fn age() -> Self {
         let description = format!("{OBJECT_META}#creationTimestamp");
         let cell = Cell::Ago { ago: vec!["metadata.creationTimestamp".to_owned()] };
-        Self {
-            name: "Age".to_owned(),
-            kind: string(),
-            format: String::new(),
-            description,
-            priority: 0,
-            cell,
-        }
+        Self { name: "Age".to_owned(), kind: string(), format: String::new(), description, priority: 0, cell }
     }
 
     fn definition(&self) -> Value {
         let Self { name, kind, format, description, priority, cell: _ } = self;
-        let published = description.split_once('#').and_then(|(component, field)| {
-            components().get(component)?["properties"][field]["description"].as_str()
-        });
+        let published = description
+            .split_once('#')
+            .and_then(|(component, field)| components().get(component)?["properties"][field]["description"].as_str());
         let description = published.unwrap_or(description);
         json!({"name": name, "type": kind, "format": format, "description": description, "priority": priority})
     }

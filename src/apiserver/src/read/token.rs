@@ -30,7 +30,8 @@ impl Token {
     }
 
     pub fn decode(text: &str) -> Result<Self, Failure> {
-        let bad = |why: String| Failure::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
+        let bad =
+            |why: String| Failure::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
         let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|error| bad(error.to_string()))?;
         let token: Self = serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;
         // It becomes part of a key below the list's prefix; what leads out of it is not ours.

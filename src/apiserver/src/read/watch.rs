@@ -57,7 +57,7 @@ pub(crate) async fn watch(call: &Call, kind: &Arc<Kind>) -> Result<Reply, Failur
     let from = from.filter(|revision| *revision > 0);
     let name = selection.only_name().map(str::to_owned);
     let prefix = kind.list_prefix(&call.target.namespace);
-    let one = kind.namespaced == !call.target.namespace.is_empty();
+    let one = kind.namespaced != call.target.namespace.is_empty();
     let key = name.filter(|_| one).map(|name| format!("{prefix}{name}"));
     let mut watcher = Watcher {
         kind: kind.clone(),
@@ -197,9 +197,11 @@ impl Watcher {
         out.put_slice(b"\",\"object\":");
         let shape = Shape { kind: &self.kind, form: &self.form, include: self.include, now: Timestamp::now() };
         let written = match &self.form {
-            Form::Table { .. } => self.kind.read(object).map_err(|error| Failure::internal(error.to_string())).map(|value| {
-                out.put_slice(shape.shown(value, !self.columns_sent).to_string().as_bytes());
-            }),
+            Form::Table { .. } => {
+                self.kind.read(object).map_err(|error| Failure::internal(error.to_string())).map(|value| {
+                    out.put_slice(shape.shown(value, !self.columns_sent).to_string().as_bytes());
+                })
+            }
             _ => shape.write_stored(out, object),
         };
         match written {
@@ -247,17 +249,15 @@ fn check(options: &Options) -> Result<(), Failure> {
     let matching = options.resource_version_match.as_str();
     let mut errors = Vec::new();
     match options.initial_events {
-        Some(_) => {
-            if matching != "NotOlderThan" {
-                let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
-                errors.push(FieldError::forbidden("resourceVersionMatch", why));
-            }
+        Some(_) if matching != "NotOlderThan" => {
+            let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+            errors.push(FieldError::forbidden("resourceVersionMatch", why));
         }
         None if !matching.is_empty() => {
             let why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
             errors.push(FieldError::forbidden("resourceVersionMatch", why));
         }
-        None => {}
+        _ => {}
     }
     if !options.continue_token.is_empty() {
         errors.push(FieldError::forbidden("continue", "continue is forbidden for watch"));

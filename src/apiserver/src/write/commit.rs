@@ -1,5 +1,7 @@
 //! The last step of a write: into the store, if nobody else was there first.
 
+use std::time::Duration;
+
 use nubium_store::{Expect, Object, Outcome};
 use serde_json::Value;
 
@@ -11,6 +13,9 @@ use crate::object::{encode, meta};
 
 /// The largest object that is stored.
 const LIMIT: usize = 3 << 19;
+
+/// How long the write of a definition waits until it is served.
+const SETTLE: Duration = Duration::from_secs(5);
 
 /// What became of a compare-and-swap.
 pub(super) enum Swap {
@@ -47,8 +52,7 @@ pub(super) async fn create(call: &Call, kind: &Kind, object: &Value) -> Result<V
 
 /// Stores a changed object in place of the one read as `live`, or deletes it when nothing holds it any more.
 pub(super) async fn swap(state: &State, kind: &Kind, live: &Object, object: Value) -> Result<Swap, Failure> {
-    let released = meta::is_terminating(&object) && meta::finalizers(&object).is_empty() && !is_held(&object);
-    let value = if released { None } else { Some(encoded(kind, &object)?) };
+    let value = if is_released(&object) { None } else { Some(encoded(kind, &object)?) };
     match state.store.write(&live.key, Expect::Modified(live.modified), value).await? {
         Outcome::Done(stored) => {
             settle(state, kind, &stored).await;
@@ -69,6 +73,11 @@ pub(super) async fn delete(state: &State, kind: &Kind, live: &Object) -> Result<
     }
 }
 
+/// Whether an object is to go and nobody holds it any more.
+pub(super) fn is_released(object: &Value) -> bool {
+    meta::is_terminating(object) && meta::finalizers(object).is_empty() && !is_held(object)
+}
+
 /// A namespace is also held by the finalizers of its spec.
 fn is_held(object: &Value) -> bool {
     object["kind"] == "Namespace"
@@ -79,6 +88,7 @@ fn is_held(object: &Value) -> bool {
 /// What a definition says is served before its write is answered.
 async fn settle(state: &State, kind: &Kind, stored: &Object) {
     if kind.is("apiextensions.k8s.io", "customresourcedefinitions") {
-        state.registry.wait_for(stored.modified).await;
+        // The registry follows within a millisecond; if it cannot, the write counts all the same.
+        let _ = tokio::time::timeout(SETTLE, state.registry.wait_for(stored.modified)).await;
     }
 }

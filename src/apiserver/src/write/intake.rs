@@ -1,8 +1,8 @@
 //! Taking in an object from a client: parse, check that it is of the right kind, prune, default.
 
 use bytes::Bytes;
-use nubium_schema::{Document, ErrorKind, FieldError};
 use nubium_schema::document::{strict_decoding_error, unknown_messages};
+use nubium_schema::{Document, ErrorKind, FieldError};
 use serde_json::Value;
 
 use super::rules;
@@ -36,16 +36,14 @@ pub(crate) fn object(call: &Call, kind: &Kind, body: &Bytes) -> Result<Intake, F
     };
     let mut object = document.value;
     of_kind(kind, &mut object, body)?;
-    fits_types(kind, &object)?;
     let complaints = document.duplicates.iter().map(|path| format!("duplicate field {path:?}")).collect();
     cleaned(call, kind, object, complaints, Origin::Body)
 }
 
 /// Parses JSON, with the words of Kubernetes for what is not.
 pub(crate) fn json(body: &Bytes) -> Result<Document, Failure> {
-    let document = Document::from_json(body).map_err(|error| {
-        Failure::bad_request(format!("couldn't get version/kind; json parse error: {error}"))
-    })?;
+    let document = Document::from_json(body)
+        .map_err(|error| Failure::bad_request(format!("couldn't get version/kind; json parse error: {error}")))?;
     if !document.value.is_object() {
         return Err(Failure::bad_request("couldn't get version/kind; json parse error: the body is not an object"));
     }
@@ -104,18 +102,11 @@ fn summary(body: &Bytes) -> String {
 }
 
 /// A built-in kind is decoded into fixed types: what has another JSON type is no such object at all.
-fn fits_types(kind: &Kind, object: &Value) -> Result<(), Failure> {
-    let misfit = if kind.is_custom() { None } else { misfit(kind, object) };
-    misfit.map_or(Ok(()), |misfit| {
-        let message = format!("{} in version {:?} cannot be handled as a {}: {misfit}", kind.kind, kind.version, kind.kind);
-        Err(Failure::bad_request(message))
-    })
-}
-
 fn misfit(kind: &Kind, object: &Value) -> Option<FieldError> {
-    // Metadata is looked at by its own rules, which say more.
-    let misfits = kind.schema.validate(object).into_iter().filter(|error| error.kind == ErrorKind::TypeInvalid);
-    misfits.into_iter().next()
+    if kind.is_custom() {
+        return None;
+    }
+    kind.schema.validate(object).into_iter().find(|error| error.kind == ErrorKind::TypeInvalid)
 }
 
 /// Numbers as Go reads them: a whole one is an integer however it is written.
@@ -148,7 +139,9 @@ fn drop_empty(kind: &Kind, object: &mut Value) {
             }
         }
     }
-    if !kind.is_custom() && let Some(object) = object.as_object_mut() {
+    if !kind.is_custom()
+        && let Some(object) = object.as_object_mut()
+    {
         for field in ["data", "binaryData", "stringData"] {
             if object.get(field).is_some_and(is_empty) {
                 object.remove(field);
@@ -178,25 +171,19 @@ pub(crate) fn cleaned(
     origin: Origin,
 ) -> Result<Intake, Failure> {
     whole_numbers(&mut object);
-    if origin == Origin::Patch && !kind.is_custom() && let Some(misfit) = misfit(kind, &object) {
-        let error = FieldError::invalid("patch", object.to_string(), misfit.to_string());
-        return Err(Failure::invalid("", "", "", &[error]));
-    }
     let before = (origin == Origin::Patch).then(|| object.clone());
+    let refused = |why: String| match &before {
+        None => cannot_be(kind, &why),
+        Some(patched) => Failure::invalid("", "", "", &[FieldError::invalid("patch", patched.to_string(), why)]),
+    };
+    // A null where nothing may be null says nothing, and goes with what is unknown.
     let unknown = kind.schema.prune(&mut object);
+    if let Some(misfit) = misfit(kind, &object) {
+        return Err(refused(misfit.to_string()));
+    }
     complaints.extend(unknown_messages(&unknown));
-    let strict = call.options.field_validation == FieldValidation::Strict;
-    if strict && !complaints.is_empty() {
-        let error = strict_decoding_error(&complaints);
-        return Err(match before {
-            None => Failure::bad_request(format!(
-                "{} in version {:?} cannot be handled as a {}: {error}",
-                kind.kind, kind.version, kind.kind
-            )),
-            Some(patched) => {
-                Failure::invalid("", "", "", &[FieldError::invalid("patch", patched.to_string(), error)])
-            }
-        });
+    if call.options.field_validation == FieldValidation::Strict && !complaints.is_empty() {
+        return Err(refused(strict_decoding_error(&complaints)));
     }
     let told = call.options.field_validation == FieldValidation::Warn;
     let warnings = if told { complaints } else { Vec::new() };
@@ -204,6 +191,11 @@ pub(crate) fn cleaned(
     default(kind, &mut object);
     rules::default(kind, &mut object);
     Ok(Intake { object, warnings })
+}
+
+fn cannot_be(kind: &Kind, why: &str) -> Failure {
+    let Kind { kind, version, .. } = kind;
+    Failure::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}"))
 }
 
 /// Fills in what the schema, and for built-in kinds the description, defaults.

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use http::StatusCode;
+use nubium_schema::Document;
 use nubium_schema::ownership::{self, ApplyError, Request};
 use nubium_schema::patch::{JsonPatch, PatchError, apply_merge_patch, apply_strategic_merge_patch};
-use nubium_schema::Document;
 use serde_json::{Value, json};
 
 use super::intake::{self, Intake, Origin};
@@ -77,17 +77,14 @@ fn parse(call: &Call, kind: &Kind, body: &Bytes) -> Result<(Patch, Vec<String>),
                     &[nubium_schema::FieldError::required("fieldManager", "is required for apply patch")],
                 ));
             }
-            Document::from_yaml(body)
-                .map_err(|error| Failure::bad_request(format!("error decoding YAML: {error}")))?
+            Document::from_yaml(body).map_err(|error| Failure::bad_request(format!("error decoding YAML: {error}")))?
         }
-        _ => Document::from_json(body)
-            .map_err(|error| Failure::bad_request(format!("error decoding patch: {error}")))?,
+        _ => {
+            Document::from_json(body).map_err(|error| Failure::bad_request(format!("error decoding patch: {error}")))?
+        }
     };
     let complaints: Vec<String> = document.duplicates.iter().map(|path| format!("duplicate field {path:?}")).collect();
-    if form == PatchForm::Apply
-        && call.options.field_validation == FieldValidation::Strict
-        && !complaints.is_empty()
-    {
+    if form == PatchForm::Apply && call.options.field_validation == FieldValidation::Strict && !complaints.is_empty() {
         let error = nubium_schema::document::strict_decoding_error(&complaints);
         return Err(Failure::bad_request(format!("error {error}")));
     }
@@ -131,6 +128,7 @@ fn apply(call: &Call, kind: &Kind, patch: &Patch, live: &Value) -> Result<Value,
 fn applied(call: &Call, kind: &Kind, live: Option<&Value>, config: &Value) -> Result<Value, Failure> {
     let (api_version, now) = (kind.api_version(), call.timestamp());
     let (reset, empty) = (prepare::reset_fields(call, kind), kind.empty());
+    let convert = |value: &Value, version: &str| prepare::converted(call, kind, value, version);
     let request = Request {
         manager: &call.options.field_manager,
         api_version: &api_version,
@@ -140,7 +138,7 @@ fn applied(call: &Call, kind: &Kind, live: Option<&Value>, config: &Value) -> Re
         now: &now,
         reset_fields: reset.as_ref(),
         empty: Some(&empty),
-        ..Request::default()
+        conversion: Some(&convert),
     };
     let wanted = meta::text(config, "resourceVersion");
     if let Some(live) = live.filter(|live| !wanted.is_empty() && wanted != meta::text(live, "resourceVersion")) {

@@ -1,6 +1,6 @@
 //! What the server itself puts into an object: where it is, who it is, who owns its fields.
 
-use nubium_schema::ownership::{self, Path, Request, Set};
+use nubium_schema::ownership::{self, Path, Request, Set, TypeRef};
 use serde_json::{Value, json};
 
 use crate::call::Call;
@@ -46,7 +46,9 @@ pub(super) fn for_create(call: &Call, kind: &Kind, object: &mut Value) {
     meta::set(object, "uid", Some(uuid::Uuid::new_v4().to_string().into()));
     meta::set(object, "creationTimestamp", Some(call.timestamp().into()));
     meta::set(object, "generation", kind.behaviour.generation.then(|| 1.into()));
-    if kind.status && let Some(object) = object.as_object_mut() {
+    if kind.status
+        && let Some(object) = object.as_object_mut()
+    {
         // Only the status subresource takes a status.
         object.remove("status");
     }
@@ -140,6 +142,7 @@ pub(super) fn reset_fields(call: &Call, kind: &Kind) -> Option<Set> {
 pub(super) fn own(call: &Call, kind: &Kind, live: Option<&Value>, object: &mut Value) -> Result<(), Failure> {
     let (manager, api_version, now) = (call.manager(), kind.api_version(), call.timestamp());
     let (reset, empty) = (reset_fields(call, kind), kind.empty());
+    let convert = |value: &Value, version: &str| converted(call, kind, value, version);
     let request = Request {
         manager: &manager,
         api_version: &api_version,
@@ -148,6 +151,7 @@ pub(super) fn own(call: &Call, kind: &Kind, live: Option<&Value>, object: &mut V
         now: &now,
         reset_fields: reset.as_ref(),
         empty: Some(&empty),
+        conversion: Some(&convert),
         ..Request::default()
     };
     if let Err(error) = ownership::after_update(live, object, &kind.ownership, &request) {
@@ -155,6 +159,17 @@ pub(super) fn own(call: &Call, kind: &Kind, live: Option<&Value>, object: &mut V
         tracing::debug!(error = %crate::chain(&error), "the owners of an object's fields cannot be told");
     }
     Ok(())
+}
+
+/// The object in another version of its kind, for owners that were told in that one. As in Kubernetes, owners that were
+/// told in another group are forgotten.
+pub(super) fn converted(call: &Call, kind: &Kind, object: &Value, api_version: &str) -> Option<(Value, TypeRef)> {
+    let mut others = call.snapshot.kinds().filter(|other| other.is(&kind.group, &kind.plural));
+    let other = others.find(|other| other.api_version() == api_version)?;
+    let mut value = object.clone();
+    // Versions of a custom resource differ in nothing else.
+    value["apiVersion"] = api_version.into();
+    Some((value, other.ownership.clone()))
 }
 
 /// The uid and name that an error or a delete's answer names.

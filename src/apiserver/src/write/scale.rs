@@ -17,7 +17,8 @@ use crate::object::meta;
 
 /// `GET …/scale`
 pub(crate) async fn get(call: &Call, kind: &Kind) -> Result<Reply, Failure> {
-    let stored = update::live(call, kind).await?.ok_or_else(|| Failure::not_found(kind.subject(), &call.target.name))?;
+    let stored =
+        update::live(call, kind).await?.ok_or_else(|| Failure::not_found(kind.subject(), &call.target.name))?;
     let object = update::read(kind, &stored)?;
     Ok(Reply::value(StatusCode::OK, &scale_of(paths(kind)?, &object)))
 }
@@ -73,7 +74,10 @@ pub(crate) async fn set(call: &Call, kind: &Kind, is_patch: bool, body: Bytes) -
                     .map_err(|error| Failure::unprocessable(error.to_string()))?;
             }
             Some(_) => {
-                return Err(Failure::unsupported_media(&["application/json-patch+json", "application/merge-patch+json"]));
+                return Err(Failure::unsupported_media(&[
+                    "application/json-patch+json",
+                    "application/merge-patch+json",
+                ]));
             }
         }
         let replicas = scale["spec"]["replicas"].as_i64().unwrap_or(0);

@@ -43,7 +43,8 @@ pub(crate) async fn update(call: &Call, kind: &Kind, body: Bytes) -> Result<Repl
             warnings.extend(more);
             return Ok(call.shape(kind)?.reply(StatusCode::CREATED, created).warn(warnings));
         };
-        let (said_uid, uid) = (meta::text(&object, "uid"), scan::scalar(&live.value, "metadata.uid").unwrap_or_default());
+        let (said_uid, uid) =
+            (meta::text(&object, "uid"), scan::scalar(&live.value, "metadata.uid").unwrap_or_default());
         if !said_uid.is_empty() && said_uid != uid {
             let why = format!("Precondition failed: UID in precondition: {said_uid}, UID in object meta: {uid}");
             return Err(Failure::conflict(kind.subject(), &call.target.name, &why));
@@ -107,8 +108,7 @@ pub(super) async fn change(
     prepare::count_generation(kind, &live, &mut object);
     let warnings = check::check(call, kind, &object, Some(&live))?;
     keep_times_if_unchanged(&live, &mut object);
-    let gone = meta::is_terminating(&object) && meta::finalizers(&object).is_empty();
-    if (object == live && !gone) || call.options.dry_run {
+    if (object == live && !commit::is_released(&object)) || call.options.dry_run {
         return Ok(Some(Changed { object, warnings }));
     }
     Ok(match commit::swap(&call.state, kind, stored, object).await? {

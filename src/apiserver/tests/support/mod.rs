@@ -1,5 +1,9 @@
 //! A server of ours on a free port, and a plain HTTPS client.
-#![allow(dead_code, reason = "each test binary uses its part of this")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "each test binary uses its part of this, and a panic is a failed test"
+)]
 
 pub mod peer;
 
@@ -75,8 +79,7 @@ impl Caller {
         let response = request.send().await.unwrap();
         let headers = response.headers();
         let text = |name: &str| headers.get_all(name).iter().map(|value| value.to_str().unwrap().to_owned());
-        let (warnings, content_type) =
-            (text("warning").collect(), text("content-type").next().unwrap_or_default());
+        let (warnings, content_type) = (text("warning").collect(), text("content-type").next().unwrap_or_default());
         let code = response.status().as_u16();
         let text = response.text().await.unwrap();
         Answer { code, warnings, content_type, text }
@@ -119,6 +122,7 @@ pub fn tls() {
 pub struct Ours {
     pub server: ApiServer,
     pub admin: Caller,
+    pub store: AnyStore,
     pub folder: TempDir,
     authority: Authority,
     _tasks: JoinSet<()>,
@@ -129,7 +133,7 @@ impl Ours {
         tls();
         let folder = tempfile::tempdir().unwrap();
         let store = AnyStore::new(SqliteStore::open(&folder.path().join("store.db")).unwrap());
-        let server = ApiServer::start(store, Config::default()).await.unwrap();
+        let server = ApiServer::start(store.clone(), Config::default()).await.unwrap();
         let authority = Authority::new("test").unwrap();
         let pair = authority.server(&["127.0.0.1".to_owned()]).unwrap();
         let config = authority.server_config(&pair).unwrap();
@@ -140,7 +144,7 @@ impl Ours {
         tasks.spawn(async move { serving.serve_tls(listener, config).await.unwrap() });
         tasks.spawn(async move { working.run_background().await });
         let admin = caller(&authority, &url, Some(&Identity::admin("admin")));
-        Self { server, admin, folder, authority, _tasks: tasks }
+        Self { server, admin, store, folder, authority, _tasks: tasks }
     }
 
     /// A caller with a certificate of this identity, or with none.

@@ -157,12 +157,20 @@ fn check_names(names: &Value) -> Vec<FieldError> {
         // Kinds are checked in lower case.
         let checked = if matches!(field, "kind" | "listKind") { name.to_lowercase() } else { name.to_owned() };
         for why in dns1035_label(&checked) {
-            let why = if matches!(field, "kind" | "listKind") { format!("may have mixed case, but should otherwise match: {why}") } else { why };
+            let why = if matches!(field, "kind" | "listKind") {
+                format!("may have mixed case, but should otherwise match: {why}")
+            } else {
+                why
+            };
             errors.push(FieldError::invalid(path.clone(), name, why));
         }
     }
     if names["kind"].is_string() && names["kind"] == names["listKind"] {
-        errors.push(FieldError::invalid("spec.names.listKind", names["listKind"].clone(), "kind and listKind may not be the same"));
+        errors.push(FieldError::invalid(
+            "spec.names.listKind",
+            names["listKind"].clone(),
+            "kind and listKind may not be the same",
+        ));
     }
     for (field, list) in [("shortNames", &names["shortNames"]), ("categories", &names["categories"])] {
         for (index, name) in list.as_array().into_iter().flatten().enumerate() {
@@ -210,7 +218,8 @@ fn check_versions(spec: &Value, object: &Value) -> Vec<FieldError> {
 fn check_change(spec: &Value, live: &Value) -> Vec<FieldError> {
     let established = condition(&live["status"], "Established").is_some_and(|found| found["status"] == "True");
     let mut errors = Vec::new();
-    let fixed: &[&str] = if established { &["group", "scope", "names.kind", "names.plural"] } else { &["group", "names.plural"] };
+    let fixed: &[&str] =
+        if established { &["group", "scope", "names.kind", "names.plural"] } else { &["group", "names.plural"] };
     for path in fixed {
         let (new, old) = (meta::at(spec, path), meta::at(&live["spec"], path));
         if new != old {
