@@ -100,9 +100,7 @@ async fn play(caller: &Caller, steps: &[Step]) -> Vec<Value> {
     let mut answers = Vec::new();
     for step in steps {
         let fill = |text: &str| {
-            let filled =
-                saved.iter().fold(text.to_owned(), |text, (name, value)| text.replace(&format!("{{{name}}}"), value));
-            filled
+            saved.iter().fold(text.to_owned(), |text, (name, value)| text.replace(&format!("{{{name}}}"), value))
         };
         let request = fill(&step.request);
         let (method, path) = request.split_once(' ').expect("a method and a path");
