@@ -1,5 +1,22 @@
-//! agent
+//! One host's agent: makes what is bound to this host true, and reports what it saw.
+//!
+//! ```text
+//!  Kubernetes API ── watches: status.host = me ──▶ image · volume · network · server ──▶ the machine (host, netd)
+//!                 ◀── status: what was seen ──────┘
+//! ```
+//! It needs no control plane to keep servers running: it may be restarted, replaced or cut off, and no guest notices.
+//! Nothing is ever destroyed for want of an object; see `nubium_runtime::Marked`.
+
+mod config;
+pub mod endpoint;
+mod host;
 pub mod image;
 pub mod network;
+mod run;
 pub mod server;
+mod teardown;
 pub mod volume;
+
+pub use config::{Config, Door};
+pub use run::{AgentError, run};
+pub use teardown::{DownError, down};

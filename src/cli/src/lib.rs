@@ -6,6 +6,7 @@
 mod apply;
 mod connection;
 mod console;
+mod delete;
 mod get;
 mod port_forward;
 mod resources;
@@ -36,6 +37,8 @@ pub enum Command {
     Apply(apply::Apply),
     /// Show objects as a table, or as YAML or JSON
     Get(get::Get),
+    /// Delete an object, and wait until it is gone
+    Delete(delete::Delete),
     /// Read a Server's serial console
     Console(console::Console),
     /// Log in to a Server, or run a command there: nubium ssh web-1 -- uptime
@@ -53,6 +56,7 @@ pub async fn run(global: &Global, command: Command) -> anyhow::Result<u8> {
     match command {
         Command::Apply(command) => apply::run(&connection, command).await.map(|()| 0),
         Command::Get(command) => get::run(&connection, command).await.map(|()| 0),
+        Command::Delete(command) => delete::run(&connection, command).await.map(|()| 0),
         Command::Console(command) => console::run(&connection, command).await.map(|()| 0),
         Command::Ssh(command) => ssh::run(&connection, command).await,
         Command::PortForward(command) => port_forward::run(&connection, command).await.map(|()| 0),

@@ -2,7 +2,7 @@
 //!
 //! Each object is created if the cloud is new, and never touched again: what a person changed or deleted stays so.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail};
@@ -11,8 +11,10 @@ use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
-/// The private half of the key pair that is made when the user has none.
-pub const PRIVATE_KEY: &str = "/var/lib/nubium/ssh/id_ed25519";
+/// The private half of the key pair that `nubium up` makes, in its state folder beside the admin's kubeconfig.
+pub fn private_key(state: &Path) -> PathBuf {
+    state.join("ssh/id_ed25519")
+}
 
 /// The objects of a new cloud, in order; `keys` are public ssh keys by name.
 pub fn objects(keys: &[(String, String)]) -> Vec<Value> {
@@ -54,9 +56,9 @@ pub async fn create(client: &Client, objects: &[Value]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The user's own public keys, and the pair under `/var/lib/nubium/ssh`, which is made if it is not there.
-pub fn keys(home: Option<&Path>) -> anyhow::Result<Vec<(String, String)>> {
-    let mut keys = vec![("nubium".to_owned(), own_key(Path::new(PRIVATE_KEY))?)];
+/// The user's own public keys, and that of the pair in the state folder, which is made if it is not there.
+pub fn keys(state: &Path, home: Option<&Path>) -> anyhow::Result<Vec<(String, String)>> {
+    let mut keys = vec![("nubium".to_owned(), own_key(&private_key(state))?)];
     let folder = home.map(|home| home.join(".ssh"));
     for entry in folder.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();

@@ -1,7 +1,7 @@
 //! `nubium ssh`: the system's ssh, told where to go, as whom, and with which key.
 
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -55,13 +55,10 @@ pub async fn run(connection: &Connection, ssh: Ssh) -> anyhow::Result<u8> {
     // The Server is known by its UID: another one of the same name is another machine.
     client.arg("-o").arg(format!("HostKeyAlias=nubium-{}", server.uid().unwrap_or_default()));
     client.args(["-o", "StrictHostKeyChecking=accept-new", "-o", "LogLevel=ERROR"]);
-    match identity {
-        Some(identity) => client.arg("-i").arg(identity),
-        None => match std::fs::File::open(seed::PRIVATE_KEY) {
-            Ok(_) => client.args(["-i", seed::PRIVATE_KEY]),
-            Err(_) => &mut client,
-        },
-    };
+    let own = connection.kubeconfig.as_deref().and_then(Path::parent).map(seed::private_key);
+    if let Some(key) = identity.or(own.filter(|key| std::fs::File::open(key).is_ok())) {
+        client.arg("-i").arg(key);
+    }
     client.arg(format!("{user}@{name}")).args(&command);
     let status = tokio::task::spawn_blocking(move || client.status())
         .await?

@@ -13,10 +13,12 @@ mod apply;
 mod desired;
 mod machine;
 mod observe;
+mod pass;
 mod plan;
 mod power;
 mod slots;
 mod status;
+mod teardown;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -26,13 +28,15 @@ use nubium_host::seed::Seeds;
 use tracing::{debug, info, warn};
 
 pub use apply::{Outcome, StepError};
-pub use desired::{Desired, Invalid, Presence, SeenMarked, Settings, WantedDisk, WantedNic, Wish};
+pub use desired::{Desired, Invalid, Presence, SeenMarked, Settings, WantedDisk, WantedNic, Wish, server_folder};
 pub use machine::{Disks, Machine, OpenPools, Taps};
 pub use observe::{LookError, Seen, observe};
+pub use pass::{Context, run};
 pub use plan::{Found, Plan, Refusal, Step, Why};
 pub use power::{Move, Power, next};
 pub use slots::Slots;
 pub use status::{Blind, CONDITIONS, Report};
+pub use teardown::{Stopped, stop_all, undefine_all};
 
 /// One pass for one Server. `now` is Unix time in seconds.
 pub async fn reconcile<D: Domains, T: Taps, V: Disks, S: Seeds>(

@@ -1,0 +1,165 @@
+//! A namespace in which one story happens.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::cloud::{Cloud, condition, text};
+use crate::patience::until;
+
+/// How long a Server may take, on a slow machine without hardware acceleration.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// One namespace.
+pub struct Space<'a> {
+    cloud: &'a Cloud,
+    name: String,
+}
+
+impl<'a> Space<'a> {
+    /// Makes the namespace, with the admin's ssh key in ConfigMap ssh-keys and the tiny image as Image tiny.
+    pub fn create(cloud: &'a Cloud, name: &str) -> Self {
+        let space = Self { cloud, name: name.to_owned() };
+        space.apply(&format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}}}}}"));
+        let key = std::fs::read_to_string(cloud.state().join("ssh/id_ed25519.pub")).expect("up made a key pair");
+        space.apply(&format!(
+            "{{apiVersion: v1, kind: ConfigMap, metadata: {{name: ssh-keys}}, data: {{admin: {:?}}}}}",
+            key.trim()
+        ));
+        space.apply(
+            "{apiVersion: nubium.dev/v1alpha1, kind: Image, metadata: {name: tiny}, \
+             spec: {source: {file: {path: tiny.qcow2}}, defaultUser: tiny}}",
+        );
+        space
+    }
+
+    /// The namespace's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Applies YAML; it must be taken.
+    pub fn apply(&self, yaml: &str) {
+        if let Err(refusal) = self.try_apply(yaml) {
+            panic!("apply was refused: {refusal}\n{yaml}");
+        }
+    }
+
+    /// Applies YAML; the refusal is what the user is told.
+    pub fn try_apply(&self, yaml: &str) -> Result<String, String> {
+        let mut command = self.cloud.nubium();
+        command.args(["apply", "-n", &self.name, "-f", "-"]).stdin(Stdio::piped());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("nubium starts");
+        child.stdin.take().expect("it was asked for").write_all(yaml.as_bytes()).expect("it reads");
+        let out = child.wait_with_output().expect("it ends");
+        match out.status.success() {
+            true => Ok(String::from_utf8_lossy(&out.stdout).into_owned()),
+            false => Err(String::from_utf8_lossy(&out.stderr).into_owned()),
+        }
+    }
+
+    /// An object, as `kind/name`; None when there is none.
+    pub fn get(&self, object: &str) -> Option<Value> {
+        let (kind, name) = object.split_once('/').expect("kind/name");
+        let mut command = self.cloud.nubium();
+        command.args(["get", kind, name, "-n", &self.name, "-o", "json"]);
+        let out = command.output().expect("nubium runs");
+        if out.status.success() {
+            return Some(serde_json::from_slice(&out.stdout).expect("get -o json prints JSON"));
+        }
+        let why = String::from_utf8_lossy(&out.stderr);
+        assert!(why.contains("not found"), "cannot get {object}: {why}");
+        None
+    }
+
+    /// Everything of a kind here.
+    pub fn list(&self, kind: &str) -> Vec<Value> {
+        self.cloud.list(kind, Some(&self.name)).expect("the cloud answers")
+    }
+
+    /// Deletes an object, and does not wait for its end.
+    pub fn delete(&self, object: &str) {
+        let (kind, name) = object.split_once('/').expect("kind/name");
+        text(self.cloud.nubium().args(["delete", kind, name, "-n", &self.name, "--wait=false"]))
+            .expect("delete is taken");
+    }
+
+    /// Deletes an object and waits until it is gone.
+    pub fn delete_and_wait(&self, object: &str) {
+        self.delete(object);
+        until(&format!("the end of {object}"), PATIENCE, || match self.get(object) {
+            None => Ok(()),
+            Some(object) => Err(object["status"]["conditions"].to_string()),
+        });
+    }
+
+    /// Waits until a condition of an object, seen at its present generation, has that status; gives the object.
+    pub fn wait(&self, object: &str, type_: &str, status: &str) -> Value {
+        until(&format!("{type_}={status} of {object}"), PATIENCE, || {
+            let seen = self.get(object).ok_or("there is none")?;
+            match condition(&seen, type_) {
+                Some(c) if c["status"] == status && c["observedGeneration"] == seen["metadata"]["generation"] => {
+                    Ok(seen)
+                }
+                _ => Err(seen["status"]["conditions"].to_string()),
+            }
+        })
+    }
+
+    /// Waits until an object's Ready says that reason; gives the message.
+    pub fn reason(&self, object: &str, reason: &str) -> String {
+        until(&format!("reason {reason} of {object}"), PATIENCE, || {
+            let seen = self.get(object).ok_or("there is none")?;
+            match condition(&seen, "Ready") {
+                Some(c) if c["reason"] == reason => Ok(c["message"].as_str().unwrap_or_default().to_owned()),
+                _ => Err(seen["status"]["conditions"].to_string()),
+            }
+        })
+    }
+
+    /// Waits until an object is Ready.
+    pub fn ready(&self, object: &str) -> Value {
+        self.wait(object, "Ready", "True")
+    }
+
+    /// The first address of a Server.
+    pub fn address(&self, server: &str) -> String {
+        let seen = self.ready(&format!("servers/{server}"));
+        seen["status"]["addresses"][0]["address"].as_str().expect("a Ready server has an address").to_owned()
+    }
+
+    /// Runs a command in a Server by ssh; gives what it printed.
+    pub fn ssh(&self, server: &str, command: &str) -> String {
+        match self.try_ssh(server, command) {
+            Ok(printed) => printed,
+            Err(why) => panic!("ssh {server} -- {command}: {why}\n{}", self.console(server)),
+        }
+    }
+
+    /// Runs a command in a Server by ssh.
+    pub fn try_ssh(&self, server: &str, command: &str) -> Result<String, String> {
+        let mut ssh = self.cloud.nubium();
+        ssh.args(["ssh", server, "-n", &self.name, "--timeout", "120", "--", command]);
+        text(&mut ssh).map(|printed| printed.trim_end().to_owned()).map_err(|error| format!("{error:#}"))
+    }
+
+    /// What a Server wrote to its console.
+    pub fn console(&self, server: &str) -> String {
+        text(self.cloud.nubium().args(["console", "--log", server, "-n", &self.name]))
+            .unwrap_or_else(|error| error.to_string())
+    }
+
+    /// The cloud it is in.
+    pub fn cloud(&self) -> &Cloud {
+        self.cloud
+    }
+
+    /// A command for kubectl in this namespace, if kubectl is on this machine.
+    pub fn kubectl(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.arg("--kubeconfig").arg(self.cloud.kubeconfig()).args(["-n", &self.name]);
+        command
+    }
+}

@@ -1,0 +1,65 @@
+//! What an agent is told when it starts.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use ipnet::{IpNet, Ipv4Net};
+use nubium_host::acceleration::Wish;
+
+use crate::endpoint::Identity;
+
+/// What an agent is told when it starts.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// This Host's name.
+    pub host: String,
+    /// Where what must survive a reboot is kept, such as `/var/lib/nubium`.
+    pub state: PathBuf,
+    /// Where what must not survive a reboot is kept, such as `/run/nubium`.
+    pub run: PathBuf,
+    /// The program that becomes netd and libvirt's reaper.
+    pub program: PathBuf,
+    /// The folders that Images may name files of.
+    pub image_dirs: Vec<PathBuf>,
+    /// Ranges that Images may be fetched from although they are the host's own or link-local.
+    pub image_http_allow: Vec<IpNet>,
+    /// Where the addresses between the host and its Networks come from.
+    pub transit: Ipv4Net,
+    /// How guests shall be run.
+    pub acceleration: Wish,
+    /// The agent's own door, if it has one.
+    pub door: Option<Door>,
+}
+
+impl Config {
+    /// The folder of a private libvirt.
+    pub fn libvirt(&self) -> PathBuf {
+        self.state.join("libvirt")
+    }
+
+    /// The folder with a folder for each Server.
+    pub fn servers(&self) -> PathBuf {
+        self.state.join("servers")
+    }
+
+    /// The folder of the pools that name none.
+    pub fn pools(&self) -> PathBuf {
+        self.state.join("pools")
+    }
+
+    /// netd's file.
+    pub fn netd(&self) -> PathBuf {
+        self.run.join("netd.json")
+    }
+}
+
+/// Where the agent answers for consoles and streams, and as whom.
+#[derive(Debug, Clone)]
+pub struct Door {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Where clients reach it, as told in the Host's status.
+    pub advertise: String,
+    /// Its certificate, and the CA of its clients.
+    pub identity: Identity,
+}

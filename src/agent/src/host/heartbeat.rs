@@ -1,0 +1,58 @@
+//! The heartbeat: a Lease that is renewed while the agent runs. When it is not, the host's controller says Unknown.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use nubium_api::HOSTS_NAMESPACE;
+use nubium_runtime::not_found;
+use serde_json::json;
+use tracing::warn;
+
+/// A Lease is renewed this often, and counts as given up after four times as long.
+const PERIOD: Duration = Duration::from_secs(10);
+
+/// Renews the Lease of `host` until dropped.
+pub async fn beat(client: Client, host: String) {
+    let leases: Api<Lease> = Api::namespaced(client, HOSTS_NAMESPACE);
+    let mut silent = false;
+    loop {
+        let pause = match renew(&leases, &host, Timestamp::now()).await {
+            Ok(()) => {
+                silent = false;
+                PERIOD
+            }
+            Err(error) => {
+                if !silent {
+                    warn!(%error, "could not renew this host's Lease");
+                    silent = true;
+                }
+                Duration::from_secs(1)
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+async fn renew(leases: &Api<Lease>, host: &str, now: Timestamp) -> Result<(), kube::Error> {
+    let renewal = json!({"spec": {"holderIdentity": host, "renewTime": MicroTime(now)}});
+    match leases.patch(host, &PatchParams::default(), &Patch::Merge(&renewal)).await {
+        Err(error) if not_found(&error) => {
+            let lease = Lease {
+                metadata: ObjectMeta { name: Some(host.to_owned()), ..Default::default() },
+                spec: Some(LeaseSpec {
+                    holder_identity: Some(host.to_owned()),
+                    lease_duration_seconds: Some(PERIOD.as_secs() as i32 * 4),
+                    acquire_time: Some(MicroTime(now)),
+                    renew_time: Some(MicroTime(now)),
+                    ..Default::default()
+                }),
+            };
+            leases.create(&PostParams::default(), &lease).await.map(drop)
+        }
+        renewed => renewed.map(drop),
+    }
+}

@@ -1,0 +1,10 @@
+//! This host's own objects: its Host, what it reports there, and the Lease that is its heartbeat.
+
+mod facts;
+mod heartbeat;
+mod report;
+mod reporter;
+
+pub use facts::Facts;
+pub use heartbeat::beat;
+pub use reporter::Reporter;

@@ -1,0 +1,58 @@
+//! The agent's part of the Host's status: what the machine has, what it can do, and what runs there that is nobody's.
+
+use kube::api::{ObjectMeta, PostParams};
+use kube::{Api, Client};
+use nubium_api::{
+    Acceleration, Condition, Host, HostAddress, HostCapacity, HostPool, HostSoftware, HostSpec, HostStatus,
+};
+use nubium_runtime::{Owner, already_exists, apply_status};
+
+/// What an agent says of its host; the whole of its part.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    pub capacity: HostCapacity,
+    pub pools: Vec<HostPool>,
+    pub addresses: Vec<HostAddress>,
+    pub acceleration: Option<Acceleration>,
+    pub endpoint: Option<String>,
+    pub software: Option<HostSoftware>,
+    /// AgentReady, ServersReported, HardwareAcceleration, EgressReady, Strangers.
+    pub conditions: Vec<Condition>,
+}
+
+const OWNER: Owner<'static> = Owner {
+    manager: "nubium-agent",
+    fields: &["capacity", "pools", "addresses", "acceleration", "endpoint", "software"],
+    conditions: &["AgentReady", "ServersReported", "HardwareAcceleration", "EgressReady", "Strangers"],
+    entry: None,
+};
+
+/// Makes the Host object if there is none, and gives it as it is. People may have edited its spec and labels.
+pub async fn create(client: &Client, name: &str) -> Result<Host, kube::Error> {
+    let hosts: Api<Host> = Api::all(client.clone());
+    if let Some(host) = hosts.get_opt(name).await? {
+        return Ok(host);
+    }
+    let labels = [("nubium.dev/host".to_owned(), name.to_owned())].into();
+    let metadata = ObjectMeta { name: Some(name.to_owned()), labels: Some(labels), ..Default::default() };
+    match hosts.create(&PostParams::default(), &Host { metadata, spec: HostSpec::default(), status: None }).await {
+        Err(error) if already_exists(&error) => hosts.get(name).await,
+        made => made,
+    }
+}
+
+/// Writes the report, if it says something new. True when it did.
+pub async fn write(client: &Client, seen: &Host, report: Report) -> Result<bool, kube::Error> {
+    let Report { capacity, pools, addresses, acceleration, endpoint, software, conditions } = report;
+    let status = HostStatus {
+        observed_generation: None,
+        conditions,
+        capacity: Some(capacity),
+        pools,
+        addresses,
+        acceleration,
+        endpoint,
+        software,
+    };
+    apply_status(&Api::all(client.clone()), seen, &OWNER, &status).await
+}

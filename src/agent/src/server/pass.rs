@@ -1,0 +1,243 @@
+//! The loop over Servers: what a pass reads from the API, and what it writes there.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::jiff::Timestamp;
+use kube::{Api, Client, Resource, ResourceExt};
+use nubium_api::{
+    AttachedTo, ConditionStatus, Network, Port, Server, ServerStatus, StoragePool, Volume, VolumeStatus, child_name,
+    condition, host_namespace,
+};
+use nubium_host::libvirt::Connection;
+use nubium_host::network::LinuxNetworks;
+use nubium_host::seed::{Seed, SeedFiles};
+use nubium_host::volume::{DirectoryPools, Pools};
+use nubium_runtime::{Key, Live, Loop, Next, Note, NoteKind, Owner, Queue, Recorder, Shared, apply_status, live_get};
+use parking_lot::Mutex;
+use tracing::debug;
+
+use super::{CONDITIONS, Desired, Machine, OpenPools, Report, SeenMarked, Settings, Wish, make};
+use crate::network::Readiness;
+
+/// What events miss (a tap deleted by hand) is found within this time.
+const RESYNC: Duration = Duration::from_secs(7);
+/// A seed that is not there yet is asked for again after this time: hosts may read their Secrets, not watch them.
+const SEED: Duration = Duration::from_millis(100);
+const WORKERS: usize = 8;
+
+/// What the loop works with.
+pub struct Context {
+    pub client: Client,
+    pub settings: Settings,
+    /// The Servers, Volumes and Ports of this host.
+    pub servers: Shared<Server>,
+    pub volumes: Shared<Volume>,
+    pub ports: Shared<Port>,
+    pub networks: Shared<Network>,
+    pub pools: Shared<StoragePool>,
+    pub readiness: Readiness,
+    pub libvirt: Connection,
+    pub links: Arc<LinuxNetworks>,
+    pub storage: Arc<DirectoryPools>,
+    pub recorder: Recorder,
+    /// Rendered seeds by Server UID, once read.
+    pub seeds: Mutex<HashMap<String, Seed>>,
+}
+
+/// Runs until dropped. `queue` is also filled by who hears libvirt's events.
+pub async fn run(context: Context, queue: Queue<Key>) {
+    tokio::join!(
+        context.servers.synced(),
+        context.volumes.synced(),
+        context.ports.synced(),
+        context.networks.synced(),
+        context.pools.synced()
+    );
+    context.servers.feed_own(&queue);
+    let servers = context.servers.clone();
+    context.volumes.feed(&queue, move |volume| naming(&servers, volume, |server, name| uses_volume(server, name)));
+    let servers = context.servers.clone();
+    context.ports.feed(&queue, move |port| naming(&servers, port, |server, name| uses_port(server, name)));
+    let servers = context.servers.clone();
+    let woken = queue.clone();
+    context.readiness.on_change(move |port| {
+        for server in servers.list() {
+            let same = server.namespace().unwrap_or_default() == port.namespace;
+            if same && uses_port(&server, &port.name) {
+                woken.add(Key::of(server.as_ref()));
+            }
+        }
+    });
+    let context = Arc::new(context);
+    let settings = Loop { name: "server", workers: WORKERS, resync: Some(RESYNC) };
+    nubium_runtime::run(settings, queue, move |key| pass(Arc::clone(&context), key)).await;
+}
+
+fn naming<K: Resource>(servers: &Shared<Server>, object: &K, uses: impl Fn(&Server, &str) -> bool) -> Vec<Key> {
+    let (namespace, name) = (object.namespace(), object.name_any());
+    let mut found = servers.list();
+    found.retain(|server| server.namespace() == namespace && uses(server, &name));
+    found.iter().map(|server| Key::of(server.as_ref())).collect()
+}
+
+fn uses_volume(server: &Server, volume: &str) -> bool {
+    let name = server.name_any();
+    server.spec.disks.iter().any(|disk| match &disk.volume {
+        Some(named) => named == volume,
+        None => child_name(&name, &disk.name) == volume,
+    })
+}
+
+fn uses_port(server: &Server, port: &str) -> bool {
+    let name = server.name_any();
+    server.spec.nics.iter().any(|nic| match &nic.port {
+        Some(named) => named == port,
+        None => child_name(&name, &nic.name) == port,
+    })
+}
+
+async fn pass(context: Arc<Context>, key: Key) -> Result<Next, kube::Error> {
+    let Some(server) = context.servers.get(&key) else { return Ok(Next::Gone) };
+    let api: Api<Server> = Api::namespaced(context.client.clone(), &key.namespace);
+    let uid = server.uid().unwrap_or_default();
+    let (server, marked) = match server.metadata.deletion_timestamp {
+        None => (server, None),
+        Some(_) => match live_get(&api, &key.name, &uid).await? {
+            Live::Wanted(server) => (Arc::from(server), None),
+            Live::Marked(marked) => (Arc::new(marked.object().clone()), Some(SeenMarked::from(&marked))),
+            Live::Gone(_) => {
+                context.seeds.lock().remove(&uid);
+                return Ok(Next::Gone);
+            }
+        },
+    };
+    let seed = if marked.is_none() { seed(&context, &uid).await? } else { None };
+    let report = look_and_act(&context, &server, seed.as_ref(), marked.as_ref()).await;
+    attach(&context, &server, &report).await?;
+    tell(&context, &server, &report);
+    let Report { conditions, devices, attached: _, news: _, done: _, again } = report;
+    let known = || server.status.as_ref().map(|status| status.devices.clone()).unwrap_or_default();
+    let status = ServerStatus { conditions, devices: devices.unwrap_or_else(known), ..ServerStatus::default() };
+    apply_status(&api, server.as_ref(), &OWNER, &status).await?;
+    let waits_for_seed = marked.is_none() && seed.is_none() && wants_seed(&context, &server);
+    Ok(match (waits_for_seed, again) {
+        (true, _) => Next::After(SEED),
+        (false, Some(time)) => Next::After(time),
+        (false, None) => Next::Settled,
+    })
+}
+
+/// This agent's part of a Server's status.
+const OWNER: Owner<'static> =
+    Owner { manager: "nubium-agent", fields: &["devices"], conditions: &CONDITIONS, entry: None };
+
+/// This loop's part of a Volume's status.
+const ATTACHMENT: Owner<'static> =
+    Owner { manager: "nubium-agent-server", fields: &["attachedTo"], conditions: &[], entry: None };
+
+async fn look_and_act(context: &Context, server: &Server, seed: Option<&Seed>, marked: Option<&SeenMarked>) -> Report {
+    let namespace = server.namespace().unwrap_or_default();
+    let here = |object: &Option<String>| object.as_deref() == Some(&namespace);
+    let volumes: Vec<Volume> =
+        own(&context.volumes, |volume| here(&volume.namespace()) && uses_volume(server, &volume.name_any()));
+    let ports: Vec<Port> = own(&context.ports, |port| here(&port.namespace()) && uses_port(server, &port.name_any()));
+    let networks: Vec<Network> = own(&context.networks, |network| here(&network.namespace()));
+    let wish = Wish { server, volumes: &volumes, ports: &ports, networks: &networks, seed, marked };
+    let mut want = match Desired::new(wish, &context.settings) {
+        Ok(want) => want,
+        Err(invalid) => return Report::blind(server.metadata.generation, &invalid.into()),
+    };
+    for nic in &server.spec.nics {
+        let port = nic.port.clone().unwrap_or_else(|| child_name(&server.name_any(), &nic.name));
+        let known = ports.iter().any(|seen| seen.name_any() == port);
+        if known && !context.readiness.is_ready(&Key::new(namespace.clone(), port.clone())) {
+            want.waiting_nics
+                .entry(nic.name.clone())
+                .or_insert_with(|| format!("the rules and the lease of Port {port} are not in place yet"));
+        }
+    }
+    let disks = open_pools(context).await;
+    let host = Machine {
+        settings: &context.settings,
+        domains: &context.libvirt,
+        taps: context.links.as_ref(),
+        disks: &disks,
+        seeds: &SeedFiles,
+    };
+    make(&want, &host, Timestamp::now().as_second()).await
+}
+
+fn own<K>(shared: &Shared<K>, keep: impl Fn(&K) -> bool) -> Vec<K>
+where
+    K: Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
+{
+    shared.list().iter().filter(|object| keep(object)).map(|object| object.as_ref().clone()).collect()
+}
+
+/// The pools that open; a Volume in another one is waited for.
+async fn open_pools(context: &Context) -> OpenPools<nubium_host::volume::DirectoryPool> {
+    let mut open = OpenPools::default();
+    for pool in context.pools.list() {
+        let folder = pool.spec.directory.path.as_deref().map(std::path::Path::new);
+        match context.storage.open(&pool.name_any(), folder).await {
+            Ok(opened) => drop(open.0.insert(pool.name_any(), opened.volumes)),
+            Err(error) => debug!(pool = pool.name_any(), %error, "could not open a pool"),
+        }
+    }
+    open
+}
+
+/// The seed that a controller rendered for this Server, once it is there.
+async fn seed(context: &Context, uid: &str) -> Result<Option<Seed>, kube::Error> {
+    if let Some(seed) = context.seeds.lock().get(uid) {
+        return Ok(Some(seed.clone()));
+    }
+    let secrets: Api<Secret> = Api::namespaced(context.client.clone(), &host_namespace(&context.settings.host));
+    let Some(secret) = secrets.get_opt(&format!("seed-{uid}")).await? else { return Ok(None) };
+    let data = secret.data.unwrap_or_default();
+    let text = |key: &str| data.get(key).map(|bytes| String::from_utf8_lossy(&bytes.0).into_owned());
+    let (Some(meta_data), Some(user_data)) = (text("meta-data"), text("user-data")) else { return Ok(None) };
+    let seed = Seed { meta_data, user_data, network_config: text("network-config") };
+    context.seeds.lock().insert(uid.to_owned(), seed.clone());
+    Ok(Some(seed))
+}
+
+fn wants_seed(context: &Context, server: &Server) -> bool {
+    server.status.as_ref().and_then(|status| status.host.as_deref()) == Some(&context.settings.host)
+}
+
+/// Says on each Volume whether this Server's guest was seen to have it.
+async fn attach(context: &Context, server: &Server, report: &Report) -> Result<(), kube::Error> {
+    let uid = server.uid().unwrap_or_default();
+    let released =
+        condition(&report.conditions, "Released").is_some_and(|released| released.status == ConditionStatus::True);
+    let api: Api<Volume> = Api::namespaced(context.client.clone(), &server.namespace().unwrap_or_default());
+    for volume in context.volumes.list().iter().filter(|volume| volume.namespace() == server.namespace()) {
+        let has = volume.uid().is_some_and(|uid| report.attached.iter().any(|attached| attached.to_string() == uid));
+        let said = volume.status.as_ref().and_then(|status| status.attached_to.as_ref());
+        let by_us = said.is_some_and(|said| said.uid == uid);
+        // A pass that could not look knows of no attachment, and takes none away.
+        if has == by_us || (!has && !released && report.devices.is_none()) {
+            continue;
+        }
+        let attached_to = has.then(|| AttachedTo { server: server.name_any(), uid: uid.clone() });
+        let status = VolumeStatus { attached_to, ..VolumeStatus::default() };
+        apply_status(&api, volume.as_ref(), &ATTACHMENT, &status).await?;
+    }
+    Ok(())
+}
+
+fn tell(context: &Context, server: &Server, report: &Report) {
+    for (reason, text) in &report.news {
+        context.recorder.note(Note {
+            regarding: server.object_ref(&()),
+            kind: NoteKind::Warning,
+            reason: (*reason).to_owned(),
+            action: "Repair".into(),
+            text: format!("{}: {text}", context.settings.host),
+        });
+    }
+}

@@ -1,0 +1,129 @@
+//! `nubium agent`, and the flags that it shares with `nubium up`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use ipnet::{IpNet, Ipv4Net};
+use nubium_agent::endpoint::Identity;
+use nubium_agent::{Config, Door};
+use nubium_host::acceleration::Wish;
+
+use crate::up::until_told;
+
+/// What a host's admin says of the host.
+#[derive(Debug, Args)]
+pub struct HostFlags {
+    /// This Host's name. Default: the machine's host name
+    #[arg(long, value_name = "NAME")]
+    pub host: Option<String>,
+    /// Where everything that must survive a reboot is kept
+    #[arg(long, default_value = "/var/lib/nubium", value_name = "DIR")]
+    pub state: PathBuf,
+    /// Where everything that must not survive a reboot is kept
+    #[arg(long, default_value = "/run/nubium", value_name = "DIR")]
+    pub run: PathBuf,
+    /// A folder that Images may name files of; may be given several times. Default: none
+    #[arg(long, value_name = "DIR")]
+    pub image_dir: Vec<PathBuf>,
+    /// A range that Images may be fetched from although it is loopback, link-local or the host's own
+    #[arg(long, value_name = "CIDR")]
+    pub image_http_allow: Vec<IpNet>,
+    /// Where the addresses between the host and its Networks come from
+    #[arg(long, default_value = "198.19.0.0/16", value_name = "CIDR")]
+    pub transit_cidr: Ipv4Net,
+    /// How guests run: auto tries whether KVM works here
+    #[arg(long, value_enum, default_value = "auto")]
+    pub acceleration: AccelerationFlag,
+}
+
+/// `--acceleration`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum AccelerationFlag {
+    Auto,
+    Kvm,
+    Tcg,
+}
+
+impl HostFlags {
+    /// The Host's name.
+    pub fn name(&self) -> Result<String> {
+        let name = match &self.host {
+            Some(name) => name.clone(),
+            None => {
+                nix::unistd::gethostname().context("cannot tell this machine's name")?.to_string_lossy().to_lowercase()
+            }
+        };
+        let label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        let name = name.split('.').next().unwrap_or_default().to_owned();
+        if name.is_empty()
+            || name.len() > 50
+            || !name.chars().all(label)
+            || name.starts_with('-')
+            || name.ends_with('-')
+        {
+            bail!("{name:?} cannot be a Host's name: say one with --host, of at most 50 letters, digits and dashes");
+        }
+        Ok(name)
+    }
+
+    /// The agent's configuration.
+    pub fn config(&self, door: Option<Door>) -> Result<Config> {
+        Ok(Config {
+            host: self.name()?,
+            state: self.state.clone(),
+            run: self.run.clone(),
+            program: std::env::current_exe().context("cannot tell which program this is")?,
+            image_dirs: self.image_dir.clone(),
+            image_http_allow: self.image_http_allow.clone(),
+            transit: self.transit_cidr,
+            acceleration: match self.acceleration {
+                AccelerationFlag::Auto => Wish::Auto,
+                AccelerationFlag::Kvm => Wish::Kvm,
+                AccelerationFlag::Tcg => Wish::Tcg,
+            },
+            door,
+        })
+    }
+}
+
+/// The agent alone.
+#[derive(Debug, Args)]
+pub struct Agent {
+    #[command(flatten)]
+    host: HostFlags,
+    /// Where the agent answers for consoles, ssh and port-forward
+    #[arg(long, default_value = "0.0.0.0:7445", value_name = "ADDRESS:PORT")]
+    endpoint: SocketAddr,
+    /// Where clients reach that, as told in the Host's status
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    advertise: Option<String>,
+    /// The CA of the cloud's clients, as PEM
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    ca: Option<PathBuf>,
+    /// This agent's certificate, whose names include the Host's, as PEM
+    #[arg(long, value_name = "FILE", requires = "key")]
+    certificate: Option<PathBuf>,
+    /// Its key, as PEM
+    #[arg(long, value_name = "FILE", requires = "ca")]
+    key: Option<PathBuf>,
+}
+
+pub async fn run(agent: Agent, kubeconfig: Option<PathBuf>) -> Result<()> {
+    let Agent { host, endpoint, advertise, ca, certificate, key } = agent;
+    let door = match (ca, certificate, key) {
+        (Some(ca), Some(certificate), Some(key)) => Some(Door {
+            listen: endpoint,
+            advertise: advertise.unwrap_or_else(|| endpoint.to_string()),
+            identity: Identity { ca, certificate, key },
+        }),
+        _ => None,
+    };
+    let config = host.config(door)?;
+    let client = crate::controllers::client(kubeconfig).await?;
+    tokio::select! {
+        done = nubium_agent::run(client, config) => done.context("the agent cannot run"),
+        () = until_told() => Ok(()),
+    }
+}

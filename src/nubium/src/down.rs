@@ -1,0 +1,48 @@
+//! `nubium down`: an admin's explicit act.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::agent::HostFlags;
+use crate::lock;
+
+/// How long `nubium up` may take to end before it is ended hard.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Stop what is ours on this machine.
+#[derive(Debug, Args)]
+pub struct Down {
+    #[command(flatten)]
+    host: HostFlags,
+    /// How long guests may take to power off, in seconds, before they are turned off
+    #[arg(long, default_value_t = 30)]
+    timeout: u64,
+    /// Remove the disks, images, keys and objects too: nothing of Nubium stays
+    #[arg(long)]
+    purge: bool,
+}
+
+pub async fn run(down: Down) -> Result<()> {
+    let Down { host, timeout, purge } = down;
+    let state = host.state.clone();
+    let ended = tokio::task::spawn_blocking(move || lock::end_holder(&state, PATIENCE)).await??;
+    if ended {
+        println!("stopped nubium up");
+    }
+    let config = host.config(None)?;
+    let stopped =
+        nubium_agent::down(&config, Duration::from_secs(timeout), purge).await.context("cannot take this host down")?;
+    for name in &stopped.gracefully {
+        println!("{name} powered off");
+    }
+    for name in &stopped.hard {
+        println!("{name} was turned off: it did not power off within {timeout} s");
+    }
+    match purge {
+        true => println!("nothing of Nubium is left on this machine"),
+        false => println!("this machine is as it was; disks, images and objects are kept in {}", host.state.display()),
+    }
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! `nubium up`: API server, controllers and agent in one process, over one file.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use nubium_agent::Door;
+use nubium_agent::endpoint::Identity as DoorIdentity;
+use nubium_apiserver::{ApiServer, Config, Identity};
+use nubium_cli::seed;
+use nubium_store::{AnyStore, SqliteStore};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::info;
+
+use crate::agent::HostFlags;
+use crate::files::make_folder;
+use crate::pki::Pki;
+use crate::{install, lock};
+
+/// A whole cloud on this machine.
+#[derive(Debug, Args)]
+pub struct Up {
+    #[command(flatten)]
+    host: HostFlags,
+    /// Where the API server listens
+    #[arg(long, default_value = "127.0.0.1:6443", value_name = "ADDRESS:PORT")]
+    listen: SocketAddr,
+    /// Where the agent answers for consoles, ssh and port-forward
+    #[arg(long, default_value = "127.0.0.1:7445", value_name = "ADDRESS:PORT")]
+    endpoint: SocketAddr,
+}
+
+pub async fn run(up: Up) -> Result<()> {
+    let Up { host, listen, endpoint } = up;
+    let name = host.name()?;
+    let state = host.state.clone();
+    make_folder(&state, 0o711)?;
+    let _held = lock::take(&state)?;
+
+    let pki = Pki::open(&state.join("pki"))?;
+    let server = start_server(&state).await?;
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+    let certificate = pki.authority().server(&names(&name, listen))?;
+    let tls = pki.authority().server_config(&certificate)?;
+
+    let client = |identity: Identity| kube::Client::new(server.router_service().acting_as(identity), "default");
+    let admin = client(Identity::admin("nubium"));
+    install::definitions(&admin).await?;
+    let home = std::env::var_os("HOME").map(std::path::PathBuf::from);
+    install::first_objects(&admin, &seed::keys(&state, home.as_deref())?).await?;
+
+    let (certificate, key) = pki.host(&name)?;
+    let identity = DoorIdentity { ca: pki.ca(), certificate, key };
+    let agent = host.config(Some(Door { listen: endpoint, advertise: endpoint.to_string(), identity }))?;
+    let kubeconfig = state.join("admin.kubeconfig");
+    pki.admin_kubeconfig(&kubeconfig, &reachable(listen).to_string())?;
+    info!(%listen, host = name, kubeconfig = %kubeconfig.display(), "nubium is up");
+
+    tokio::select! {
+        served = server.serve_tls(listener, tls) => served.context("the API server cannot go on"),
+        () = server.run_background() => Ok(()),
+        () = nubium_controllers::run(admin, nubium_controllers::Config { instance: name.clone() }) => Ok(()),
+        done = nubium_agent::run(client(Identity::host(&name)), agent) => done.context("the agent cannot run"),
+        () = until_told() => {
+            info!("nubium ends; guests go on");
+            Ok(())
+        }
+    }
+}
+
+async fn start_server(state: &Path) -> Result<ApiServer> {
+    let path = state.join("store.db");
+    let store = SqliteStore::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
+    let config = Config::default();
+    let namespaces = [config.namespaces, vec![nubium_api::HOSTS_NAMESPACE.to_owned()]].concat();
+    Ok(ApiServer::start(AnyStore::new(store), Config { namespaces, ..config }).await?)
+}
+
+/// What the API server may be called.
+fn names(host: &str, listen: SocketAddr) -> Vec<String> {
+    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned(), host.to_owned()];
+    if !listen.ip().is_unspecified() && !listen.ip().is_loopback() {
+        names.push(listen.ip().to_string());
+    }
+    names
+}
+
+/// An address of this machine that leads to `listen`.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    match listen.ip().is_unspecified() {
+        true => SocketAddr::from(([127, 0, 0, 1], listen.port())),
+        false => listen,
+    }
+}
+
+/// Returns when this process is asked to end.
+pub async fn until_told() {
+    let (Ok(mut end), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = end.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
