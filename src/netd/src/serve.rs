@@ -32,6 +32,8 @@ pub fn run(path: &Path) -> Result<(), NetdError> {
     let watch = watch(path)?;
     let mut server = Server { path: path.into(), config: Config::default(), sockets: BTreeMap::new(), said: None };
     server.reload();
+    // Whoever started us waits for what we say: not a tick later.
+    server.settle();
     loop {
         let names: Vec<String> = server.sockets.keys().cloned().collect();
         let mut fds = vec![PollFd::new(watch.as_fd(), PollFlags::POLLIN)];
