@@ -1,6 +1,6 @@
 //! What a Kubernetes API server does to an object between the wire and the store, as pure functions on
 //! [`serde_json::Value`]: parse and name duplicate keys, prune, default, validate (OpenAPI, CEL), patch, select,
-//! print as a table, publish as OpenAPI.
+//! print as a table.
 //!
 //! No I/O, and no kind is known here: kinds are [`Structural`] schemas, compiled once from a
 //! CustomResourceDefinition or from published OpenAPI components. Texts, paths and reasons of errors are those of
@@ -22,7 +22,6 @@ mod format;
 mod go;
 mod listtype;
 pub mod names;
-pub mod openapi;
 pub mod ownership;
 pub mod patch;
 pub mod path;
