@@ -44,7 +44,8 @@ pub async fn run(connection: &Connection, ssh: Ssh) -> anyhow::Result<u8> {
     listening(connection, &server, deadline).await?;
 
     let program = std::env::current_exe().context("cannot tell which program this is")?;
-    let mut proxy = shell_word(&program.display().to_string());
+    // The kernel says so of a program that was replaced since it was started (an upgrade): the new one does as well.
+    let mut proxy = shell_word(program.display().to_string().trim_end_matches(" (deleted)"));
     if let Some(kubeconfig) = &connection.kubeconfig {
         proxy.push_str(&format!(" --kubeconfig {}", shell_word(&kubeconfig.display().to_string())));
     }
