@@ -5,7 +5,7 @@
 //! Everything is under one folder, and is there for the next look:
 //! ```text
 //! kubeconfig                  the admin's
-//! client-ca.crt  .key         whoever it signs is let in; CN is the user, O the groups (agents' certificates)
+//! ca.crt  ca.key              whoever it signs is let in; CN is the user, O the groups (agents' certificates)
 //! apiserver/  etcd/           what they keep
 //! *.log  processes
 //! ```
@@ -24,6 +24,8 @@ use crate::command;
 use crate::detached::{self, Started, until};
 use crate::packages;
 use crate::peers;
+
+pub use certificates::Pair;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -62,19 +64,42 @@ impl Kubernetes {
         kubeconfig(&self.folder)
     }
 
-    /// The authority whose client certificates are let in: certificate and key.
-    pub fn client_authority(&self) -> (PathBuf, PathBuf) {
-        (self.folder.join("client-ca.crt"), self.folder.join("client-ca.key"))
+    /// The authority of the API server's, the clients' and the hosts' certificates.
+    pub fn authority(&self) -> PathBuf {
+        certificates::authority(&self.folder).certificate
     }
 
-    /// The certificate by which clients know the API server.
-    pub fn server_certificate(&self) -> PathBuf {
-        self.folder.join("apiserver/apiserver.crt")
+    /// What the agent of a host is given: its certificate and key, and a kubeconfig that uses them.
+    ///
+    /// # Errors
+    /// When they cannot be made.
+    pub fn host(&self, name: &str) -> Result<(Pair, PathBuf)> {
+        let pair = certificates::host(&self.folder, name)?;
+        let kubeconfig = self.folder.join(format!("host-{name}.kubeconfig"));
+        certificates::write_kubeconfig(&self.folder, &self.url(), &kubeconfig, &pair)?;
+        Ok((pair, kubeconfig))
+    }
+
+    /// The processes' names and ids.
+    pub fn processes(&self) -> Vec<(String, u32)> {
+        detached::running(&self.folder)
+    }
+
+    /// Stops it; its data stays.
+    ///
+    /// # Errors
+    /// When one of its processes does not end.
+    pub fn down(&self) -> Result<()> {
+        down(&self.folder)
+    }
+
+    fn url(&self) -> String {
+        format!("https://127.0.0.1:{}", self.port)
     }
 
     fn start(&self, peers: &Path, etcd_client: u16, etcd_peer: u16) -> Result<()> {
         let Self { folder, port } = self;
-        let secrets = certificates::make(folder)?;
+        certificates::make(folder)?;
         let mut started = Started::new(folder);
 
         let etcd = format!("http://127.0.0.1:{etcd_client}");
@@ -83,10 +108,9 @@ impl Kubernetes {
 
         let apiserver = peers::binary(peers, peers::Peer::KubeApiserver);
         started.start(&apiserver, &programs::apiserver(folder, &etcd, *port))?;
-        let url = format!("https://127.0.0.1:{port}");
-        let with = programs::Access { authority: self.server_certificate(), token: secrets.token.clone() };
-        until("kube-apiserver", PATIENCE, || programs::healthy(&format!("{url}/readyz"), Some(&with)))?;
-        certificates::write_kubeconfig(folder, &url, &self.server_certificate(), &secrets.token)?;
+        let url = self.url();
+        until("kube-apiserver", PATIENCE, || programs::healthy(&format!("{url}/readyz"), Some(folder)))?;
+        certificates::write_kubeconfig(folder, &url, &self.kubeconfig(), &certificates::admin(folder))?;
 
         let manager = peers::binary(peers, peers::Peer::KubeControllerManager);
         let [manager_port] = free_ports()?;

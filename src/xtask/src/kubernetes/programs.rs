@@ -1,8 +1,9 @@
 //! The flags of each program, and how one sees that it is ready.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
+use super::certificates;
 use crate::command;
 
 /// The control loops that act on any object, whatever its kind; the others need nodes.
@@ -32,14 +33,18 @@ pub fn etcd(folder: &Path, client: &str, peer_port: u16) -> Vec<String> {
 
 pub fn apiserver(folder: &Path, etcd: &str, port: u16) -> Vec<String> {
     let accounts = folder.join("service-accounts.key");
+    let (own, authority) = (certificates::apiserver(folder), certificates::authority(folder));
     vec![
         format!("--etcd-servers={etcd}"),
         format!("--cert-dir={}", folder.join("apiserver").display()),
         format!("--secure-port={port}"),
         "--bind-address=127.0.0.1".to_owned(),
+        // Nothing goes there, and a machine without a way out has no address that it would find by itself.
+        "--advertise-address=192.0.2.1".to_owned(),
         "--authorization-mode=RBAC".to_owned(),
-        format!("--client-ca-file={}", folder.join("client-ca.crt").display()),
-        format!("--token-auth-file={}", folder.join("tokens.csv").display()),
+        format!("--tls-cert-file={}", own.certificate.display()),
+        format!("--tls-private-key-file={}", own.key.display()),
+        format!("--client-ca-file={}", authority.certificate.display()),
         "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
         format!("--service-account-key-file={}", accounts.display()),
         format!("--service-account-signing-key-file={}", accounts.display()),
@@ -54,7 +59,7 @@ pub fn controller_manager(folder: &Path, kubeconfig: &Path, port: u16) -> Vec<St
         format!("--kubeconfig={}", kubeconfig.display()),
         format!("--controllers={CONTROLLERS}"),
         format!("--service-account-private-key-file={}", folder.join("service-accounts.key").display()),
-        format!("--root-ca-file={}", folder.join("apiserver/apiserver.crt").display()),
+        format!("--root-ca-file={}", certificates::authority(folder).certificate.display()),
         "--use-service-account-credentials=false".to_owned(),
         "--leader-elect=false".to_owned(),
         "--bind-address=127.0.0.1".to_owned(),
@@ -62,19 +67,15 @@ pub fn controller_manager(folder: &Path, kubeconfig: &Path, port: u16) -> Vec<St
     ]
 }
 
-/// How to ask a server that wants to know who asks.
-pub struct Access {
-    pub authority: PathBuf,
-    pub token: String,
-}
-
-/// Whether a health page says 200.
-pub fn healthy(url: &str, access: Option<&Access>) -> bool {
+/// Whether a health page says 200 to the admin of the control plane in `folder`, or to anybody when that is none.
+pub fn healthy(url: &str, folder: Option<&Path>) -> bool {
     let mut curl = Command::new("curl");
     curl.args(["--silent", "--fail", "--max-time", "5", "--noproxy", "*", url]);
-    match access {
-        Some(Access { authority, token }) => {
-            curl.arg("--cacert").arg(authority).args(["--header", &format!("Authorization: Bearer {token}")]);
+    match folder {
+        Some(folder) => {
+            let admin = certificates::admin(folder);
+            curl.arg("--cacert").arg(certificates::authority(folder).certificate);
+            curl.arg("--cert").arg(admin.certificate).arg("--key").arg(admin.key);
         }
         // Health only, from a process that we started on loopback a moment ago.
         None => {
