@@ -33,6 +33,7 @@ const STORIES: &[Story] = &[
     ("a_guest_without_its_port_goes_on", repair::a_guest_without_its_port_goes_on),
     ("deleting_waits_for_guests_and_leaves_nothing", repair::deleting_waits_for_guests_and_leaves_nothing),
     ("teardown_leaves_the_host_as_it_was", repair::teardown_leaves_the_host_as_it_was),
+    ("teardown_is_not_misled_by_a_hidden_mount", repair::teardown_is_not_misled_by_a_hidden_mount),
 ];
 
 fn main() -> ExitCode {

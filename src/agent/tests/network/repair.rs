@@ -270,3 +270,14 @@ pub fn teardown_leaves_the_host_as_it_was() {
     agent.plug(&web);
     assert!(web.dhcp("").is_some() && web.fetches(SERVICE));
 }
+
+pub fn teardown_is_not_misled_by_a_hidden_mount() {
+    // The folder of namespaces that the machine mounted lies under this; nothing of it is seen.
+    sh("mount -t tmpfs tmpfs /run");
+    let agent = Agent::new();
+    let web = guest("web", 0x11, "blue", "10.10.0.5");
+    agent.settled(&open("blue", 1, "10.10.0.0/24"), std::slice::from_ref(&web.port));
+    assert!(sh("ip netns").contains("blue"));
+    agent.run(teardown(&agent.host, &agent.netd)).expect("it comes down");
+    assert!(!std::path::Path::new("/run/netns").exists());
+}

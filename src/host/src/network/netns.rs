@@ -5,8 +5,8 @@
 
 use std::{
     fs, io,
-    os::fd::AsFd,
-    os::unix::fs::MetadataExt,
+    os::fd::{AsFd, AsRawFd},
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -142,10 +142,22 @@ pub(super) struct DirState {
 
 pub(super) fn dir_state() -> Result<DirState> {
     let failed = |source| NetworkError::ListNamespaces { dir: DIR.into(), source };
-    let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(failed)?;
-    // The fifth field of a line is where it is mounted.
-    let mounted = mounts.lines().any(|line| line.split(' ').nth(4) == Some(DIR));
-    Ok(DirState { exists: Path::new(DIR).exists(), mounted })
+    let mount_of = |path: &Path| match fs::OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path) {
+        Ok(file) => mount_id(&file).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    };
+    let parent = Path::new(DIR).parent().expect("it is an absolute path");
+    let (there, above) = (mount_of(Path::new(DIR)).map_err(failed)?, mount_of(parent).map_err(failed)?);
+    Ok(DirState { exists: there.is_some(), mounted: there.is_some() && there != above })
+}
+
+/// The kernel's number of the mount that a file was opened through. The list of mounts would not do: it also names
+/// those that another mount hides.
+fn mount_id(file: &fs::File) -> io::Result<u64> {
+    let info = fs::read_to_string(format!("/proc/thread-self/fdinfo/{}", file.as_raw_fd()))?;
+    let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok());
+    id.ok_or_else(|| io::Error::other("the kernel tells no mnt_id"))
 }
 
 /// Undoes what [`create`] did to [`DIR`] when it was first called, unless somebody else uses it by now.
