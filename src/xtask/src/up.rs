@@ -8,13 +8,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use crate::command::{self, last_lines};
-use crate::detached::{self, Started, until};
+use crate::detached::{self, Started};
 use crate::image;
 use crate::packages;
 use crate::workspace;
@@ -29,27 +30,38 @@ const SERVER: &str = "web-1";
 /// # Errors
 /// With the step that failed; what was started goes on, so that one can look.
 pub fn up(state: &Path) -> Result<()> {
+    as_root("up")?;
     packages::ensure(&[packages::BUILD, packages::HOST, packages::IMAGE_TINY])?;
     let nubium = command::step("build nubium", build)?;
     let images = image::default_folder();
-    image::build(image::Kind::Tiny, &images)?;
-
+    // Whatever it was made from: a booted server's image is not made anew because apt knows newer packages.
+    if !images.join("tiny.qcow2").exists() {
+        image::build(image::Kind::Tiny, &images)?;
+    }
     fs::create_dir_all(state).with_context(|| format!("create {}", state.display()))?;
+    let state = &fs::canonicalize(state).with_context(|| format!("find {}", state.display()))?;
     if !runs(state, &nubium) {
         detached::stop_all(state)?;
         let words = ["up", "--state", &state.to_string_lossy(), "--image-dir", &images.to_string_lossy()];
         Started::new(state).start(&nubium, &words.map(str::to_owned))?;
     }
     let cloud = Cloud { nubium, state };
-    cloud.told(command::step("wait for this machine's Host", || {
-        until("the Host", Duration::from_secs(120), || cloud.is_ready(&["hosts"]))
-    }))?;
+    cloud.told(command::step("start nubium", || cloud.wait(&["hosts"], Duration::from_secs(120))))?;
     cloud.told(command::step(&format!("apply {EXAMPLE}"), || {
         command::run(cloud.command().args(["apply", "-f"]).arg(workspace::root().join(EXAMPLE)))?;
-        until("the Server", Duration::from_secs(300), || cloud.is_ready(&["servers", SERVER]))
+        cloud.wait(&["servers", SERVER], Duration::from_secs(300))
     }))?;
+    println!();
     command::run(cloud.command().args(["get", "servers"]))?;
     cloud.say_how_to_go_on();
+    Ok(())
+}
+
+/// Everything else would fail later and say less.
+fn as_root(task: &str) -> Result<()> {
+    if !nix::unistd::Uid::effective().is_root() {
+        bail!("guests, bridges and namespaces need root: run cargo xtask {task} as root");
+    }
     Ok(())
 }
 
@@ -58,6 +70,7 @@ pub fn up(state: &Path) -> Result<()> {
 /// # Errors
 /// When something does not stop.
 pub fn down(state: &Path, purge: bool) -> Result<()> {
+    as_root("down")?;
     detached::stop_all(state)?;
     let nubium = binary();
     if !nubium.exists() {
@@ -104,13 +117,41 @@ impl Cloud<'_> {
         command
     }
 
-    /// Whether the objects are there, and each is Ready at its present generation.
-    fn is_ready(&self, what: &[&str]) -> bool {
-        let Ok(text) = command::output(self.command().arg("get").args(what).args(["-o", "json"])) else { return false };
-        let Ok(said) = serde_json::from_str::<Value>(&text) else { return false };
-        match said["items"].as_array() {
-            Some(items) => !items.is_empty() && items.iter().all(ready),
-            None => ready(&said),
+    /// The objects, or none while nothing answers.
+    fn get(&self, what: &[&str]) -> Vec<Value> {
+        let Ok(text) = command::output(self.command().arg("get").args(what).args(["-o", "json"])) else {
+            return Vec::new();
+        };
+        match serde_json::from_str(&text) {
+            Ok(Value::Object(mut said)) => match said.remove("items") {
+                Some(Value::Array(items)) => items,
+                _ => vec![Value::Object(said)],
+            },
+            _ => Vec::new(),
+        }
+    }
+
+    /// Returns when the objects are there and each is Ready; says meanwhile what they wait for.
+    fn wait(&self, what: &[&str], patience: Duration) -> Result<()> {
+        let deadline = Instant::now() + patience;
+        let mut last = String::new();
+        loop {
+            let objects = self.get(what);
+            let unready: Vec<&Value> = objects.iter().filter(|object| !ready(object)).collect();
+            if !objects.is_empty() && unready.is_empty() {
+                return Ok(());
+            }
+            if let Some(news) = unready.first().and_then(|object| waits_for(object)).filter(|news| *news != last) {
+                println!("    {news}");
+                last = news;
+            }
+            if objects.is_empty() && detached::running(self.state).is_empty() {
+                bail!("nubium has ended");
+            }
+            if Instant::now() > deadline {
+                bail!("{} not Ready after {} s", what.join(" "), patience.as_secs());
+            }
+            sleep(Duration::from_millis(100));
         }
     }
 
@@ -124,17 +165,35 @@ impl Cloud<'_> {
 
     fn say_how_to_go_on(&self) {
         let nubium = self.nubium.display();
+        let kubectl = command::succeeds(Command::new("kubectl").args(["version", "--client"]));
+        let get = if kubectl { "kubectl".to_owned() } else { nubium.to_string() };
+        let down = if self.state == Path::new(STATE) {
+            "cargo xtask down".to_owned()
+        } else {
+            format!("cargo xtask down --state {}", self.state.display())
+        };
         println!(
             "
 Go on:
   export KUBECONFIG={}
-  kubectl get nubium -A
-  {nubium} ssh {SERVER} -- hostname
-  {nubium} console --log {SERVER}
-  cargo xtask down",
+  {get} get nubium -A                  # everything there is
+  {nubium} ssh {SERVER}                # a shell in it
+  {nubium} console --log {SERVER}      # what it said while it booted
+  {down}                     # stop it all; with --purge remove it too",
             self.kubeconfig().display()
         );
+        if !kubectl {
+            println!("kubectl is not installed here; any of version 1.32 or newer works with that KUBECONFIG.");
+        }
     }
+}
+
+/// What an object that is not Ready says of it.
+fn waits_for(object: &Value) -> Option<String> {
+    let conditions = object["status"]["conditions"].as_array()?;
+    let ready = conditions.iter().find(|condition| condition["type"] == "Ready")?;
+    let (kind, name) = (object["kind"].as_str()?, object["metadata"]["name"].as_str()?);
+    Some(format!("{kind} {name}: {}: {}", ready["reason"].as_str()?, ready["message"].as_str()?))
 }
 
 fn ready(object: &Value) -> bool {
@@ -150,7 +209,7 @@ fn ready(object: &Value) -> bool {
 mod tests {
     use serde_json::json;
 
-    use super::ready;
+    use super::{ready, waits_for};
 
     #[test]
     fn an_older_wish_s_ready_does_not_count() {
@@ -160,5 +219,14 @@ mod tests {
         assert!(ready(&object(1)));
         assert!(!ready(&object(2)));
         assert!(!ready(&json!({"metadata": {"generation": 1}})));
+    }
+
+    #[test]
+    fn what_it_waits_for_is_the_ready_condition_s_word() {
+        let object = json!({"kind": "Server", "metadata": {"name": "web-1"}, "status": {"conditions": [
+            {"type": "Ready", "status": "False", "reason": "WaitingForImage", "message": "Image tiny is not there"},
+        ]}});
+        assert_eq!(waits_for(&object).unwrap(), "Server web-1: WaitingForImage: Image tiny is not there");
+        assert_eq!(waits_for(&json!({"kind": "Server", "metadata": {"name": "web-1"}})), None);
     }
 }
