@@ -43,7 +43,7 @@ pub const IMAGE_BOOT: &[&str] = &["mtools", "openssh-client", "qemu-system-x86"]
 pub const KUBERNETES: &[&str] = &["ca-certificates", "curl", "openssl"];
 
 /// What the tests run, beside all of the above.
-pub const TEST: &[&str] = &["busybox", "curl", "iputils-ping"];
+pub const TEST: &[&str] = &["busybox-static", "curl", "iputils-ping"];
 
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
