@@ -82,7 +82,9 @@ pub async fn served(client: &Client) -> Result<Vec<Resource>, kube::Error> {
 pub fn select<'a>(served: &'a [Resource], words: &str) -> anyhow::Result<Vec<&'a Resource>> {
     let mut chosen = Vec::new();
     for word in words.split(',') {
-        if let Some(resource) = served.iter().find(|resource| resource.is_called(word)) {
+        // Kubernetes has IP addresses of its own: who asks us means ours.
+        let called = served.iter().filter(|resource| resource.is_called(word));
+        if let Some(resource) = called.min_by_key(|resource| resource.group != nubium_api::GROUP) {
             chosen.push(resource);
             continue;
         }
@@ -95,4 +97,27 @@ pub fn select<'a>(served: &'a [Resource], words: &str) -> anyhow::Result<Vec<&'a
         }
     }
     Ok(chosen)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resource(group: &str, name: &str) -> Resource {
+        let api = APIResource { name: name.to_owned(), ..APIResource::default() };
+        Resource { group: group.to_owned(), version: "v1".to_owned(), api }
+    }
+
+    #[test]
+    fn of_two_kinds_by_one_name_ours_is_meant() {
+        let served = ["networking.k8s.io", nubium_api::GROUP].map(|group| resource(group, "ipaddresses"));
+        assert_eq!(select(&served, "ipaddresses").unwrap()[0].group, nubium_api::GROUP);
+        assert_eq!(select(&served, "ipaddresses.networking.k8s.io").unwrap()[0].group, "networking.k8s.io");
+    }
+
+    #[test]
+    fn of_others_the_core_s_comes_first() {
+        let served = ["", "events.k8s.io"].map(|group| resource(group, "events"));
+        assert_eq!(select(&served, "events").unwrap()[0].group, "");
+    }
 }

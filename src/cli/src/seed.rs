@@ -88,3 +88,17 @@ fn own_key(private: &Path) -> anyhow::Result<String> {
     let text = std::fs::read_to_string(&public).with_context(|| format!("cannot read {}", public.display()))?;
     Ok(text.trim().to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cloud_on_kubernetes_begins_with_the_same_objects() {
+        let manifest = include_str!("../../../manifests/first-objects.yaml");
+        let manifest: Vec<Value> = serde_saphyr::from_multiple(manifest).unwrap();
+        // Its keys are its admin's to say.
+        let ours: Vec<Value> = objects(&[]).into_iter().filter(|object| object["kind"] != "ConfigMap").collect();
+        assert_eq!(manifest, ours);
+    }
+}
