@@ -4,13 +4,18 @@
 //!
 //! It depends on little, because it is the first thing that a fresh machine compiles.
 
+#[cfg(feature = "bench")]
+pub mod bench;
 pub mod command;
+pub mod conformance;
 pub mod crds;
 pub mod detached;
 pub mod image;
 pub mod kubernetes;
+pub mod measure;
 pub mod packages;
 pub mod peers;
+pub mod stories;
 pub mod test;
 pub mod tidy;
 pub mod up;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use nubium_xtask::{crds, image, kubernetes, peers, test, tidy, up};
+use nubium_xtask::{conformance, crds, image, kubernetes, measure, peers, test, tidy, up};
 
 /// Everything that is done to this repository, or with it on a development machine.
 #[derive(Parser)]
@@ -56,6 +56,13 @@ enum Task {
         #[arg(long, global = true, default_value = "/tmp/nubium-kubernetes")]
         dir: PathBuf,
     },
+    /// Measure what we promise, and the real Kubernetes beside it if it is there
+    Bench,
+    /// Tell the stories where the API server is not ours
+    Conformance {
+        #[command(subcommand)]
+        with: Conformance,
+    },
     /// Write crds/*.yaml from the types in src/api
     Crds {
         /// Only say whether they are stale
@@ -73,6 +80,15 @@ enum Task {
     },
     /// Check what a compiler does not: the direction of dependencies, where versions stand, that modules are described
     Tidy,
+}
+
+#[derive(Subcommand)]
+enum Conformance {
+    /// On a real Kubernetes, which is built if it is not there
+    Kubernetes {
+        /// Only the stories whose names hold one of these
+        words: Vec<String>,
+    },
 }
 
 #[derive(Subcommand)]
@@ -112,6 +128,8 @@ fn run(task: Task) -> Result<()> {
         }
         Task::Kubernetes { what: Kubernetes::Up, dir } => kubernetes::up_and_tell(&dir)?,
         Task::Kubernetes { what: Kubernetes::Down, dir } => kubernetes::down(&dir)?,
+        Task::Bench => measure::run()?,
+        Task::Conformance { with: Conformance::Kubernetes { words } } => conformance::kubernetes(&words)?,
         Task::Crds { check } => crds::run(check)?,
         Task::Test { no_e2e, keep_going } => test::run(test::Options { no_e2e, keep_going })?,
         Task::Tidy => tidy::check()?,

@@ -7,8 +7,8 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 
 use crate::command::{self, seconds};
-use crate::image;
 use crate::packages;
+use crate::stories;
 use crate::workspace;
 use crate::{crds, tidy};
 
@@ -37,17 +37,7 @@ pub fn run(options: Options) -> Result<()> {
         ("test", || cargo(&["test", "--quiet", "--workspace", "--exclude", "nubium-e2e"])),
     ];
     if !options.no_e2e {
-        steps.push(("images", || {
-            for kind in [image::Kind::Tiny, image::Kind::Debian] {
-                image::build(kind, &image::default_folder())?;
-            }
-            Ok(())
-        }));
-        steps.push(("stories", || {
-            // The stories run this very binary.
-            cargo(&["build", "--quiet", "--package", "nubium"])?;
-            cargo(&["test", "--quiet", "--package", "nubium-e2e"])
-        }));
+        steps.push(("stories", || stories::tell("embedded", &[])));
     }
 
     let mut failed = Vec::new();

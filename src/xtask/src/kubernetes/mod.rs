@@ -69,6 +69,11 @@ impl Kubernetes {
         certificates::authority(&self.folder).certificate
     }
 
+    /// The admin's certificate and key.
+    pub fn admin(&self) -> Pair {
+        certificates::admin(&self.folder)
+    }
+
     /// What the agent of a host is given: its certificate and key, and a kubeconfig that uses them.
     ///
     /// # Errors

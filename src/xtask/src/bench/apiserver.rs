@@ -1,0 +1,99 @@
+//! What an API server does in a second, whichever it is: creates, lists, and tells watchers.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::http::{Client, Server};
+
+const SPAN: Duration = Duration::from_secs(3);
+const OBJECTS: usize = 10_000;
+const WATCHERS: usize = 200;
+const ROUNDS: usize = 9;
+
+/// The figures of one server.
+pub struct Figures {
+    /// Creates of 1 kB ConfigMaps in a second, by 1 writer.
+    pub alone: f64,
+    /// The same by 64 writers.
+    pub many: f64,
+    /// One list of 10,000, in seconds.
+    pub list: f64,
+    /// From the begin of a change to the last of 200 watchers, in seconds.
+    pub fan_out: f64,
+}
+
+/// Measures a server, in a namespace `bench` of its own.
+pub fn measure(server: &Server) -> Result<Figures> {
+    let mut client = server.connect()?;
+    client.ask("POST", "/api/v1/namespaces", br#"{"metadata":{"name":"bench"}}"#)?;
+    let made = AtomicUsize::new(0);
+    let alone = create(server, &made, 1, |begun, _| begun.elapsed() < SPAN)?;
+    let many = create(server, &made, 64, |begun, _| begun.elapsed() < SPAN)?;
+    create(server, &made, 64, |_, number| number < OBJECTS)?;
+    let list = median((0..5).map(|_| {
+        let begun = Instant::now();
+        let path = format!("/api/v1/namespaces/bench/configmaps?limit={OBJECTS}");
+        let bytes = client.ask("GET", &path, b"")?.len();
+        let took = begun.elapsed();
+        ensure!(bytes > OBJECTS * 1000, "a list of {OBJECTS} in {bytes} bytes");
+        Ok(took)
+    }))?;
+    Ok(Figures { alone, many, list, fan_out: fan_out(server)? })
+}
+
+fn create(server: &Server, made: &AtomicUsize, writers: usize, go_on: fn(Instant, usize) -> bool) -> Result<f64> {
+    let clients = (0..writers).map(|_| server.connect()).collect::<Result<Vec<_>>>()?;
+    let filler = "x".repeat(900);
+    let (before, begun) = (made.load(Ordering::Relaxed), Instant::now());
+    let write = |mut client: Client| -> Result<()> {
+        while go_on(begun, made.load(Ordering::Relaxed)) {
+            let object = format!(r#"{{"metadata":{{"generateName":"c-"}},"data":{{"filler":"{filler}"}}}}"#);
+            client.ask("POST", "/api/v1/namespaces/bench/configmaps", object.as_bytes())?;
+            made.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    };
+    let write = &write;
+    thread::scope(|scope| {
+        let threads: Vec<_> = clients.into_iter().map(|client| scope.spawn(move || write(client))).collect();
+        threads.into_iter().try_for_each(|thread| thread.join().expect("writers do not panic"))
+    })?;
+    Ok((made.load(Ordering::Relaxed) - before) as f64 / begun.elapsed().as_secs_f64())
+}
+
+fn fan_out(server: &Server) -> Result<f64> {
+    let mut client = server.connect()?;
+    client.ask("POST", "/api/v1/namespaces", br#"{"metadata":{"name":"bench-watch"}}"#)?;
+    let (heard, hear) = mpsc::channel();
+    for _ in 0..WATCHERS {
+        let mut watcher = server.connect()?;
+        watcher.watch("/api/v1/namespaces/bench-watch/secrets?watch=1&timeoutSeconds=300")?;
+        let heard = heard.clone();
+        thread::spawn(move || {
+            let mut piece = Vec::new();
+            // It ends with the server, or when nobody listens any more.
+            while watcher.next(&mut piece).unwrap_or(false) && heard.send(Instant::now()).is_ok() {}
+        });
+    }
+    thread::sleep(Duration::from_millis(500));
+    median((0..ROUNDS).map(|round| {
+        let secret = format!(r#"{{"metadata":{{"name":"s-{round}"}},"stringData":{{"a":"b"}}}}"#);
+        let begun = Instant::now();
+        client.ask("POST", "/api/v1/namespaces/bench-watch/secrets", secret.as_bytes())?;
+        let mut last = begun;
+        for _ in 0..WATCHERS {
+            last = last.max(hear.recv_timeout(Duration::from_secs(20)).context("a watcher heard nothing")?);
+        }
+        Ok(last - begun)
+    }))
+}
+
+fn median(times: impl Iterator<Item = Result<Duration>>) -> Result<f64> {
+    let mut times = times.collect::<Result<Vec<_>>>()?;
+    times.sort();
+    Ok(times[times.len() / 2].as_secs_f64())
+}

@@ -1,0 +1,28 @@
+//! `cargo xtask conformance …`: the same stories, told where the API server is not ours.
+//!
+//! Not a part of `cargo xtask test`: the first build of a real Kubernetes takes minutes.
+
+use anyhow::Result;
+
+use crate::command;
+use crate::packages;
+use crate::peers;
+use crate::stories;
+
+/// Tells the stories on a real Kubernetes, where Nubium is controllers and an agent beside kube-apiserver, etcd and
+/// kube-controller-manager; of all stories those whose names hold one of the words.
+///
+/// # Errors
+/// When something cannot be built, or a story fails.
+pub fn kubernetes(words: &[String]) -> Result<()> {
+    packages::ensure(&[
+        packages::BUILD,
+        packages::HOST,
+        packages::TEST,
+        packages::KUBERNETES,
+        packages::IMAGE_TINY,
+        packages::IMAGE_DEBIAN,
+    ])?;
+    peers::build(&peers::default_folder())?;
+    command::step("stories on a real Kubernetes", || stories::tell("kubernetes", words))
+}

@@ -1,0 +1,30 @@
+//! The end-to-end stories: builds what they use, tells them where it is, and runs them.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::command;
+use crate::image;
+use crate::workspace;
+
+/// Tells those stories whose names hold one of the words, or all; `cloud` is the shape, as e2e/src/shape.rs names it.
+///
+/// # Errors
+/// When something cannot be built, or a story fails.
+pub fn tell(cloud: &str, words: &[String]) -> Result<()> {
+    let images = image::default_folder();
+    for kind in [image::Kind::Tiny, image::Kind::Debian] {
+        image::build(kind, &images)?;
+    }
+    // The stories run this very binary.
+    run(Command::new("cargo").args(["build", "--quiet", "--package", "nubium"]))?;
+    let mut stories = Command::new("cargo");
+    stories.args(["test", "--quiet", "--package", "nubium-e2e", "--test", "stories", "--"]).args(words);
+    stories.env("NUBIUM_BIN", workspace::cargo_target().join("debug/nubium"));
+    run(stories.env("NUBIUM_IMAGES", &images).env("NUBIUM_E2E_CLOUD", cloud))
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    command::run(command.current_dir(workspace::root()))
+}
