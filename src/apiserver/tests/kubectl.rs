@@ -1,4 +1,4 @@
-//! Real kubectl, every version that is found on the PATH.
+//! Real kubectl, every version that is found on the PATH or beside what is.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is a failure")]
 
@@ -54,11 +54,16 @@ impl Kubectl {
 }
 
 fn found() -> Vec<PathBuf> {
-    let names =
-        ["kubectl", "kubectl.1.28", "kubectl.1.29", "kubectl.1.30", "kubectl.1.31", "kubectl.1.32", "kubectl.1.33"];
+    let names = ["kubectl", "kubectl.1.29", "kubectl.1.30", "kubectl.1.31", "kubectl.1.32", "kubectl.1.33"];
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let candidates = std::env::split_paths(&path).flat_map(|folder| names.map(|name| folder.join(name)));
-    candidates.filter(|candidate: &PathBuf| candidate.is_file()).collect()
+    let on_path: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    // Distributions keep other versions beside the one that they link to.
+    let beside =
+        on_path.iter().filter_map(|folder| folder.join("kubectl").canonicalize().ok()?.parent().map(Path::to_owned));
+    let folders: std::collections::BTreeSet<PathBuf> = on_path.iter().cloned().chain(beside).collect();
+    let candidates = folders.iter().flat_map(|folder| names.map(|name| folder.join(name)));
+    let found = candidates.filter_map(|candidate: PathBuf| candidate.canonicalize().ok());
+    found.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
