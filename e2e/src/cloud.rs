@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::patience::until;
+use crate::shape::Shape;
 use crate::space::Space;
 
 /// Which programs the stories use.
@@ -24,48 +25,67 @@ pub struct Programs {
 pub struct Cloud {
     programs: Programs,
     state: PathBuf,
-    process: Option<Child>,
+    shape: Shape,
+    processes: Vec<Child>,
 }
 
 impl Cloud {
-    /// Starts `nubium up` and waits until its Host is Ready.
+    /// Starts it, in the shape that the environment asks for, and waits until its Host is Ready.
     pub fn up(programs: Programs, state: &Path) -> Self {
-        let mut cloud = Self { programs, state: state.to_owned(), process: None };
+        let shape = Shape::chosen(state).unwrap_or_else(|error| panic!("{error:#}"));
+        let mut cloud = Self { programs, state: state.to_owned(), shape, processes: Vec::new() };
+        std::fs::create_dir_all(cloud.image_folder()).expect("the state folder is ours");
         cloud.start();
-        until("the Host", Duration::from_secs(120), || cloud.host_ready());
+        cloud.wait_for_host();
         cloud
     }
 
-    /// Starts the process; it may have run before on the same state.
-    pub fn start(&mut self) {
-        assert!(self.process.is_none(), "it runs already");
-        let log = File::options().create(true).append(true).open(self.log()).expect("the state folder is there");
-        let process = Command::new(&self.programs.nubium)
-            .arg("up")
-            .arg("--state")
-            .arg(&self.state)
-            .arg("--image-dir")
-            .arg(&self.programs.images)
-            .args(["--listen", "127.0.0.1:6443", "--endpoint", "127.0.0.1:7445", "--acceleration", "tcg"])
-            .args(["--image-http-allow", "127.0.0.0/8"])
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a descriptor can be copied"))
-            .stderr(log)
-            .spawn()
-            .expect("nubium starts");
-        self.process = Some(process);
+    /// Waits until its Host is Ready.
+    pub fn wait_for_host(&self) {
+        until("the Host", Duration::from_secs(120), || self.host_ready());
     }
 
-    /// Ends the process as a crash does.
+    /// A folder, beside that of the test images, whose files Images may name.
+    pub fn image_folder(&self) -> PathBuf {
+        self.state.join("more-images")
+    }
+
+    /// The only Host.
+    pub fn host(&self) -> Value {
+        self.list("hosts", None).expect("the cloud answers").remove(0)
+    }
+
+    /// Starts the processes; they may have run before on the same state.
+    pub fn start(&mut self) {
+        assert!(self.processes.is_empty(), "it runs already");
+        let log = File::options().create(true).append(true).open(self.log()).expect("the state folder is there");
+        let images = [self.programs.images.clone(), self.image_folder()];
+        let commands = self.shape.commands(&self.programs, &self.state, &images).expect("the shape has its files");
+        for mut command in commands {
+            let log = || log.try_clone().expect("a descriptor can be copied");
+            command.stdin(Stdio::null()).stdout(log()).stderr(log());
+            self.processes.push(command.spawn().expect("nubium starts"));
+        }
+    }
+
+    /// Ends the processes as a crash does.
     pub fn kill(&mut self) {
-        let mut process = self.process.take().expect("it runs");
-        process.kill().expect("it can be killed");
-        process.wait().expect("it ends");
+        assert!(!self.processes.is_empty(), "it does not run");
+        for mut process in self.processes.drain(..) {
+            process.kill().expect("it can be killed");
+            process.wait().expect("it ends");
+        }
     }
 
     /// Where its log is.
     pub fn log(&self) -> PathBuf {
         self.state.join("e2e.log")
+    }
+
+    /// Loses every object; it was [killed](Self::kill) before.
+    pub fn lose_store(&mut self) {
+        assert!(self.processes.is_empty(), "it runs");
+        self.shape.lose_store(&self.state).expect("a store can be lost");
     }
 
     /// Its state folder.
@@ -120,7 +140,7 @@ impl Cloud {
 
 impl Drop for Cloud {
     fn drop(&mut self) {
-        if self.process.is_some() {
+        if !self.processes.is_empty() {
             self.kill();
         }
     }

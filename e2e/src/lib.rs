@@ -7,4 +7,6 @@
 pub mod cloud;
 pub mod machine;
 pub mod patience;
+pub mod shape;
 pub mod space;
+pub mod web;
