@@ -60,6 +60,14 @@ impl<'a> Space<'a> {
         }
     }
 
+    /// Applies YAML that must be refused; gives what the user is told.
+    pub fn refused(&self, yaml: &str) -> String {
+        match self.try_apply(yaml) {
+            Ok(said) => panic!("it was taken: {said}\n{yaml}"),
+            Err(why) => why,
+        }
+    }
+
     /// An object, as `kind/name`; None when there is none.
     pub fn get(&self, object: &str) -> Option<Value> {
         let (kind, name) = object.split_once('/').expect("kind/name");
@@ -143,6 +151,61 @@ impl<'a> Space<'a> {
         let mut ssh = self.cloud.nubium();
         ssh.args(["ssh", server, "-n", &self.name, "--timeout", "120", "--", command]);
         text(&mut ssh).map(|printed| printed.trim_end().to_owned()).map_err(|error| format!("{error:#}"))
+    }
+
+    /// Waits for an Event of this namespace that says this.
+    pub fn event(&self, says: &str) {
+        self.wait_for_event(&["-n", &self.name], says);
+    }
+
+    /// Waits for an Event that says this of something that all Networks share: any of them may have found it first.
+    pub fn event_anywhere(&self, says: &str) {
+        self.wait_for_event(&["-A"], says);
+    }
+
+    fn wait_for_event(&self, whose: &[&str], says: &str) {
+        until(&format!("an Event that says {says:?}"), PATIENCE, || {
+            let mut command = self.cloud.nubium();
+            let list = text(command.args(["get", "events", "-o", "json"]).args(whose)).map_err(|e| format!("{e:#}"))?;
+            let list: Value = serde_json::from_str(&list).map_err(|error| error.to_string())?;
+            let events = list["items"].as_array().ok_or("not a list")?;
+            let notes = || events.iter().filter_map(|event| event["message"].as_str().or(event["note"].as_str()));
+            let found = notes().any(|note| note.contains(says));
+            if found { Ok(()) } else { Err(format!("there are only {:?}", notes().collect::<Vec<_>>())) }
+        });
+    }
+
+    /// Which start of its guest this is: the guest's own boot id.
+    pub fn boot(&self, server: &str) -> String {
+        self.ssh(server, "cat /proc/sys/kernel/random/boot_id")
+    }
+
+    /// The name of a Server's domain.
+    pub fn domain(&self, server: &str) -> String {
+        format!("nubium.{}.{server}", self.name)
+    }
+
+    /// The names of all domains of this namespace.
+    pub fn domains(&self) -> Vec<String> {
+        let all = self.cloud.virsh(&["list", "--all", "--name"]).expect("libvirt answers");
+        all.lines().filter(|name| name.starts_with(&self.domain(""))).map(str::to_owned).collect()
+    }
+
+    /// The name of a Network's namespace.
+    pub fn netns(&self, network: &str) -> String {
+        format!("nubium.{}.{network}", self.name)
+    }
+
+    /// Everything on this machine that belongs to this namespace: domains, network namespaces, files.
+    pub fn left_over(&self) -> Vec<String> {
+        let mut found = self.domains();
+        let spaces = crate::machine::run("ip", &["netns", "list"]).expect("ip works");
+        found.extend(spaces.lines().filter(|line| line.starts_with(&self.netns(""))).map(str::to_owned));
+        for folder in ["pools/default/volumes", "pools/default/images", "servers"] {
+            let files = std::fs::read_dir(self.cloud.state().join(folder).join(&self.name));
+            found.extend(files.into_iter().flatten().flatten().map(|file| file.path().display().to_string()));
+        }
+        found
     }
 
     /// What a Server wrote to its console.

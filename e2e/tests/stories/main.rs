@@ -1,6 +1,17 @@
 //! Runs the stories, one after another, on one cloud.
 
+mod again;
+mod bad_luck;
 mod first_server;
+mod images;
+mod in_use;
+mod killed;
+mod kubectl;
+mod lost_store;
+mod networks;
+mod power;
+mod refusals;
+mod yaml;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -12,10 +23,25 @@ use nubium_e2e::machine;
 
 type Story = (&'static str, fn(&mut Cloud));
 
-const STORIES: &[Story] = &[(
-    "a first server boots and is reached by ssh, by the host, and by its console",
-    first_server::boots_and_is_reached,
-)];
+const STORIES: &[Story] = &[
+    (
+        "a first server boots, is reached by ssh, by the host and by its console, and leaves nothing",
+        first_server::boots_and_is_reached,
+    ),
+    ("power is a state, and a volume outlives its server", power::is_a_state),
+    ("networks carry what they should and nothing else", networks::carry_what_they_should_and_nothing_else),
+    ("the same YAML applied again changes nothing", again::changes_nothing),
+    ("kubectl does everything", kubectl::does_everything),
+    ("refusals say what is wrong", refusals::say_what_is_wrong),
+    ("missing references are waited for", refusals::wait_for_what_is_missing),
+    ("images are inspected before anything opens them", images::are_inspected_before_anything_opens_them),
+    ("images are fetched only from where they may", images::are_fetched_only_from_where_they_may),
+    ("what is in use waits, and says for whom", in_use::waits_and_says_for_whom),
+    ("a namespace ends with all it holds", in_use::a_namespace_ends_with_all_it_holds),
+    ("bad luck is mended", bad_luck::is_mended),
+    ("killed at any moment, it converges and loses nothing", killed::converges_and_loses_nothing),
+    ("a lost store leaves guests and disks as they are", lost_store::leaves_guests_and_disks_as_they_are),
+];
 
 fn main() -> ExitCode {
     let programs = match programs() {

@@ -1,0 +1,47 @@
+//! The objects are lost: what runs goes on, and is named.
+
+use nubium_e2e::cloud::{Cloud, condition};
+use nubium_e2e::machine::run;
+use nubium_e2e::patience::{for_a_while, until};
+use nubium_e2e::space::PATIENCE;
+use std::time::Duration;
+
+use crate::yaml::{network, server};
+
+pub fn leaves_guests_and_disks_as_they_are(cloud: &mut Cloud) {
+    if !cloud.is_embedded() {
+        println!("  skipped: here the store is Kubernetes' own");
+        return;
+    }
+    let space = cloud.space("lost");
+    space.apply(&network("blue", "10.21.0.0/24", ", hostAccess: true"));
+    space.apply(&server("web-1", "blue"));
+    space.ssh("web-1", "true");
+    let address = space.address("web-1");
+    let domain = space.domain("web-1");
+    let id = cloud.virsh(&["domid", &domain]).expect("it runs");
+    let before = space.left_over();
+
+    cloud.kill();
+    cloud.lose_store();
+    cloud.start();
+    cloud.wait_for_host();
+    until("the Strangers", PATIENCE, || {
+        let host = cloud.host();
+        match condition(&host, "Strangers") {
+            Some(said) if said["status"] == "True" && said["message"].to_string().contains("web-1") => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+    for_a_while(Duration::from_secs(5), || match cloud.virsh(&["domid", &domain]) {
+        Ok(now) if now == id => Ok(()),
+        other => Err(format!("the guest was {id}, now {other:?}")),
+    });
+    run("ping", &["-c", "1", "-W", "5", &address]).expect("its network is as it was");
+
+    // Somebody new with the same name does not get what is not theirs.
+    let space = cloud.space("lost");
+    assert_eq!(space.left_over().iter().filter(|left| before.contains(left)).count(), before.len());
+    cloud.virsh(&["destroy", &domain]).expect("its admin ends it");
+    cloud.virsh(&["undefine", &domain]).expect("its admin ends it");
+}

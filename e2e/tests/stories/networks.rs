@@ -1,0 +1,53 @@
+//! Servers reach each other, and what is outside; Networks do not meet.
+
+use nubium_e2e::cloud::Cloud;
+use nubium_e2e::machine::run;
+use nubium_e2e::web::{Page, serve};
+
+use crate::yaml::{network, server};
+
+/// The outside: a machine of its own beside the host, that knows no way to any Network.
+const OUTSIDE: &str = "203.0.113.2";
+
+pub fn carry_what_they_should_and_nothing_else(cloud: &mut Cloud) {
+    let shop = cloud.space("net");
+    shop.apply(&network("blue", "10.12.0.0/24", ", hostAccess: true"));
+    shop.apply(&server("a", "blue"));
+    shop.apply(&server("b", "blue"));
+    shop.apply(&network("green", "10.12.0.0/24", ", hostAccess: true"));
+    let (_, b) = (shop.address("a"), shop.address("b"));
+
+    shop.ssh("a", &format!("ping -c 3 -W 10 {b}"));
+
+    make_outside();
+    let hello = [("/hello".to_owned(), Page::Bytes(b"hello from outside\n".to_vec()))].into();
+    serve(Some("/run/netns/outside".as_ref()), &format!("{OUTSIDE}:80"), hello).expect("the outside serves");
+    // By nc: wget of a static busybox wants the system's list of services.
+    let visit = format!("printf 'GET /hello HTTP/1.0\\r\\n\\r\\n' | nc -w 20 {OUTSIDE} 80");
+    let said = shop.ssh("a", &visit);
+    assert!(said.ends_with("hello from outside"), "{said}");
+    shop.delete_and_wait("servers/a");
+
+    // The same range once more: a network of its own, where nobody has b's address, and which the host cannot reach.
+    shop.apply(
+        "{apiVersion: nubium.dev/v1alpha1, kind: Server, metadata: {name: c}, spec: {flavor: nano, \
+         disks: [{name: root, image: tiny}], nics: [{name: eth0, network: green, address: 10.12.0.77}], \
+         cloudInit: {sshAuthorizedKeysFrom: [{name: ssh-keys}]}}}",
+    );
+    let why = shop.reason("networks/green", "RangeTaken");
+    assert!(why.contains("blue") || why.contains("10.12.0.0/24"), "it says what is in the way: {why}");
+    assert_eq!(shop.ssh("c", "hostname"), "c");
+    assert!(shop.try_ssh("c", &format!("ping -c 2 -W 2 {b}")).is_err(), "c does not meet b");
+    run("ping", &["-c", "1", "-W", "5", &b]).expect("the host still reaches b");
+    assert!(run("ping", &["-c", "1", "-W", "2", "10.12.0.77"]).is_err(), "the range is blue's on the host");
+}
+
+fn make_outside() {
+    let ip = |line: &str| run("ip", &line.split(' ').collect::<Vec<_>>()).expect("a veth can be made");
+    ip("netns add outside");
+    ip("link add uplink type veth peer name eth0 netns outside");
+    ip("addr add 203.0.113.1/24 dev uplink");
+    ip("link set uplink up");
+    ip(&format!("-n outside addr add {OUTSIDE}/24 dev eth0"));
+    ip("-n outside link set eth0 up");
+}
