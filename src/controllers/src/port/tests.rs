@@ -1,3 +1,5 @@
+//! A Port's passes, by values: what is planned and what is said for each state of its Network, claims and Server.
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,

@@ -1,3 +1,5 @@
+//! Placements, by values: who wins, and what is said when nobody can.
+
 use std::collections::BTreeMap;
 
 use kube::core::Selector;

@@ -1,3 +1,5 @@
+//! A Server's passes, by values: every small state of it and its children, and what must follow from each.
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
