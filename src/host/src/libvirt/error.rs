@@ -1,3 +1,5 @@
+//! What can go wrong between us and libvirt, one variant an operation.
+
 use super::pool::PoolError;
 use super::xml::XmlError;
 

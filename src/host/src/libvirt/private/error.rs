@@ -1,3 +1,5 @@
+//! What can go wrong with a libvirt of our own, one variant an operation.
+
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
