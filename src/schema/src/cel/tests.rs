@@ -1,3 +1,5 @@
+//! Rules as CRDs have them, and the texts of those that fail.
+
 use crate::Structural;
 use crate::structural::testing::{components, crd};
 use serde_json::{Value, json};

@@ -1,3 +1,5 @@
+//! Values that fail their schema, and the texts with their paths.
+
 use crate::structural::testing::crd;
 use serde_json::{Value, json};
 

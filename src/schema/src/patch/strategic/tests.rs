@@ -1,3 +1,5 @@
+//! The language of strategic merge patches, directive by directive, and what is refused.
+
 use super::apply_strategic_merge_patch;
 use crate::Structural;
 use serde_json::{Map, Value, json};

@@ -1,3 +1,5 @@
+//! Schemas that are structural and schemas that are not, with the texts that say why.
+
 use super::check_crd_schema;
 use serde_json::{Value, json};
 
