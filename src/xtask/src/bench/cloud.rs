@@ -69,19 +69,24 @@ impl Cloud {
         resident(self.process.id())
     }
 
+    /// Brings the image in.
+    pub fn cache_image(&self) -> Result<()> {
+        self.apply(
+            "{apiVersion: nubium.dev/v1alpha1, kind: Image, metadata: {name: tiny}, \
+             spec: {source: {file: {path: tiny.qcow2}}, defaultUser: tiny}}\n",
+        )?;
+        until("the Image", Duration::from_secs(60), || self.ready("images") == Some(1))
+    }
+
     /// Boots 10 Servers, and waits until they run and nothing is left to do.
     pub fn fill(&self) -> Result<()> {
-        let image = "{apiVersion: nubium.dev/v1alpha1, kind: Image, metadata: {name: tiny}, \
-                     spec: {source: {file: {path: tiny.qcow2}}, defaultUser: tiny}}\n";
         let servers = (0..SERVERS).map(|number| {
             format!(
                 "---\n{{apiVersion: nubium.dev/v1alpha1, kind: Server, metadata: {{name: s-{number}}}, spec: \
                  {{flavor: nano, disks: [{{name: root, image: tiny}}], nics: [{{name: eth0, network: default}}]}}}}\n"
             )
         });
-        let file = self.state.join("bench.yaml");
-        fs::write(&file, image.to_owned() + &servers.collect::<String>())?;
-        command::output(self.command().arg("apply").arg("-f").arg(&file))?;
+        self.apply(&servers.collect::<String>())?;
         until("the Servers", Duration::from_secs(180), || self.ready("servers") == Some(SERVERS))?;
         // Guests boot, ask for their addresses, and fall silent.
         std::thread::sleep(Duration::from_secs(30));
@@ -98,6 +103,12 @@ impl Cloud {
         let now = self::versions(&mut self.server()?.connect()?)?;
         let written = now.iter().filter(|version| !versions.contains(version)).count();
         Ok((written, lines()? - logged))
+    }
+
+    fn apply(&self, yaml: &str) -> Result<()> {
+        let file = self.state.join("bench.yaml");
+        fs::write(&file, yaml)?;
+        command::output(self.command().arg("apply").arg("-f").arg(&file)).map(drop)
     }
 
     fn kubeconfig(&self) -> PathBuf {

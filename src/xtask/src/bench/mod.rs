@@ -6,6 +6,7 @@
 mod apiserver;
 mod cloud;
 mod http;
+mod real;
 
 use std::fs;
 use std::path::Path;
@@ -54,6 +55,14 @@ fn memory_and_silence(nubium: &Path, state: &Path) -> Result<()> {
     let cloud = Cloud::up(nubium, state)?;
     std::thread::sleep(std::time::Duration::from_secs(10));
     println!("nubium up, resident, 0 servers:           {:8.1} MiB   (promised: 64)", cloud.resident()?);
+    cloud.cache_image()?;
+    let (ours, virsh) = real::measure(&cloud.server()?, state)?;
+    println!(
+        "a Server, create to running:              {:8.0} ms    virsh create {:8.0} ms    {:5.2} × (promised: at most 1.3)",
+        ours * 1000.0,
+        virsh * 1000.0,
+        ours / virsh
+    );
     cloud.fill()?;
     println!("nubium up, resident, 10 servers:          {:8.1} MiB   (promised: 64)", cloud.resident()?);
     let (written, logged) = cloud.settled()?;
