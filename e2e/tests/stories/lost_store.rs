@@ -39,7 +39,12 @@ pub fn leaves_guests_and_disks_as_they_are(cloud: &mut Cloud) {
     let space = cloud.space("lost");
     space.apply(&network("blue", "10.21.0.0/24", ", hostAccess: true"));
     space.apply(&server("web-1", "blue"));
-    space.reason("servers/web-1", "HeldByStranger");
+    until("the refusal", PATIENCE, || {
+        let seen = space.get("servers/web-1").ok_or("there is none")?;
+        let says = |type_: &str, field: &str, value: &str| condition(&seen, type_).is_some_and(|c| c[field] == value);
+        let refused = says("Running", "reason", "HeldByStranger") && says("Ready", "status", "False");
+        if refused { Ok(()) } else { Err(seen["status"]["conditions"].to_string()) }
+    });
     assert_eq!(cloud.virsh(&["domid", &domain]).expect("it runs"), id);
     let now = space.left_over();
     assert!(before.iter().all(|held| now.contains(held)), "{before:?} became {now:?}");
