@@ -10,7 +10,7 @@ use crate::cloud::{Cloud, condition, text};
 use crate::patience::until;
 
 /// How long a Server may take, on a slow machine without hardware acceleration.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// One namespace.
 pub struct Space<'a> {
@@ -149,7 +149,7 @@ impl<'a> Space<'a> {
     /// Runs a command in a Server by ssh.
     pub fn try_ssh(&self, server: &str, command: &str) -> Result<String, String> {
         let mut ssh = self.cloud.nubium();
-        ssh.args(["ssh", server, "-n", &self.name, "--timeout", "120", "--", command]);
+        ssh.args(["ssh", server, "-n", &self.name, "--timeout", "240", "--", command]);
         text(&mut ssh).map(|printed| printed.trim_end().to_owned()).map_err(|error| format!("{error:#}"))
     }
 

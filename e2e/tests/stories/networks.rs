@@ -40,6 +40,8 @@ pub fn carry_what_they_should_and_nothing_else(cloud: &mut Cloud) {
     assert!(shop.try_ssh("c", &format!("ping -c 2 -W 2 {b}")).is_err(), "c does not meet b");
     run("ping", &["-c", "1", "-W", "5", &b]).expect("the host still reaches b");
     assert!(run("ping", &["-c", "1", "-W", "2", "10.12.0.77"]).is_err(), "the range is blue's on the host");
+    shop.delete_and_wait("servers/b");
+    shop.delete_and_wait("servers/c");
 }
 
 fn make_outside() {
