@@ -172,16 +172,18 @@ impl Cloud<'_> {
         } else {
             format!("cargo xtask down --state {}", self.state.display())
         };
-        println!(
-            "
-Go on:
-  export KUBECONFIG={}
-  {get} get nubium -A                  # everything there is
-  {nubium} ssh {SERVER}                # a shell in it
-  {nubium} console --log {SERVER}      # what it said while it booted
-  {down}                     # stop it all; with --purge remove it too",
-            self.kubeconfig().display()
-        );
+        let lines = [
+            (format!("export KUBECONFIG={}", self.kubeconfig().display()), "for what follows"),
+            (format!("{get} get nubium -A"), "everything there is"),
+            (format!("{nubium} ssh {SERVER}"), "a shell in it"),
+            (format!("{nubium} console --log {SERVER}"), "what it said while it booted"),
+            (down, "stop it all; with --purge remove it too"),
+        ];
+        let width = lines.iter().map(|(line, _)| line.len()).max().unwrap_or_default();
+        println!("\nGo on:");
+        for (line, why) in lines {
+            println!("  {line:width$}  # {why}");
+        }
         if !kubectl {
             println!("kubectl is not installed here; any of version 1.32 or newer works with that KUBECONFIG.");
         }
