@@ -101,6 +101,8 @@ impl Sandbox {
         let cell = Cell::new(job).map_err(|source| SandboxError::Start { program: program(), source })?;
         let mut command = Command::new(&self.program);
         command.args(&job.args).env_clear().env("LC_ALL", "C").current_dir("/").kill_on_drop(true);
+        // Else each of its threads reserves 64 MiB of addresses or more, and a busy qemu-img meets its limit.
+        command.env("MALLOC_ARENA_MAX", "1");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // SAFETY: between fork and exec `enter` makes system calls on values prepared before; it neither allocates nor locks.
         unsafe { command.pre_exec(move || cell.enter()) };
