@@ -15,7 +15,8 @@ use crate::detached::until;
 use crate::image;
 
 const PORT: u16 = 6443;
-const SERVERS: usize = 10;
+/// So many, or as many as the Host takes.
+const SERVERS: u64 = 10;
 const WATCHED: [&str; 12] = [
     "/apis/nubium.dev/v1alpha1/servers",
     "/apis/nubium.dev/v1alpha1/volumes",
@@ -78,19 +79,23 @@ impl Cloud {
         until("the Image", Duration::from_secs(60), || self.ready("images") == Some(1))
     }
 
-    /// Boots 10 Servers, and waits until they run and nothing is left to do.
-    pub fn fill(&self) -> Result<()> {
-        let servers = (0..SERVERS).map(|number| {
+    /// Boots 10 Servers, or as many as fit, and waits until they run and nothing is left to do; gives their number.
+    pub fn fill(&self) -> Result<u64> {
+        let hosts: Value =
+            serde_json::from_str(&command::output(self.command().args(["get", "hosts", "-o", "json"]))?)?;
+        let fit = hosts["items"][0]["status"]["capacity"]["cpu"].as_u64().context("the Host says what it has")?;
+        let count = SERVERS.min(fit);
+        let servers = (0..count).map(|number| {
             format!(
                 "---\n{{apiVersion: nubium.dev/v1alpha1, kind: Server, metadata: {{name: s-{number}}}, spec: \
                  {{flavor: nano, disks: [{{name: root, image: tiny}}], nics: [{{name: eth0, network: default}}]}}}}\n"
             )
         });
         self.apply(&servers.collect::<String>())?;
-        until("the Servers", Duration::from_secs(180), || self.ready("servers") == Some(SERVERS))?;
+        until("the Servers", Duration::from_secs(180), || self.ready("servers") == usize::try_from(count).ok())?;
         // Guests boot, ask for their addresses, and fall silent.
         std::thread::sleep(Duration::from_secs(30));
-        Ok(())
+        Ok(count)
     }
 
     /// Waits a minute; gives how many objects beside Leases were written, and how many lines logged.

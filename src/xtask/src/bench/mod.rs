@@ -63,11 +63,11 @@ fn memory_and_silence(nubium: &Path, state: &Path) -> Result<()> {
         virsh * 1000.0,
         ours / virsh
     );
-    cloud.fill()?;
-    println!("nubium up, resident, 10 servers:          {:8.1} MiB   (promised: 64)", cloud.resident()?);
+    let servers = cloud.fill()?;
+    println!("nubium up, resident, {servers:>2} servers:          {:8.1} MiB   (promised: 64)", cloud.resident()?);
     let (written, logged) = cloud.settled()?;
-    println!("10 servers, settled for 60 s, writes:     {written:8}       (promised: 0 besides Leases)");
-    println!("10 servers, settled for 60 s, log lines:  {logged:8}       (promised: 0 at info)");
+    println!("{servers:>2} servers, settled for 60 s, writes:     {written:8}       (promised: 0 besides Leases)");
+    println!("{servers:>2} servers, settled for 60 s, log lines:  {logged:8}       (promised: 0 at info)");
     Ok(())
 }
 
