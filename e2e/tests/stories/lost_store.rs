@@ -42,7 +42,7 @@ pub fn leaves_guests_and_disks_as_they_are(cloud: &mut Cloud) {
     until("the refusal", PATIENCE, || {
         let seen = space.get("servers/web-1").ok_or("there is none")?;
         let says = |type_: &str, field: &str, value: &str| condition(&seen, type_).is_some_and(|c| c[field] == value);
-        let refused = says("Running", "reason", "HeldByStranger") && says("Ready", "status", "False");
+        let refused = says("Ready", "reason", "HeldByStranger") && says("Ready", "status", "False");
         if refused { Ok(()) } else { Err(seen["status"]["conditions"].to_string()) }
     });
     assert_eq!(cloud.virsh(&["domid", &domain]).expect("it runs"), id);

@@ -36,8 +36,11 @@ pub async fn run(connection: &Connection, delete: Delete) -> anyhow::Result<()> 
         marked => marked["metadata"]["uid"].clone(),
     };
     println!("{}/{name} deleted", resource.title());
+    if !wait {
+        return Ok(());
+    }
     let mut progress = Progress::default();
-    while wait {
+    loop {
         let object = match connection.client.request::<Value>(Request::get(&path).body(Vec::new())?).await {
             Ok(object) if object["metadata"]["uid"] == uid => object,
             Ok(_) => return Ok(()),
@@ -50,5 +53,4 @@ pub async fn run(connection: &Connection, delete: Delete) -> anyhow::Result<()> 
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    Ok(())
 }

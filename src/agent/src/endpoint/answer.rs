@@ -32,22 +32,25 @@ pub async fn answer(lookup: &Lookup, allowed: bool, request: Request<Incoming>) 
     let path = request.uri().path().to_owned();
     let query = request.uri().query().map(str::to_owned);
     match (request.method(), Target::parse(&path, query.as_deref())) {
-        (&Method::GET, Some(Target::ConsoleLog { namespace, server })) => match find(lookup, namespace, server) {
-            Ok(found) => console_log(lookup, &found).await,
-            Err(answer) => answer,
-        },
-        (&Method::POST, Some(Target::Connect { namespace, server, port })) => match find(lookup, namespace, server) {
-            Ok(found) => connect(&found, namespace, port, request).await,
-            Err(answer) => answer,
-        },
+        (&Method::GET, Some(Target::ConsoleLog { namespace, server })) => {
+            match lookup.servers.get(&Key::new(namespace, server)) {
+                Some(found) => console_log(lookup, &found).await,
+                None => missing(namespace, server),
+            }
+        }
+        (&Method::POST, Some(Target::Connect { namespace, server, port })) => {
+            match lookup.servers.get(&Key::new(namespace, server)) {
+                Some(found) => connect(&found, namespace, port, request).await,
+                None => missing(namespace, server),
+            }
+        }
         (_, Some(_)) => refuse(StatusCode::METHOD_NOT_ALLOWED, "not that way"),
         (_, None) => refuse(StatusCode::NOT_FOUND, "there is nothing by that name"),
     }
 }
 
-fn find(lookup: &Lookup, namespace: &str, name: &str) -> Result<std::sync::Arc<Server>, Answer> {
-    let missing = || refuse(StatusCode::NOT_FOUND, &format!("Server {namespace}/{name} is not on this host"));
-    lookup.servers.get(&Key::new(namespace, name)).ok_or_else(missing)
+fn missing(namespace: &str, name: &str) -> Answer {
+    refuse(StatusCode::NOT_FOUND, &format!("Server {namespace}/{name} is not on this host"))
 }
 
 async fn console_log(lookup: &Lookup, server: &Server) -> Answer {

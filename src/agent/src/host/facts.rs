@@ -7,7 +7,7 @@ use nix::ifaddrs::getifaddrs;
 use nubium_api::{HostAddress, HostCapacity, Quantity};
 
 /// Virtual processors a host offers for each of its own.
-const CPU_OVERCOMMIT: usize = 4;
+const CPU_OVERCOMMIT: usize = 8;
 /// Memory kept for the host itself, in bytes.
 const RESERVED_MEMORY: u64 = 512 << 20;
 

@@ -58,9 +58,9 @@ pub async fn run(context: Context, queue: Queue<Key>) {
     );
     context.servers.feed_own(&queue);
     let servers = context.servers.clone();
-    context.volumes.feed(&queue, move |volume| naming(&servers, volume, |server, name| uses_volume(server, name)));
+    context.volumes.feed(&queue, move |volume| naming(&servers, volume, uses_volume));
     let servers = context.servers.clone();
-    context.ports.feed(&queue, move |port| naming(&servers, port, |server, name| uses_port(server, name)));
+    context.ports.feed(&queue, move |port| naming(&servers, port, uses_port));
     let servers = context.servers.clone();
     let woken = queue.clone();
     context.readiness.on_change(move |port| {

@@ -244,6 +244,10 @@ fn on_its_host(seen: &Gathered) -> Verdict {
             None => Verdict::working("Stopping", format!("host {host} has not said yet that it is off")),
         },
         PowerState::Running => match (volumes, network, running) {
+            // Nothing else matters to a newcomer whose name a guest without an object has.
+            (_, _, Some(running)) if running.reason == "HeldByStranger" => {
+                Verdict::working(&running.reason, &running.message)
+            }
             (Some(volumes), _, _) if not_yet(&volumes) => Verdict::working(&volumes.reason, &volumes.message),
             (_, Some(network), _) if not_yet(&network) => Verdict::working(&network.reason, &network.message),
             (Some(_), Some(_), Some(running)) => {
