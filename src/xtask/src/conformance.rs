@@ -1,6 +1,6 @@
-//! `cargo xtask conformance …`: the same stories, told where the API server is not ours.
+//! `cargo xtask conformance …`: the same stories, whichever API server the cloud has.
 //!
-//! Not a part of `cargo xtask test`: the first build of a real Kubernetes takes minutes.
+//! The real Kubernetes is not a part of `cargo xtask test`: its first build takes minutes.
 
 use anyhow::Result;
 
@@ -8,6 +8,15 @@ use crate::command;
 use crate::packages;
 use crate::peers;
 use crate::stories;
+
+/// Tells the stories on the embedded API server; of all stories those whose names hold one of the words.
+///
+/// # Errors
+/// When something cannot be built, or a story fails.
+pub fn embedded(words: &[String]) -> Result<()> {
+    packages::ensure(&[packages::BUILD, packages::HOST, packages::TEST, packages::IMAGE_TINY, packages::IMAGE_DEBIAN])?;
+    command::step("stories", || stories::tell("embedded", words))
+}
 
 /// Tells the stories on a real Kubernetes, where Nubium is controllers and an agent beside kube-apiserver, etcd and
 /// kube-controller-manager; of all stories those whose names hold one of the words.

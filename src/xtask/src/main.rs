@@ -58,7 +58,7 @@ enum Task {
     },
     /// Measure what we promise, and the real Kubernetes beside it if it is there
     Bench,
-    /// Tell the stories where the API server is not ours
+    /// Tell the stories of a whole cloud, with our API server or another one
     Conformance {
         #[command(subcommand)]
         with: Conformance,
@@ -84,6 +84,11 @@ enum Task {
 
 #[derive(Subcommand)]
 enum Conformance {
+    /// On the embedded API server, as `cargo xtask test` does
+    Embedded {
+        /// Only the stories whose names hold one of these
+        words: Vec<String>,
+    },
     /// On a real Kubernetes, which is built if it is not there
     Kubernetes {
         /// Only the stories whose names hold one of these
@@ -129,6 +134,7 @@ fn run(task: Task) -> Result<()> {
         Task::Kubernetes { what: Kubernetes::Up, dir } => kubernetes::up_and_tell(&dir)?,
         Task::Kubernetes { what: Kubernetes::Down, dir } => kubernetes::down(&dir)?,
         Task::Bench => measure::run()?,
+        Task::Conformance { with: Conformance::Embedded { words } } => conformance::embedded(&words)?,
         Task::Conformance { with: Conformance::Kubernetes { words } } => conformance::kubernetes(&words)?,
         Task::Crds { check } => crds::run(check)?,
         Task::Test { no_e2e, keep_going } => test::run(test::Options { no_e2e, keep_going })?,
