@@ -126,6 +126,11 @@ async fn stories(host: &Host) {
     assert_eq!(again.named("nubium.test.nobody".into()).await.unwrap(), None);
 
     println!("how a guest ended can be told");
+    // A libvirtd that has just taken over a guest may notice its end in another way than by being asked for it.
+    connection.destroy(hello.owner.uid).await.unwrap();
+    assert!(matches!(state(&connection, &hello).await, DomainState::Off(_)));
+    host.tap(&hello);
+    connection.start_paused(hello.owner.uid).await.unwrap();
     connection.destroy(hello.owner.uid).await.unwrap();
     connection.destroy(hello.owner.uid).await.unwrap();
     assert_eq!(state(&connection, &hello).await, DomainState::Off(Off::Destroyed));

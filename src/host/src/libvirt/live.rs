@@ -80,7 +80,17 @@ impl Domains for Connection {
     }
 
     async fn destroy(&self, uuid: Uuid) -> Result<(), LibvirtError> {
-        self.on(uuid, "destroy the domain", |domain| if domain.is_active()? { domain.destroy() } else { Ok(()) }).await
+        let destroy = |domain: &virt::domain::Domain| {
+            if !domain.is_active()? {
+                return Ok(());
+            }
+            match domain.destroy() {
+                // It ended while we asked: libvirt refuses to destroy what runs no more, and that is what was wished.
+                Err(_) if !domain.is_active()? => Ok(()),
+                answer => answer,
+            }
+        };
+        self.on(uuid, "destroy the domain", destroy).await
     }
 
     async fn undefine(&self, uuid: Uuid) -> Result<(), LibvirtError> {
