@@ -29,9 +29,9 @@ pub fn are_inspected_before_anything_opens_them(cloud: &mut Cloud) {
     std::fs::write(path("secret"), vec![b's'; 1 << 16]).expect("the folder is ours");
 
     // Outside the folder, by dots or by a link.
+    std::os::unix::fs::symlink("/etc/passwd", path("link.raw")).expect("the folder is ours");
     shop.apply(&image("dots", &file("../admin.kubeconfig")));
     shop.apply(&image("link", &file("link.raw")));
-    std::os::unix::fs::symlink("/etc/passwd", path("link.raw")).expect("the folder is ours");
     // A header that names another file: the host's, in a qcow2 and at the start of what would be taken as raw.
     run("qemu-img", &["create", "-q", "-f", "qcow2", "-b", &path("secret"), "-F", "raw", &path("backed.qcow2")])
         .expect("qemu-img");

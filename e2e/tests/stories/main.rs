@@ -2,6 +2,7 @@
 
 mod again;
 mod bad_luck;
+mod debian;
 mod first_server;
 mod images;
 mod in_use;
@@ -28,6 +29,7 @@ const STORIES: &[Story] = &[
         "a first server boots, is reached by ssh, by the host and by its console, and leaves nothing",
         first_server::boots_and_is_reached,
     ),
+    ("a real distribution takes its keys and its user data", debian::takes_its_keys_and_user_data),
     ("power is a state, and a volume outlives its server", power::is_a_state),
     ("networks carry what they should and nothing else", networks::carry_what_they_should_and_nothing_else),
     ("the same YAML applied again changes nothing", again::changes_nothing),
