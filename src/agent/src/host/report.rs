@@ -16,14 +16,14 @@ pub struct Report {
     pub acceleration: Option<Acceleration>,
     pub endpoint: Option<String>,
     pub software: Option<HostSoftware>,
-    /// AgentReady, ServersReported, HardwareAcceleration, EgressReady, Strangers.
+    /// AgentReady, ServersReported, HardwareAcceleration, Strangers.
     pub conditions: Vec<Condition>,
 }
 
 const OWNER: Owner<'static> = Owner {
     manager: "nubium-agent",
     fields: &["capacity", "pools", "addresses", "acceleration", "endpoint", "software"],
-    conditions: &["AgentReady", "ServersReported", "HardwareAcceleration", "EgressReady", "Strangers"],
+    conditions: &["AgentReady", "ServersReported", "HardwareAcceleration", "Strangers"],
     entry: None,
 };
 
