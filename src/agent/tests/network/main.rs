@@ -1,6 +1,6 @@
 //! Networks on a real kernel: the agent's passes, netd as the process it is, real links, rules and DHCP clients.
 //!
-//! Every story runs in a network and a mount namespace of its own (`unshare -nm`), which stands for the host: it
+//! Every story runs in a network, a mount and a process namespace of its own (`unshare -nmp`), which stands for the host: it
 //! begins with forwarding off, `FORWARD` dropping and a `DOCKER-USER` chain, as Docker leaves them. Guests are
 //! namespaces behind a link with their tap's name; what is outside is a namespace `service` on the host's uplink.
 //! Without root, every story is skipped, aloud.
@@ -61,7 +61,7 @@ fn main() -> ExitCode {
     for (name, _) in STORIES.iter().filter(|(n, _)| filters.is_empty() || filters.iter().any(|f| n.contains(*f))) {
         let began = std::time::Instant::now();
         let output = Command::new("unshare")
-            .args(["-nm", "--propagation", "private", "--"])
+            .args(["-nmp", "--fork", "--kill-child", "--mount-proc", "--propagation", "private", "--"])
             .arg(std::env::current_exe().expect("the path of this program"))
             .env("NUBIUM_STORY", name)
             .output()
