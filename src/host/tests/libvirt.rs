@@ -85,7 +85,7 @@ async fn stories(host: &Host) {
     assert!(woken.try_recv().is_ok(), "events wake the agent");
 
     println!("the record is kept");
-    hello.owner.stop = Some(Stop::Asked { at: 5 });
+    hello.owner.stop = Some(Stop::Asked { at: 5, pressed: 6 });
     connection.set_owner(hello.owner.clone()).await.unwrap();
     let seen = connection.look(hello.owner.uid).await.unwrap().unwrap();
     assert_eq!((seen.owner.as_ref(), seen.uuid), (Some(&hello.owner), hello.owner.uid));

@@ -16,11 +16,11 @@ use uuid::Uuid;
 
 use super::desired::{Desired, Presence, Settings, WantedDisk, WantedNic};
 use super::observe::Seen;
-use super::power::{self, Move, Power};
+use super::power::{self, Due, Move, Power};
 use super::slots::{self, Slots};
 
-/// How often a guest that is to power off hears the button.
-pub(super) const PRESS_EVERY: i64 = 5;
+/// How often a guest that is to power off hears the button, in seconds, whatever wakes a pass meanwhile.
+const PRESS_EVERY: i64 = 5;
 
 /// One primitive, idempotent call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,7 +149,7 @@ fn refuse(want: &Desired, seen: &Seen) -> Option<Refusal> {
     }
 }
 
-fn wished(want: &Desired, owner: &Owner) -> Power {
+pub(super) fn wished(want: &Desired, owner: &Owner) -> Power {
     match (&want.presence, want.running) {
         (Presence::Absent(_), _) => Power::Absent,
         (Presence::Present, false) => Power::Stopped,
@@ -160,13 +160,39 @@ fn wished(want: &Desired, owner: &Owner) -> Power {
     }
 }
 
-/// Seconds until the deadline of the stop on record; `None`: there is none.
-fn remaining(owner: &Owner, seen: &Seen, settings: &Settings) -> Option<i64> {
-    let Some(Stop::Asked { at }) = owner.stop else { return None };
-    let deadline = i64::try_from(settings.stop_deadline.as_secs()).unwrap_or(i64::MAX);
-    let passed = seen.now.saturating_sub(at);
-    // A clock that was set back must not keep a guest from being stopped.
-    Some(if passed < 0 { 0 } else { deadline.saturating_sub(passed).max(0) })
+/// A stop that we asked for, at `at`: seconds until its deadline, and until the button may be pressed again.
+struct Stopping {
+    at: i64,
+    deadline: i64,
+    press: i64,
+}
+
+impl Stopping {
+    /// By the domain's record, so that another pass, or another agent, comes to the same.
+    fn of(owner: &Owner, seen: &Seen, settings: &Settings) -> Option<Self> {
+        let Some(Stop::Asked { at, pressed }) = owner.stop else { return None };
+        // A clock that was set back must not keep a guest from being stopped.
+        let left = |since: i64, seconds: i64| match seen.now.saturating_sub(since) {
+            ..0 => 0,
+            passed => seconds.saturating_sub(passed).max(0),
+        };
+        let deadline = i64::try_from(settings.stop_deadline.as_secs()).unwrap_or(i64::MAX);
+        Some(Self { at, deadline: left(at, deadline), press: left(pressed, PRESS_EVERY) })
+    }
+
+    fn due(&self) -> Due {
+        match (self.deadline, self.press) {
+            (0, _) => Due::Kill,
+            (_, 0) => Due::Press,
+            (_, _) => Due::Nothing,
+        }
+    }
+
+    /// Seconds until something is due; `None`: it is already.
+    fn again(&self) -> Option<u64> {
+        let next = if self.press > 0 { self.deadline.min(self.press) } else { self.deadline };
+        u64::try_from(next).ok().filter(|next| *next > 0)
+    }
 }
 
 fn present(want: &Desired, seen: &Seen, settings: &Settings) -> Plan {
@@ -188,21 +214,19 @@ fn present(want: &Desired, seen: &Seen, settings: &Settings) -> Plan {
 fn powered(want: &Desired, seen: &Seen, settings: &Settings, domain: &DomainSeen) -> Plan {
     let owner = domain.owner.as_ref().expect("a domain without an owner is refused before");
     let uid = want.uid;
-    let left = remaining(owner, seen, settings);
-    let asked = Step::Remember {
-        owner: Owner { generation: want.generation, stop: Some(Stop::Asked { at: seen.now }), ..owner.clone() },
-    };
+    let stopping = Stopping::of(owner, seen, settings);
     let remember = |stop| Step::Remember { owner: Owner { generation: want.generation, stop, ..owner.clone() } };
-    let soon = |left: i64| u64::try_from(left.clamp(1, PRESS_EVERY)).ok();
+    let asked = |at: i64| remember(Some(Stop::Asked { at, pressed: seen.now }));
     let wished = wished(want, owner);
     // A guest that could not come up again is not restarted.
     let lacking = waiting(want, seen).or_else(|| no_slot(want, &slots::assign(want, Some(domain))));
-    if let (Power::Restarted, true, None, Some(refusal)) = (wished, domain.live.is_some(), left, lacking) {
+    if let (Power::Restarted, true, None, Some(refusal)) = (wished, domain.live.is_some(), &stopping, lacking) {
         return Plan { refusal: Some(refusal), ..Plan::default() };
     }
-    match power::next(wished, domain.state, owner.stop.as_ref(), left == Some(0)) {
+    let due = stopping.as_ref().map_or(Due::Nothing, Stopping::due);
+    match power::next(wished, domain.state, owner.stop.as_ref(), due) {
         None => {
-            let again = left.filter(|left| *left > 0).and_then(soon);
+            let again = stopping.as_ref().and_then(Stopping::again);
             Plan { steps: idle_taps(seen, domain), again, ..Plan::default() }
         }
         Some(Move::Start) => start(want, seen, settings, Some(domain)),
@@ -211,10 +235,14 @@ fn powered(want: &Desired, seen: &Seen, settings: &Settings, domain: &DomainSeen
             Plan { steps: missing.chain([Step::Resume { uid }]).collect(), ..Plan::default() }
         }
         Some(Move::Press) => {
-            Plan { steps: vec![asked, Step::Press { uid }], again: soon(PRESS_EVERY), ..Plan::default() }
+            let steps = vec![asked(seen.now), Step::Press { uid }];
+            Plan { steps, again: u64::try_from(PRESS_EVERY).ok(), ..Plan::default() }
         }
         Some(Move::PressAgain) => {
-            Plan { steps: vec![Step::Press { uid }], again: left.and_then(soon), ..Plan::default() }
+            let stopping = stopping.map(|stopping| Stopping { press: PRESS_EVERY, ..stopping });
+            let at = stopping.as_ref().map_or(seen.now, |stopping| stopping.at);
+            let again = stopping.as_ref().and_then(Stopping::again);
+            Plan { steps: vec![asked(at), Step::Press { uid }], again, ..Plan::default() }
         }
         Some(Move::Kill) => {
             let why = match domain.state {
@@ -222,7 +250,7 @@ fn powered(want: &Desired, seen: &Seen, settings: &Settings, domain: &DomainSeen
                 DomainState::Crashed => Why::Panicked,
                 DomainState::Running | DomainState::Stopping | DomainState::Off(_) => Why::DidNotPowerOff,
             };
-            let first = left.is_none().then_some(asked);
+            let first = stopping.is_none().then(|| asked(seen.now));
             Plan { steps: first.into_iter().chain([Step::Kill { uid, why }]).collect(), ..Plan::default() }
         }
         Some(Move::Remember(stop)) => {

@@ -24,6 +24,16 @@ pub enum Power {
     Absent,
 }
 
+/// What a stop that we asked for is due for; without one, nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    Nothing,
+    /// The guest had its time to hear the last press.
+    Press,
+    /// The deadline is over.
+    Kill,
+}
+
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Move {
@@ -31,7 +41,7 @@ pub enum Move {
     Resume,
     /// Press the guest's power button; remember when we first did.
     Press,
-    /// Press it again: a guest that was booting has not heard.
+    /// Press it again, after a while: a guest that was booting has not heard.
     PressAgain,
     Kill,
     /// Write down who stopped the guest.
@@ -40,11 +50,12 @@ pub enum Move {
     Undefine,
 }
 
-/// The table. `stop` is what the domain's record says, `late` whether the deadline of a stop that we asked for is over.
+/// The table. `stop` is what the domain's record says, `due` what its times come to now.
 #[must_use]
-pub fn next(want: Power, seen: DomainState, stop: Option<&Stop>, late: bool) -> Option<Move> {
+pub fn next(want: Power, seen: DomainState, stop: Option<&Stop>, due: Due) -> Option<Move> {
     use DomainState as D;
     use Power as P;
+    let late = due == Due::Kill;
     match (want, seen, stop) {
         (P::Running | P::Restarted, D::Off(_), Some(Stop::Asked { .. } | Stop::Wished)) => Some(Move::Start),
         (P::Running, D::Off(_), Some(Stop::Guest)) => None,
@@ -65,9 +76,11 @@ pub fn next(want: Power, seen: DomainState, stop: Option<&Stop>, late: bool) -> 
         (P::Running, D::Running, Some(Stop::Wished | Stop::Guest)) => Some(Move::Remember(None)),
         (P::Running, D::Stopping, _) => None,
 
-        (P::Restarted | P::Stopped | P::Absent, D::Running, Some(Stop::Asked { .. })) => {
-            Some(if late { Move::Kill } else { Move::PressAgain })
-        }
+        (P::Restarted | P::Stopped | P::Absent, D::Running, Some(Stop::Asked { .. })) => match due {
+            Due::Nothing => None,
+            Due::Press => Some(Move::PressAgain),
+            Due::Kill => Some(Move::Kill),
+        },
         (P::Restarted | P::Stopped | P::Absent, D::Running, None | Some(Stop::Wished | Stop::Guest)) => {
             Some(Move::Press)
         }
@@ -105,7 +118,8 @@ mod tests {
         DomainState::Off(Off::Failed),
         DomainState::Off(Off::Unknown),
     ];
-    const STOPS: [Option<Stop>; 4] = [None, Some(Stop::Asked { at: 0 }), Some(Stop::Wished), Some(Stop::Guest)];
+    const STOPS: [Option<Stop>; 4] =
+        [None, Some(Stop::Asked { at: 0, pressed: 0 }), Some(Stop::Wished), Some(Stop::Guest)];
 
     fn running(state: DomainState) -> bool {
         !matches!(state, DomainState::Off(_))
@@ -114,9 +128,9 @@ mod tests {
     #[test]
     fn nothing_that_runs_as_wished_is_ever_stopped() {
         for stop in &STOPS {
-            for late in [false, true] {
+            for due in [Due::Nothing, Due::Press, Due::Kill] {
                 for state in STATES.into_iter().filter(|state| *state != DomainState::Crashed) {
-                    let step = next(Power::Running, state, stop.as_ref(), late);
+                    let step = next(Power::Running, state, stop.as_ref(), due);
                     let stops = matches!(step, Some(Move::Press | Move::PressAgain | Move::Kill | Move::Undefine));
                     assert!(!stops, "{state:?} {stop:?}");
                 }
@@ -129,7 +143,7 @@ mod tests {
         for want in [Power::Stopped, Power::Absent] {
             for state in STATES {
                 for stop in &STOPS {
-                    let step = next(want, state, stop.as_ref(), true);
+                    let step = next(want, state, stop.as_ref(), Due::Kill);
                     assert!(!matches!(step, Some(Move::Start | Move::Resume)), "{state:?} {stop:?}");
                     assert!(!running(state) || step.is_some(), "{want:?} {state:?} {stop:?} is left alone");
                 }
@@ -141,10 +155,10 @@ mod tests {
     fn only_the_guest_s_own_power_off_keeps_it_off() {
         for state in STATES.into_iter().filter(|state| !running(*state)) {
             for stop in &STOPS {
-                let step = next(Power::Running, state, stop.as_ref(), false);
+                let step = next(Power::Running, state, stop.as_ref(), Due::Nothing);
                 let by_guest = *stop == Some(Stop::Guest) || (stop.is_none() && state == DomainState::Off(Off::Guest));
                 assert_eq!(step != Some(Move::Start), by_guest, "{state:?} {stop:?}");
-                assert_eq!(next(Power::Restarted, state, stop.as_ref(), false), Some(Move::Start));
+                assert_eq!(next(Power::Restarted, state, stop.as_ref(), Due::Nothing), Some(Move::Start));
             }
         }
     }

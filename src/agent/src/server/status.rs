@@ -21,6 +21,7 @@ use super::apply::{Outcome, StepError};
 use super::desired::{Desired, Invalid, Presence, Settings};
 use super::observe::{LookError, Seen};
 use super::plan::{self, Plan, Refusal, Step};
+use super::power::Power;
 use super::slots;
 
 /// The condition types that are this agent's.
@@ -206,10 +207,11 @@ fn running(want: &Desired, after: &Seen, rest: &Plan, failed: Option<&(Step, Ste
         };
     };
     let stop = owner.as_ref().and_then(|owner| owner.stop.as_ref());
+    let is_to_go_down = owner.as_ref().is_some_and(|owner| plan::wished(want, owner) != Power::Running);
     let full =
         "the guest is paused because a disk could not be written, as when the pool is full; make room, and it goes on";
     match (state, stop) {
-        (DomainState::Running, Some(Stop::Asked { .. })) if !rest.steps.is_empty() || !want.running => {
+        (DomainState::Running, Some(Stop::Asked { .. })) if is_to_go_down => {
             Said::truth("Running", true, "Stopping", "the guest was asked to power off")
         }
         (DomainState::Running | DomainState::Stopping, _) if !want.running => {

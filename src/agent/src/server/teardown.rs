@@ -30,7 +30,8 @@ pub async fn stop_all(domains: &impl Domains, deadline: Duration, now: i64) -> R
     let (mut asked, mut stopped): (Vec<DomainSeen>, Stopped) = (Vec::new(), Stopped::default());
     for domain in running(domains).await? {
         if let Some(owner) = &domain.owner {
-            domains.set_owner(Owner { stop: Some(Stop::Asked { at: now }), ..owner.clone() }).await?;
+            let stop = Some(Stop::Asked { at: now, pressed: now });
+            domains.set_owner(Owner { stop, ..owner.clone() }).await?;
             asked.push(domain);
         }
     }

@@ -73,7 +73,8 @@ fn worlds() -> Vec<(String, Start)> {
         DomainState::Off(Off::Unknown),
     ];
     for state in states {
-        let mut stops = vec![None, Some(Stop::Asked { at: 1000 }), Some(Stop::Asked { at: 10 })];
+        let asked = |at, pressed| Some(Stop::Asked { at, pressed });
+        let mut stops = vec![None, asked(1000, 1000), asked(985, 990), asked(10, 35)];
         if let DomainState::Off(_) = state {
             stops.extend([Some(Stop::Wished), Some(Stop::Guest)]);
         }
@@ -270,12 +271,47 @@ async fn a_stop_is_graceful_until_its_deadline() {
     assert!(report.again.is_some_and(|again| again <= Duration::from_secs(5)));
     world.now = 129;
     let report = world.pass().await;
-    assert_eq!(report.done.iter().map(world::kind).collect::<Vec<_>>(), ["Press"], "pressed again, not yet turned off");
+    let done: Vec<&str> = report.done.iter().map(world::kind).collect();
+    assert_eq!(done, ["Remember", "Press"], "pressed again, not yet turned off");
+    assert_eq!(report.again, Some(Duration::from_secs(1)), "the deadline is next");
     world.now = 130;
     let report = world.pass().await;
     assert_eq!(report.done.iter().map(world::kind).collect::<Vec<_>>(), ["Kill"]);
     assert_eq!(report.news.first().map(|(reason, _)| *reason), Some("TurnedOff"));
     world.settle("stopped").await;
+}
+
+#[tokio::test]
+async fn however_often_a_pass_is_woken_the_button_is_pressed_once_in_five_seconds() {
+    for wish in ["stopped", "restarted", "absent"] {
+        let mut world = World::new();
+        world.pass().await;
+        world.domains.set_deaf(true);
+        match wish {
+            "stopped" => world.want.running = false,
+            "restarted" => world.want.restarted_at = Some("2026-11-21T02:00:00Z".into()),
+            _ => world.mark(),
+        }
+        let mut pressed = Vec::new();
+        for now in 100..130 {
+            world.now = now;
+            // Each is a pass of an agent that remembers nothing: what it knows is on the domain's record.
+            for _ in 0..3 {
+                let report = world.pass().await;
+                let presses = report.done.iter().filter(|step| matches!(step, Step::Press { .. }));
+                pressed.extend(presses.map(|_| now));
+                assert!(report.again.is_some_and(|again| (1..=5).contains(&again.as_secs())), "{wish}: {report:?}");
+                let (type_, reason) =
+                    if wish == "absent" { ("Released", "Releasing") } else { ("Running", "Stopping") };
+                assert_eq!(says(&report, type_).1, reason, "{wish} at {now}");
+            }
+        }
+        assert_eq!(pressed, [100, 105, 110, 115, 120, 125], "{wish}");
+        assert_eq!(world.owner().await.stop, Some(Stop::Asked { at: 100, pressed: 125 }), "{wish}");
+        world.now = 130;
+        let report = world.pass().await;
+        assert!(report.done.iter().any(|step| matches!(step, Step::Kill { .. })), "{wish}: {report:?}");
+    }
 }
 
 #[tokio::test]

@@ -30,8 +30,13 @@ pub struct Owner {
 /// Who stopped, or is stopping, the guest. libvirtd forgets over its own restart, so it is written down.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stop {
-    /// We asked it to, at this Unix time in seconds; its deadline counts from there.
-    Asked { at: i64 },
+    /// We asked it to. Both are Unix times in seconds.
+    Asked {
+        /// When we first did: its deadline counts from there.
+        at: i64,
+        /// When its power button was last pressed.
+        pressed: i64,
+    },
     /// It was stopped because the Server is wished so.
     Wished,
     /// The guest powered itself off while it was wished to run: it stays off.
@@ -59,9 +64,10 @@ impl Owner {
         }
         match stop {
             None => {}
-            Some(Stop::Asked { at }) => {
+            Some(Stop::Asked { at, pressed }) => {
                 element.set("stop", "asked");
                 element.set("stopAskedAt", at);
+                element.set("stopPressedAt", pressed);
             }
             Some(Stop::Wished) => element.set("stop", "wished"),
             Some(Stop::Guest) => element.set("stop", "guest"),
@@ -86,7 +92,12 @@ impl Owner {
         let get = |name| element.get(name).ok_or(XmlError::Shape("our record lacks an attribute"));
         let number = |text: &str| text.parse().map_err(|_| XmlError::Shape("our record holds a wrong number"));
         let stop = match element.get("stop") {
-            Some("asked") => Some(Stop::Asked { at: number(get("stopAskedAt")?)? }),
+            Some("asked") => {
+                let at = number(get("stopAskedAt")?)?;
+                // An earlier Nubium did not write it down.
+                let pressed = element.get("stopPressedAt").map_or(Ok(at), number)?;
+                Some(Stop::Asked { at, pressed })
+            }
             Some("wished") => Some(Stop::Wished),
             Some("guest") => Some(Stop::Guest),
             Some(_) | None => None,
@@ -116,7 +127,8 @@ mod tests {
 
     #[test]
     fn a_record_is_read_as_it_was_written() {
-        for stop in [None, Some(Stop::Asked { at: 1_800_000_000 }), Some(Stop::Wished), Some(Stop::Guest)] {
+        let asked = Stop::Asked { at: 1_800_000_000, pressed: 1_800_000_005 };
+        for stop in [None, Some(asked), Some(Stop::Wished), Some(Stop::Guest)] {
             let owner = Owner {
                 namespace: "shop".into(),
                 name: "web-1".into(),
