@@ -8,6 +8,7 @@ mod connection;
 mod console;
 mod delete;
 mod get;
+mod manifest;
 mod port_forward;
 mod resources;
 pub mod seed;
