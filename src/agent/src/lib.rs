@@ -8,6 +8,7 @@
 //! Nothing is ever destroyed for want of an object; see `nubium_runtime::Marked`.
 
 mod config;
+mod driver;
 pub mod endpoint;
 mod host;
 pub mod image;
@@ -18,5 +19,6 @@ mod teardown;
 pub mod volume;
 
 pub use config::{Config, Door};
-pub use run::{AgentError, run};
+pub use driver::{Driver, Facts};
+pub use run::{AgentError, run, run_on};
 pub use teardown::{DownError, down};

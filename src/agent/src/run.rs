@@ -9,22 +9,17 @@ use std::time::Duration;
 
 use kube::{Api, Client, ResourceExt};
 use nubium_api::{Image, Network, Port, Server, StoragePool, Volume};
-use nubium_host::acceleration::{Acceleration, Probe};
-use nubium_host::image::{Fence, Folders, Rules};
-use nubium_host::libvirt::private::{Layout, PrivateError, PrivateLibvirt};
-use nubium_host::libvirt::{Connection, Libvirt, LibvirtError};
-use nubium_host::network::LinuxNetworks;
+use nubium_host::libvirt::LibvirtError;
+use nubium_host::libvirt::private::PrivateError;
 use nubium_host::volume::sandbox::SandboxError;
-use nubium_host::volume::{DirectoryPools, Owner};
 use nubium_runtime::{Key, Queue, Recorder, Shared};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinError;
-use uuid::Uuid;
 
+use crate::driver::{Driver, Linux};
 use crate::endpoint::{self, EndpointError, Lookup};
-use crate::network::{Netd, Readiness};
+use crate::network::Readiness;
 use crate::server::server_folder;
 use crate::{Config, host, image, network, server, volume};
 
@@ -52,36 +47,19 @@ pub enum AgentError {
     Thread(#[from] JoinError),
 }
 
-/// The libvirt of this host, running: its own if there is one, else a private one.
-pub(crate) async fn open_libvirt(config: &Config) -> Result<Libvirt, AgentError> {
-    let private = PrivateLibvirt::new(Layout::new(config.libvirt()), &config.program);
-    let opened = tokio::task::spawn_blocking(move || {
-        let libvirt = Libvirt::choose(private);
-        libvirt.ensure().map(|()| libvirt)
-    });
-    Ok(opened.await??)
-}
-
-/// Runs an agent until it is dropped. `client` is the identity of this host.
+/// Runs the agent of this machine until it is dropped. `client` is the identity of this host.
 pub async fn run(client: Client, config: Config) -> Result<(), AgentError> {
-    let config = Arc::new(config);
     for path in [config.state.clone(), config.servers(), config.pools(), config.run.clone()] {
         make_folder(&path).map_err(|source| AgentError::Folder { path, source })?;
     }
-    let libvirt = open_libvirt(&config).await?;
-    let (connection, woken) = Connection::new(libvirt.uri());
-    let acceleration = find_acceleration(&config).await?;
-    let facts = host::Facts::read().map_err(AgentError::Facts)?;
-    let qemu = connection.qemu_ids().await?;
-    let rules = Rules {
-        folders: Folders(config.image_dirs.clone()),
-        fence: Fence { allow: config.image_http_allow.clone(), ..Fence::default() },
-        ..Rules::default()
-    };
-    let owner = Owner { uid: qemu.uid, gid: qemu.gid };
-    let storage = Arc::new(DirectoryPools::new(config.pools(), owner, rules)?);
-    let links = Arc::new(LinuxNetworks::new(config.state.clone()));
-    let netd = Arc::new(Netd::new(&config.program, config.netd()));
+    let machine = Linux::open(&config).await?;
+    run_on(client, config, machine).await
+}
+
+/// Runs an agent over any machine until it is dropped.
+pub async fn run_on<D: Driver>(client: Client, config: Config, driver: D) -> Result<(), AgentError> {
+    let (config, driver) = (Arc::new(config), Arc::new(driver));
+    let facts = driver.facts().clone();
     let recorder = Recorder::start(client.clone(), "nubium.dev/agent", &config.host);
     let readiness = Readiness::default();
 
@@ -98,25 +76,19 @@ pub async fn run(client: Client, config: Config) -> Result<(), AgentError> {
     let queue = Queue::new();
     let settings = server::Settings {
         host: config.host.clone(),
-        accelerator: acceleration.accelerator,
-        qemu,
+        accelerator: facts.acceleration.accelerator,
+        qemu: facts.qemu,
         folder: config.servers(),
         stop_deadline: STOP_DEADLINE,
     };
-    let resolvers = nubium_host::network::resolvers()?;
     let reporter = host::Reporter {
         client: client.clone(),
         config: Arc::clone(&config),
-        facts,
-        acceleration,
-        connection: connection.clone(),
-        libvirt,
+        driver: Arc::clone(&driver),
         servers: servers.clone(),
         volumes: volumes.clone(),
         networks: networks.clone(),
         pools: pools.clone(),
-        links: Arc::clone(&links),
-        storage: Arc::clone(&storage),
     };
     tokio::join!(
         async {
@@ -127,14 +99,14 @@ pub async fn run(client: Client, config: Config) -> Result<(), AgentError> {
         },
         host::beat(client.clone(), config.host.clone()),
         reporter.run(),
-        wake(woken, servers.clone(), queue.clone()),
+        wake(Arc::clone(&driver), servers.clone(), queue.clone()),
         image::run(image::Context {
             client: client.clone(),
             host: config.host.clone(),
             images: images.clone(),
             pools: pools.clone(),
             volumes: volumes.clone(),
-            storage: Arc::clone(&storage),
+            storage: Arc::clone(driver.pools()),
             recorder: recorder.clone(),
         }),
         volume::run(volume::Context {
@@ -143,17 +115,20 @@ pub async fn run(client: Client, config: Config) -> Result<(), AgentError> {
             volumes: volumes.clone(),
             images,
             pools: pools.clone(),
-            storage: Arc::clone(&storage),
+            storage: Arc::clone(driver.pools()),
             recorder: recorder.clone(),
         }),
         network::run(network::Context {
             client: client.clone(),
-            settings: network::Settings { host: config.host.clone(), transit: config.transit, resolvers },
+            settings: network::Settings {
+                host: config.host.clone(),
+                transit: config.transit,
+                resolvers: facts.resolvers,
+            },
             networks: networks.clone(),
             ports: ports.clone(),
             readiness: readiness.clone(),
-            links: Arc::clone(&links),
-            netd,
+            driver: Arc::clone(&driver),
             recorder: recorder.clone(),
         }),
         server::run(
@@ -166,9 +141,7 @@ pub async fn run(client: Client, config: Config) -> Result<(), AgentError> {
                 networks,
                 pools,
                 readiness,
-                libvirt: connection,
-                links,
-                storage,
+                driver,
                 recorder,
                 seeds: Mutex::new(HashMap::new()),
             },
@@ -183,11 +156,6 @@ fn make_folder(path: &std::path::Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     std::fs::create_dir_all(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o711))
-}
-
-async fn find_acceleration(config: &Config) -> Result<Acceleration, AgentError> {
-    let wish = config.acceleration;
-    Ok(tokio::task::spawn_blocking(move || Probe::default().find(wish)).await?)
 }
 
 /// The endpoint, listening; what is given serves it.
@@ -208,14 +176,12 @@ async fn door(
     Ok(Some(endpoint::serve(listener, tls, Arc::new(Lookup { servers, consoles: Arc::new(consoles) }))))
 }
 
-/// Turns libvirt's events into keys.
-async fn wake(mut woken: Receiver<Uuid>, servers: Shared<Server>, queue: Queue<Key>) {
-    while let Some(uuid) = woken.recv().await {
-        let uuid = uuid.to_string();
+/// Turns what happens to domains into keys.
+async fn wake(driver: Arc<impl Driver>, servers: Shared<Server>, queue: Queue<Key>) {
+    loop {
+        let uuid = driver.domain_event().await.to_string();
         for server in servers.list().iter().filter(|server| server.uid().as_deref() == Some(&uuid)) {
             queue.add(Key::of(server.as_ref()));
         }
     }
-    // libvirt's connection holds the other end for as long as the agent runs.
-    std::future::pending().await
 }

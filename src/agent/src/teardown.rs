@@ -9,8 +9,9 @@ use nubium_host::libvirt::{Connection, LibvirtError};
 use nubium_host::network::LinuxNetworks;
 
 use crate::Config;
+use crate::driver::open_libvirt;
 use crate::network::{Netd, TeardownError, teardown};
-use crate::run::{AgentError, open_libvirt};
+use crate::run::AgentError;
 use crate::server::{Stopped, stop_all, undefine_all};
 
 /// Why a host could not be taken down.

@@ -2,35 +2,34 @@
 
 use std::fs;
 use std::io;
+use std::time::Duration;
 
 use nix::ifaddrs::getifaddrs;
-use nubium_api::{HostAddress, HostCapacity, Quantity};
+use nubium_api::{HostAddress, HostCapacity, HostSoftware, Quantity};
+use tokio::process::Command;
 
 /// Virtual processors a host offers for each of its own.
 const CPU_OVERCOMMIT: usize = 8;
 /// Memory kept for the host itself, in bytes.
 const RESERVED_MEMORY: u64 = 512 << 20;
 
-/// The facts that do not change while the agent runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Facts {
-    /// What Servers can use.
-    pub capacity: HostCapacity,
-    /// The kernel's release.
-    pub kernel: String,
+/// What Servers can use of it.
+pub fn capacity() -> io::Result<HostCapacity> {
+    let cpus = std::thread::available_parallelism()?.get() * CPU_OVERCOMMIT;
+    let memory = memory_total(&fs::read_to_string("/proc/meminfo")?)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/meminfo has no MemTotal"))?;
+    let memory = memory.saturating_sub(RESERVED_MEMORY) >> 20 << 20;
+    Ok(HostCapacity { cpu: i32::try_from(cpus).unwrap_or(i32::MAX), memory: Quantity::from_bytes(memory) })
 }
 
-impl Facts {
-    /// Looks at the machine.
-    pub fn read() -> io::Result<Self> {
-        let cpus = std::thread::available_parallelism()?.get() * CPU_OVERCOMMIT;
-        let memory = memory_total(&fs::read_to_string("/proc/meminfo")?)
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/meminfo has no MemTotal"))?;
-        let memory = memory.saturating_sub(RESERVED_MEMORY) >> 20 << 20;
-        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned();
-        let cpu = i32::try_from(cpus).unwrap_or(i32::MAX);
-        Ok(Self { capacity: HostCapacity { cpu, memory: Quantity::from_bytes(memory) }, kernel })
-    }
+/// The versions of what guests run on.
+pub async fn software() -> io::Result<HostSoftware> {
+    Ok(HostSoftware {
+        nubium: env!("CARGO_PKG_VERSION").to_owned(),
+        libvirt: version("libvirtd").await,
+        qemu: version("qemu-system-x86_64").await,
+        kernel: fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned(),
+    })
 }
 
 /// The machine's own addresses by interface: the first IPv4 one of each that is neither loopback nor a Network's.
@@ -51,6 +50,18 @@ pub fn addresses() -> io::Result<Vec<HostAddress>> {
     Ok(found)
 }
 
+/// The first word of `program --version` that looks like a version.
+async fn version(program: &str) -> String {
+    let out = Command::new(program).arg("--version").kill_on_drop(true).output();
+    let printed = match tokio::time::timeout(Duration::from_secs(10), out).await {
+        Ok(Ok(out)) => String::from_utf8_lossy(&out.stdout).into_owned(),
+        Ok(Err(_)) | Err(_) => String::new(),
+    };
+    let word =
+        printed.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()) && word.contains('.'));
+    word.unwrap_or("unknown").to_owned()
+}
+
 fn memory_total(meminfo: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
@@ -68,7 +79,7 @@ mod tests {
 
     #[test]
     fn this_machine_has_processors_and_memory() {
-        let facts = Facts::read().unwrap();
-        assert!(facts.capacity.cpu >= 4 && facts.capacity.memory.bytes().unwrap() > 0, "{facts:?}");
+        let capacity = capacity().unwrap();
+        assert!(capacity.cpu >= 4 && capacity.memory.bytes().unwrap() > 0, "{capacity:?}");
     }
 }

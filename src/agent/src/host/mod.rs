@@ -5,6 +5,6 @@ mod heartbeat;
 mod report;
 mod reporter;
 
-pub use facts::Facts;
+pub use facts::{capacity, software};
 pub use heartbeat::beat;
 pub use reporter::Reporter;

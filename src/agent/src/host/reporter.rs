@@ -7,46 +7,39 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Client, ResourceExt};
-use nubium_api::{Condition, ConditionStatus, Host, HostSoftware, Network, Server, StoragePool, Volume};
+use nubium_api::{Condition, ConditionStatus, Host, Network, Server, StoragePool, Volume};
 use nubium_host::acceleration::Acceleration;
-use nubium_host::libvirt::{Accelerator, Connection, Domains, Libvirt};
-use nubium_host::network::{LinuxNetworks, Netns, Networks};
-use nubium_host::volume::DirectoryPools;
+use nubium_host::libvirt::{Accelerator, Domains};
+use nubium_host::network::{Netns, Networks};
 use nubium_runtime::{Chain, Key, Shared};
-use tokio::process::Command;
 use tracing::warn;
 
-use super::facts::{Facts, addresses};
+use super::facts::addresses;
 use super::report::{Report, create, write};
+use crate::driver::Driver;
 use crate::{Config, volume};
 
 const PERIOD: Duration = Duration::from_secs(5);
 const FIRST: Duration = Duration::from_millis(200);
 
 /// What the loop works with.
-pub struct Reporter {
+pub struct Reporter<D> {
     pub client: Client,
     pub config: Arc<Config>,
-    pub facts: Facts,
-    pub acceleration: Acceleration,
-    pub connection: Connection,
-    pub libvirt: Libvirt,
+    pub driver: Arc<D>,
     pub servers: Shared<Server>,
     pub volumes: Shared<Volume>,
     pub networks: Shared<Network>,
     pub pools: Shared<StoragePool>,
-    pub links: Arc<LinuxNetworks>,
-    pub storage: Arc<DirectoryPools>,
 }
 
-impl Reporter {
+impl<D: Driver> Reporter<D> {
     /// Runs until dropped.
     pub async fn run(self) {
         tokio::join!(self.servers.synced(), self.volumes.synced(), self.networks.synced(), self.pools.synced());
-        let software = self.software().await;
         let mut trouble = false;
         loop {
-            let pause = match self.pass(&software).await {
+            let pause = match self.pass().await {
                 Ok(()) => {
                     trouble = false;
                     PERIOD
@@ -63,12 +56,12 @@ impl Reporter {
         }
     }
 
-    async fn pass(&self, software: &HostSoftware) -> Result<(), kube::Error> {
-        self.revive().await;
+    async fn pass(&self) -> Result<(), kube::Error> {
+        self.driver.revive().await;
         let host = create(&self.client, &self.config.host).await?;
         let generation = host.metadata.generation;
         let mut conditions = vec![self.hardware_acceleration()];
-        match self.connection.list().await {
+        match self.driver.domains().list().await {
             Ok(domains) => {
                 conditions.push(said("AgentReady", ConditionStatus::True, "Working", "libvirt answers".into()));
                 let message = "what runs here was looked at".to_owned();
@@ -89,34 +82,25 @@ impl Reporter {
         for condition in &mut conditions {
             condition.observed_generation = generation;
         }
+        let facts = self.driver.facts();
         let report = Report {
-            capacity: self.facts.capacity.clone(),
-            pools: volume::report(&self.pools.list(), self.storage.as_ref()).await,
+            capacity: facts.capacity.clone(),
+            pools: volume::report(&self.pools.list(), self.driver.pools().as_ref()).await,
             addresses: addresses().unwrap_or_default(),
-            acceleration: Some(match self.acceleration.accelerator {
+            acceleration: Some(match facts.acceleration.accelerator {
                 Accelerator::Kvm => nubium_api::Acceleration::Kvm,
                 Accelerator::Tcg => nubium_api::Acceleration::Tcg,
             }),
             endpoint: self.config.door.as_ref().map(|door| door.advertise.clone()),
-            software: Some(software.clone()),
+            software: Some(facts.software.clone()),
             conditions,
         };
         let fresh: Host = Api::all(self.client.clone()).get(&self.config.host).await?;
         write(&self.client, &fresh, report).await.map(drop)
     }
 
-    /// Starts a private libvirt again that died; its guests went on without it.
-    async fn revive(&self) {
-        let libvirt = self.libvirt.clone();
-        match tokio::task::spawn_blocking(move || libvirt.ensure()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(error = %Chain(&error), "could not start libvirtd again"),
-            Err(error) => warn!(%error, "could not start libvirtd again"),
-        }
-    }
-
     fn hardware_acceleration(&self) -> Condition {
-        let Acceleration { accelerator, reason, message } = &self.acceleration;
+        let Acceleration { accelerator, reason, message } = &self.driver.facts().acceleration;
         let status = match accelerator {
             Accelerator::Kvm => ConditionStatus::True,
             Accelerator::Tcg => ConditionStatus::False,
@@ -126,7 +110,7 @@ impl Reporter {
 
     /// What is here and has no object: guests, and Networks' namespaces. It is left alone, and named.
     async fn strangers(&self, mut named: BTreeSet<String>) -> Condition {
-        match self.links.list().await {
+        match self.driver.networks().list().await {
             Ok(spaces) => {
                 let networks = self.networks.list();
                 let wanted: BTreeSet<Netns> = networks
@@ -152,27 +136,6 @@ impl Reporter {
         let message = format!("here without an object, and left alone: {}; `nubium down` stops them", list.join(", "));
         said("Strangers", ConditionStatus::True, "Found", message)
     }
-
-    async fn software(&self) -> HostSoftware {
-        HostSoftware {
-            nubium: env!("CARGO_PKG_VERSION").to_owned(),
-            libvirt: version("libvirtd").await,
-            qemu: version("qemu-system-x86_64").await,
-            kernel: self.facts.kernel.clone(),
-        }
-    }
-}
-
-/// The first word of `program --version` that looks like a version.
-async fn version(program: &str) -> String {
-    let out = Command::new(program).arg("--version").kill_on_drop(true).output();
-    let printed = match tokio::time::timeout(Duration::from_secs(10), out).await {
-        Ok(Ok(out)) => String::from_utf8_lossy(&out.stdout).into_owned(),
-        Ok(Err(_)) | Err(_) => String::new(),
-    };
-    let word =
-        printed.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()) && word.contains('.'));
-    word.unwrap_or("unknown").to_owned()
 }
 
 fn said(type_: &str, status: ConditionStatus, reason: &str, message: String) -> Condition {

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use kube::{Api, Client, Resource, ResourceExt};
 use nubium_api::{ConditionStatus, Network, NetworkHost, NetworkStatus, Port, condition};
-use nubium_host::network::LinuxNetworks;
 use nubium_runtime::{Key, Live, Loop, Next, Note, NoteKind, Owner, Queue, Recorder, Shared, apply_status, live_get};
 
-use super::{Netd, Readiness, Report, Settings, Wish, reconcile};
+use super::{Readiness, Report, Settings, Wish, reconcile};
+use crate::driver::Driver;
 
 /// What no event tells of (rules that somebody flushed) is found within this time.
 const RESYNC: Duration = Duration::from_secs(7);
@@ -18,15 +18,14 @@ const WORKERS: usize = 4;
 pub const BY_NETWORK: &str = "network";
 
 /// What the loop works with.
-pub struct Context {
+pub struct Context<D> {
     pub client: Client,
     pub settings: Settings,
     pub networks: Shared<Network>,
     /// The Ports of this host, with the index [`BY_NETWORK`].
     pub ports: Shared<Port>,
     pub readiness: Readiness,
-    pub links: Arc<LinuxNetworks>,
-    pub netd: Arc<Netd>,
+    pub driver: Arc<D>,
     pub recorder: Recorder,
 }
 
@@ -36,7 +35,7 @@ pub fn network_of(port: &Port) -> String {
 }
 
 /// Runs until dropped.
-pub async fn run(context: Context) {
+pub async fn run<D: Driver>(context: Context<D>) {
     let queue = Queue::new();
     tokio::join!(context.networks.synced(), context.ports.synced());
     context.networks.feed_own(&queue);
@@ -45,7 +44,7 @@ pub async fn run(context: Context) {
     let (watched, woken) = (Arc::clone(&context), queue.clone());
     let watch = async move {
         loop {
-            watched.netd.died().await;
+            watched.driver.dhcp_died().await;
             watched.networks.list().iter().for_each(|network| woken.add(Key::of(network.as_ref())));
         }
     };
@@ -54,7 +53,7 @@ pub async fn run(context: Context) {
     tokio::join!(watch, passes);
 }
 
-async fn pass(context: Arc<Context>, key: Key) -> Result<Next, kube::Error> {
+async fn pass<D: Driver>(context: Arc<Context<D>>, key: Key) -> Result<Next, kube::Error> {
     let Some(network) = context.networks.get(&key) else { return Ok(Next::Gone) };
     let api: Api<Network> = Api::namespaced(context.client.clone(), &key.namespace);
     let Some((network, present)) = judge(&api, network).await? else { return Ok(Next::Gone) };
@@ -76,7 +75,7 @@ async fn pass(context: Arc<Context>, key: Key) -> Result<Next, kube::Error> {
         write(&context, &api, &network, Some(begun)).await?;
     }
     let wish = Wish { network: &network, ports: &ports, present };
-    let report = reconcile(wish, &context.settings, context.links.as_ref(), context.netd.as_ref()).await;
+    let report = reconcile(wish, &context.settings, context.driver.networks(), context.driver.dhcp()).await;
     let Report { entry, ports, mended, done: _, again } = report;
     for (port, ready) in ports {
         context.readiness.say(key.beside(port), ready);
@@ -88,8 +87,8 @@ async fn pass(context: Arc<Context>, key: Key) -> Result<Next, kube::Error> {
     Ok(if again { Next::After(AGAIN) } else { Next::Settled })
 }
 
-async fn write(
-    context: &Context,
+async fn write<D>(
+    context: &Context<D>,
     api: &Api<Network>,
     network: &Network,
     entry: Option<NetworkHost>,
@@ -126,8 +125,8 @@ fn own_entry<'a>(network: &'a Network, host: &str) -> Option<&'a NetworkHost> {
 }
 
 /// An Event for what was mended, and one when this host's part begins to fail.
-fn tell(
-    context: &Context,
+fn tell<D>(
+    context: &Context<D>,
     network: &Network,
     before: Option<&NetworkHost>,
     now: Option<&NetworkHost>,

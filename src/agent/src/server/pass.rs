@@ -11,15 +11,14 @@ use nubium_api::{
     AttachedTo, ConditionStatus, Network, Port, Server, ServerStatus, StoragePool, Volume, VolumeStatus, child_name,
     condition, host_namespace,
 };
-use nubium_host::libvirt::Connection;
-use nubium_host::network::LinuxNetworks;
-use nubium_host::seed::{Seed, SeedFiles};
-use nubium_host::volume::{DirectoryPools, Pools};
+use nubium_host::seed::Seed;
+use nubium_host::volume::Pools;
 use nubium_runtime::{Key, Live, Loop, Next, Note, NoteKind, Owner, Queue, Recorder, Shared, apply_status, live_get};
 use parking_lot::Mutex;
 use tracing::debug;
 
 use super::{CONDITIONS, Desired, Machine, OpenPools, Report, SeenMarked, Settings, Wish, make};
+use crate::driver::Driver;
 use crate::network::Readiness;
 
 /// What events miss (a tap deleted by hand) is found within this time.
@@ -29,7 +28,7 @@ const SEED: Duration = Duration::from_millis(100);
 const WORKERS: usize = 8;
 
 /// What the loop works with.
-pub struct Context {
+pub struct Context<D> {
     pub client: Client,
     pub settings: Settings,
     /// The Servers, Volumes and Ports of this host.
@@ -39,16 +38,14 @@ pub struct Context {
     pub networks: Shared<Network>,
     pub pools: Shared<StoragePool>,
     pub readiness: Readiness,
-    pub libvirt: Connection,
-    pub links: Arc<LinuxNetworks>,
-    pub storage: Arc<DirectoryPools>,
+    pub driver: Arc<D>,
     pub recorder: Recorder,
     /// Rendered seeds by Server UID, once read.
     pub seeds: Mutex<HashMap<String, Seed>>,
 }
 
 /// Runs until dropped. `queue` is also filled by who hears libvirt's events.
-pub async fn run(context: Context, queue: Queue<Key>) {
+pub async fn run<D: Driver>(context: Context<D>, queue: Queue<Key>) {
     tokio::join!(
         context.servers.synced(),
         context.volumes.synced(),
@@ -99,7 +96,7 @@ fn uses_port(server: &Server, port: &str) -> bool {
     })
 }
 
-async fn pass(context: Arc<Context>, key: Key) -> Result<Next, kube::Error> {
+async fn pass<D: Driver>(context: Arc<Context<D>>, key: Key) -> Result<Next, kube::Error> {
     let Some(server) = context.servers.get(&key) else { return Ok(Next::Gone) };
     let api: Api<Server> = Api::namespaced(context.client.clone(), &key.namespace);
     let uid = server.uid().unwrap_or_default();
@@ -138,7 +135,12 @@ const OWNER: Owner<'static> =
 const ATTACHMENT: Owner<'static> =
     Owner { manager: "nubium-agent-server", fields: &["attachedTo"], conditions: &[], entry: None };
 
-async fn look_and_act(context: &Context, server: &Server, seed: Option<&Seed>, marked: Option<&SeenMarked>) -> Report {
+async fn look_and_act<D: Driver>(
+    context: &Context<D>,
+    server: &Server,
+    seed: Option<&Seed>,
+    marked: Option<&SeenMarked>,
+) -> Report {
     let namespace = server.namespace().unwrap_or_default();
     let here = |object: &Option<String>| object.as_deref() == Some(&namespace);
     let volumes: Vec<Volume> =
@@ -162,10 +164,10 @@ async fn look_and_act(context: &Context, server: &Server, seed: Option<&Seed>, m
     let disks = open_pools(context).await;
     let host = Machine {
         settings: &context.settings,
-        domains: &context.libvirt,
-        taps: context.links.as_ref(),
+        domains: context.driver.domains(),
+        taps: context.driver.networks(),
         disks: &disks,
-        seeds: &SeedFiles,
+        seeds: context.driver.seeds(),
     };
     make(&want, &host, Timestamp::now().as_second()).await
 }
@@ -178,11 +180,11 @@ where
 }
 
 /// The pools that open; a Volume in another one is waited for.
-async fn open_pools(context: &Context) -> OpenPools<nubium_host::volume::DirectoryPool> {
+async fn open_pools<D: Driver>(context: &Context<D>) -> OpenPools<<D::Pools as Pools>::Volumes> {
     let mut open = OpenPools::default();
     for pool in context.pools.list() {
         let folder = pool.spec.directory.path.as_deref().map(std::path::Path::new);
-        match context.storage.open(&pool.name_any(), folder).await {
+        match context.driver.pools().open(&pool.name_any(), folder).await {
             Ok(opened) => drop(open.0.insert(pool.name_any(), opened.volumes)),
             Err(error) => debug!(pool = pool.name_any(), %error, "could not open a pool"),
         }
@@ -191,7 +193,7 @@ async fn open_pools(context: &Context) -> OpenPools<nubium_host::volume::Directo
 }
 
 /// The seed that a controller rendered for this Server, once it is there.
-async fn seed(context: &Context, uid: &str) -> Result<Option<Seed>, kube::Error> {
+async fn seed<D>(context: &Context<D>, uid: &str) -> Result<Option<Seed>, kube::Error> {
     if let Some(seed) = context.seeds.lock().get(uid) {
         return Ok(Some(seed.clone()));
     }
@@ -205,12 +207,12 @@ async fn seed(context: &Context, uid: &str) -> Result<Option<Seed>, kube::Error>
     Ok(Some(seed))
 }
 
-fn wants_seed(context: &Context, server: &Server) -> bool {
+fn wants_seed<D>(context: &Context<D>, server: &Server) -> bool {
     server.status.as_ref().and_then(|status| status.host.as_deref()) == Some(&context.settings.host)
 }
 
 /// Says on each Volume whether this Server's guest was seen to have it.
-async fn attach(context: &Context, server: &Server, report: &Report) -> Result<(), kube::Error> {
+async fn attach<D>(context: &Context<D>, server: &Server, report: &Report) -> Result<(), kube::Error> {
     let uid = server.uid().unwrap_or_default();
     let released =
         condition(&report.conditions, "Released").is_some_and(|released| released.status == ConditionStatus::True);
@@ -230,7 +232,7 @@ async fn attach(context: &Context, server: &Server, report: &Report) -> Result<(
     Ok(())
 }
 
-fn tell(context: &Context, server: &Server, report: &Report) {
+fn tell<D>(context: &Context<D>, server: &Server, report: &Report) {
     for (reason, text) in &report.news {
         context.recorder.note(Note {
             regarding: server.object_ref(&()),

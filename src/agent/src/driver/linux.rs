@@ -1,0 +1,131 @@
+//! The real machine: libvirt, the kernel's networks, netd, folders as pools.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use nubium_host::acceleration::{Acceleration, Probe};
+use nubium_host::image::{Fence, Folders, Rules};
+use nubium_host::libvirt::private::{Layout, PrivateLibvirt};
+use nubium_host::libvirt::{Connection, Libvirt};
+use nubium_host::network::{LinuxNetworks, resolvers};
+use nubium_host::seed::SeedFiles;
+use nubium_host::volume::{DirectoryPools, Owner};
+use nubium_runtime::Chain;
+use tokio::sync::Mutex;
+use tokio::sync::mpsc::Receiver;
+use tracing::warn;
+use uuid::Uuid;
+
+use super::{Driver, Facts};
+use crate::network::Netd;
+use crate::run::AgentError;
+use crate::{Config, host};
+
+/// This machine.
+pub struct Linux {
+    facts: Facts,
+    libvirt: Libvirt,
+    connection: Connection,
+    events: Mutex<Receiver<Uuid>>,
+    networks: LinuxNetworks,
+    netd: Netd,
+    pools: Arc<DirectoryPools>,
+}
+
+/// The libvirt of this host, running: its own if there is one, else a private one.
+pub(crate) async fn open_libvirt(config: &Config) -> Result<Libvirt, AgentError> {
+    let private = PrivateLibvirt::new(Layout::new(config.libvirt()), &config.program);
+    let opened = tokio::task::spawn_blocking(move || {
+        let libvirt = Libvirt::choose(private);
+        libvirt.ensure().map(|()| libvirt)
+    });
+    Ok(opened.await??)
+}
+
+impl Linux {
+    /// Starts what is ours to start, and looks at what the machine is.
+    pub async fn open(config: &Config) -> Result<Self, AgentError> {
+        let libvirt = open_libvirt(config).await?;
+        let (connection, events) = Connection::new(libvirt.uri());
+        let facts = Facts {
+            acceleration: find_acceleration(config).await?,
+            capacity: host::capacity().map_err(AgentError::Facts)?,
+            software: host::software().await.map_err(AgentError::Facts)?,
+            qemu: connection.qemu_ids().await?,
+            resolvers: resolvers()?,
+        };
+        let rules = Rules {
+            folders: Folders(config.image_dirs.clone()),
+            fence: Fence { allow: config.image_http_allow.clone(), ..Fence::default() },
+            ..Rules::default()
+        };
+        let owner = Owner { uid: facts.qemu.uid, gid: facts.qemu.gid };
+        Ok(Self {
+            pools: Arc::new(DirectoryPools::new(config.pools(), owner, rules)?),
+            networks: LinuxNetworks::new(config.state.clone()),
+            netd: Netd::new(&config.program, config.netd()),
+            events: Mutex::new(events),
+            connection,
+            libvirt,
+            facts,
+        })
+    }
+}
+
+async fn find_acceleration(config: &Config) -> Result<Acceleration, AgentError> {
+    let wish = config.acceleration;
+    Ok(tokio::task::spawn_blocking(move || Probe::default().find(wish)).await?)
+}
+
+impl Driver for Linux {
+    type Domains = Connection;
+    type Networks = LinuxNetworks;
+    type Dhcp = Netd;
+    type Pools = DirectoryPools;
+    type Seeds = SeedFiles;
+
+    fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    fn domains(&self) -> &Connection {
+        &self.connection
+    }
+
+    fn networks(&self) -> &LinuxNetworks {
+        &self.networks
+    }
+
+    fn dhcp(&self) -> &Netd {
+        &self.netd
+    }
+
+    fn pools(&self) -> &Arc<DirectoryPools> {
+        &self.pools
+    }
+
+    fn seeds(&self) -> &SeedFiles {
+        &SeedFiles
+    }
+
+    async fn domain_event(&self) -> Uuid {
+        match self.events.lock().await.recv().await {
+            Some(uuid) => uuid,
+            // The connection holds the other end for as long as the agent runs.
+            None => std::future::pending().await,
+        }
+    }
+
+    fn dhcp_died(&self) -> impl Future<Output = ()> + Send {
+        self.netd.died()
+    }
+
+    async fn revive(&self) {
+        let libvirt = self.libvirt.clone();
+        match tokio::task::spawn_blocking(move || libvirt.ensure()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(error = %Chain(&error), "could not start libvirtd again"),
+            Err(error) => warn!(%error, "could not start libvirtd again"),
+        }
+    }
+}
