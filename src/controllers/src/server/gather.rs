@@ -11,7 +11,10 @@ use nubium_api::{
 };
 use nubium_runtime::{Key, has_finalizer};
 
-use super::seed::Sources;
+use super::{
+    awaited::{MissingSource, SourceKind},
+    seed::Sources,
+};
 use crate::{
     claims::{host_of, let_go, made_for, port_users, terminating, volume_users},
     contract::{SERVER_FINALIZER, seed_name},
@@ -59,8 +62,8 @@ pub(super) enum Seed {
     There,
     /// It can be rendered from these.
     From(Sources),
-    /// These of its sources are missing, in words: `ConfigMap ssh-keys`.
-    Missing(Vec<String>),
+    /// These of its sources are missing.
+    Missing(Vec<MissingSource>),
 }
 
 impl Seed {
@@ -68,8 +71,11 @@ impl Seed {
         matches!(self, Self::There)
     }
 
-    pub fn is_missing_a_source(&self) -> bool {
-        matches!(self, Self::Missing(_))
+    pub fn missing(&self) -> &[MissingSource] {
+        match self {
+            Self::Missing(sources) => sources,
+            Self::NotNeeded | Self::There | Self::From(_) => &[],
+        }
     }
 }
 
@@ -182,6 +188,8 @@ fn has_sources(init: &CloudInit) -> bool {
 }
 
 async fn sources(world: &World, here: &Key, init: &CloudInit) -> Result<Seed, Error> {
+    let lacking =
+        |kind, name: &str, key: Option<&String>| MissingSource { kind, name: name.to_owned(), key: key.cloned() };
     let (mut sources, mut missing) = (Sources::default(), Vec::new());
     let maps: Api<ConfigMap> = world.api(here);
     let named = init.ssh_authorized_keys_from.iter().map(|wanted| maps.get_opt(&wanted.name));
@@ -192,16 +200,16 @@ async fn sources(world: &World, here: &Key, init: &CloudInit) -> Result<Seed, Er
     for (wanted, map) in init.ssh_authorized_keys_from.iter().zip(maps) {
         match map.map_err(calling::<ConfigMap>("read", &here.beside(wanted.name.clone())))? {
             Some(map) => sources.keys.extend(map.data.into_iter().flatten().map(|(_, keys)| keys)),
-            None => missing.push(format!("ConfigMap {}", wanted.name)),
+            None => missing.push(lacking(SourceKind::ConfigMap, &wanted.name, None)),
         }
     }
     if let (Some(wanted), Some(secret)) = (user_data, secret) {
         match secret.map_err(calling::<Secret>("read", &here.beside(wanted.name.clone())))? {
             Some(secret) => match secret.data.and_then(|mut data| data.remove(&wanted.key)) {
                 Some(bytes) => sources.user_data = Some(bytes.0),
-                None => missing.push(format!("key {} of Secret {}", wanted.key, wanted.name)),
+                None => missing.push(lacking(SourceKind::Secret, &wanted.name, Some(&wanted.key))),
             },
-            None => missing.push(format!("Secret {}", wanted.name)),
+            None => missing.push(lacking(SourceKind::Secret, &wanted.name, None)),
         }
     }
     Ok(if missing.is_empty() { Seed::From(sources) } else { Seed::Missing(missing) })

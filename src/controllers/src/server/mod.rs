@@ -7,6 +7,7 @@
 //! ```
 
 mod apply;
+mod awaited;
 mod desired;
 mod gather;
 mod plan;
@@ -29,35 +30,46 @@ use crate::{
     verdict::{SUMMARY, State},
     world::{World, by, pool_name},
 };
-
-/// ConfigMaps and Secrets are not watched (they are not ours, and many): a missing one is looked for again this often.
-const SOURCE_RETRY: Duration = Duration::from_secs(1);
+use awaited::Awaited;
 
 /// What this controller remembers between passes; all of it can be lost.
-#[derive(Default)]
 struct Memory {
     /// UIDs of Servers whose seed was seen, so that it is not looked for in every pass.
     seeded: Mutex<HashSet<String>>,
+    awaited: Awaited,
     patience: Patience,
+}
+
+impl Memory {
+    /// The Server needs nothing any more.
+    fn forget(&self, key: &Key, uid: Option<&String>) {
+        if let Some(uid) = uid {
+            self.seeded.lock().remove(uid);
+        }
+        self.awaited.miss(key, &[]);
+        self.patience.settled(key);
+    }
 }
 
 /// Runs passes for Servers for ever.
 pub(crate) async fn run(world: Arc<World>) {
     let queue = Queue::new();
     wake(&world, &queue);
-    let memory = Arc::new(Memory::default());
+    let awaited = Awaited::new(world.client.clone(), queue.clone());
+    let memory = Arc::new(Memory { seeded: Mutex::default(), awaited, patience: Patience::default() });
     let settings = Loop { name: "server", workers: 16, resync: Some(Duration::from_secs(60)) };
     nubium_runtime::run(settings, queue, move |key| reconcile(world.clone(), memory.clone(), key)).await;
 }
 
 async fn reconcile(world: Arc<World>, memory: Arc<Memory>, key: Key) -> Result<Next, Error> {
     let Some(server) = world.servers.get(&key) else {
-        memory.patience.settled(&key);
+        memory.forget(&key, None);
         return Ok(Next::Gone);
     };
     let uid = server.uid().unwrap_or_default();
     let seeded = memory.seeded.lock().contains(&uid);
     let seen = gather::gather(&world, server, seeded).await?;
+    let look = memory.awaited.miss(&key, seen.seed.missing());
     let want = desired::desired(&seen);
     let plan = plan::plan(&want, &seen);
     let done = apply::apply(&world, &seen.server, &plan).await?;
@@ -65,12 +77,15 @@ async fn reconcile(world: Arc<World>, memory: Arc<Memory>, key: Key) -> Result<N
         memory.seeded.lock().insert(uid.clone());
     }
     if plan.lets_go() {
-        memory.seeded.lock().remove(&uid);
-        memory.patience.settled(&key);
+        memory.forget(&key, Some(&uid));
         return Ok(Next::Settled);
     }
     let told = tell(&world, &memory, &key, &seen, &want).await?;
-    Ok(if seen.seed.is_missing_a_source() { Next::After(SOURCE_RETRY) } else { told })
+    Ok(match (look, told) {
+        (Some(look), Next::After(tell)) => Next::After(look.min(tell)),
+        (Some(look), _) => Next::After(look),
+        (None, told) => told,
+    })
 }
 
 /// Writes the status: at once when the Server is ready or stuck, else when it has been so for a moment.

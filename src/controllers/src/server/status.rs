@@ -186,7 +186,8 @@ fn unscheduled(seen: &Gathered) -> Option<Verdict> {
 
 fn unseeded(seen: &Gathered) -> Option<Verdict> {
     let Seed::Missing(sources) = &seen.seed else { return None };
-    Some(Verdict::working("CloudInitNotFound", format!("waits for {}, which cloudInit names", names(sources))))
+    let sources: Vec<String> = sources.iter().map(ToString::to_string).collect();
+    Some(Verdict::working("CloudInitNotFound", format!("waits for {}, which cloudInit names", names(&sources))))
 }
 
 fn silent(seen: &Gathered) -> Option<Verdict> {

@@ -9,6 +9,7 @@ use nubium_api::{Port, Server, Volume};
 use serde_json::{Value, json};
 
 use super::{
+    awaited::{MissingSource, SourceKind},
     desired::desired,
     gather::{Bound, Gathered, Seed},
     plan::{Step, plan},
@@ -290,7 +291,7 @@ fn what_it_waits_for_is_named_most_fundamental_first() {
     let unplaced = seen(State_ { bound: false, seed: false, ..up() }, std::slice::from_ref(&refused));
     assert_eq!(says(&unplaced).1, "NoHostFits");
     let mut unseeded = seen(up(), &[]);
-    unseeded.seed = Seed::Missing(vec!["ConfigMap keys".into()]);
+    unseeded.seed = Seed::Missing(vec![MissingSource { kind: SourceKind::ConfigMap, name: "keys".into(), key: None }]);
     assert_eq!(says(&unseeded).1, "CloudInitNotFound");
 }
 
