@@ -1,6 +1,5 @@
 //! Starts everything of an agent, and runs it until it is dropped.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,7 +12,6 @@ use nubium_host::libvirt::LibvirtError;
 use nubium_host::libvirt::private::PrivateError;
 use nubium_host::volume::sandbox::SandboxError;
 use nubium_runtime::{Key, Queue, Recorder, Shared};
-use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::task::JoinError;
 
@@ -143,7 +141,7 @@ pub async fn run_on<D: Driver>(client: Client, config: Config, driver: D) -> Res
                 readiness,
                 driver,
                 recorder,
-                seeds: Mutex::new(HashMap::new()),
+                seeds: server::Rendered::default(),
             },
             queue
         ),

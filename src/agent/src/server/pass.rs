@@ -1,30 +1,25 @@
 //! The loop over Servers: what a pass reads from the API, and what it writes there.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Client, Resource, ResourceExt};
 use nubium_api::{
     AttachedTo, ConditionStatus, Network, Port, Server, ServerStatus, StoragePool, Volume, VolumeStatus, child_name,
-    condition, host_namespace,
+    condition,
 };
 use nubium_host::seed::Seed;
 use nubium_host::volume::Pools;
 use nubium_runtime::{Key, Live, Loop, Next, Note, NoteKind, Owner, Queue, Recorder, Shared, apply_status, live_get};
-use parking_lot::Mutex;
 use tracing::debug;
 
-use super::{CONDITIONS, Desired, Machine, OpenPools, Report, SeenMarked, Settings, Wish, make};
+use super::{CONDITIONS, Desired, Machine, OpenPools, Rendered, Report, SeenMarked, Settings, Wish, make};
 use crate::driver::Driver;
 use crate::network::Readiness;
 
 /// What events miss (a tap deleted by hand) is found within this time.
 const RESYNC: Duration = Duration::from_secs(7);
-/// A seed that is not there yet is asked for again after this time: hosts may read their Secrets, not watch them.
-const SEED: Duration = Duration::from_millis(100);
 const WORKERS: usize = 8;
 
 /// What the loop works with.
@@ -40,8 +35,7 @@ pub struct Context<D> {
     pub readiness: Readiness,
     pub driver: Arc<D>,
     pub recorder: Recorder,
-    /// Rendered seeds by Server UID, once read.
-    pub seeds: Mutex<HashMap<String, Seed>>,
+    pub seeds: Rendered,
 }
 
 /// Runs until dropped. `queue` is also filled by who hears libvirt's events.
@@ -106,12 +100,15 @@ async fn pass<D: Driver>(context: Arc<Context<D>>, key: Key) -> Result<Next, kub
             Live::Wanted(server) => (Arc::from(server), None),
             Live::Marked(marked) => (Arc::new(marked.object().clone()), Some(SeenMarked::from(&marked))),
             Live::Gone(_) => {
-                context.seeds.lock().remove(&uid);
+                context.seeds.forget(&uid);
                 return Ok(Next::Gone);
             }
         },
     };
-    let seed = if marked.is_none() { seed(&context, &uid).await? } else { None };
+    let seed = match marked {
+        None => context.seeds.read(&context.client, &context.settings.host, &uid).await?,
+        Some(_) => None,
+    };
     let report = look_and_act(&context, &server, seed.as_ref(), marked.as_ref()).await;
     attach(&context, &server, &report).await?;
     tell(&context, &server, &report);
@@ -121,7 +118,7 @@ async fn pass<D: Driver>(context: Arc<Context<D>>, key: Key) -> Result<Next, kub
     apply_status(&api, server.as_ref(), &OWNER, &status).await?;
     let waits_for_seed = marked.is_none() && seed.is_none() && wants_seed(&context, &server);
     Ok(match (waits_for_seed, again) {
-        (true, _) => Next::After(SEED),
+        (true, _) => Next::After(context.seeds.ask_again(&uid)),
         (false, Some(time)) => Next::After(time),
         (false, None) => Next::Settled,
     })
@@ -190,21 +187,6 @@ async fn open_pools<D: Driver>(context: &Context<D>) -> OpenPools<<D::Pools as P
         }
     }
     open
-}
-
-/// The seed that a controller rendered for this Server, once it is there.
-async fn seed<D>(context: &Context<D>, uid: &str) -> Result<Option<Seed>, kube::Error> {
-    if let Some(seed) = context.seeds.lock().get(uid) {
-        return Ok(Some(seed.clone()));
-    }
-    let secrets: Api<Secret> = Api::namespaced(context.client.clone(), &host_namespace(&context.settings.host));
-    let Some(secret) = secrets.get_opt(&format!("seed-{uid}")).await? else { return Ok(None) };
-    let data = secret.data.unwrap_or_default();
-    let text = |key: &str| data.get(key).map(|bytes| String::from_utf8_lossy(&bytes.0).into_owned());
-    let (Some(meta_data), Some(user_data)) = (text("meta-data"), text("user-data")) else { return Ok(None) };
-    let seed = Seed { meta_data, user_data, network_config: text("network-config") };
-    context.seeds.lock().insert(uid.to_owned(), seed.clone());
-    Ok(Some(seed))
 }
 
 fn wants_seed<D>(context: &Context<D>, server: &Server) -> bool {
