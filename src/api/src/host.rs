@@ -51,7 +51,7 @@ pub struct HostStatus {
     /// The metadata.generation this status speaks of; -1 until somebody looked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Facts about this Host: Ready from its heartbeat; AgentReady, ServersReported, HardwareAcceleration and Strangers from its agent.
+    /// Facts about this Host: Ready from its heartbeat; AgentReady, ServersReported, HardwareAcceleration, EgressReady and Strangers from its agent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,

@@ -9,6 +9,7 @@
 //! | `Released` | the agent | Server, Volume | a fresh look showed nothing left, at this generation |
 //! | `Provisioned` | the agent | Volume | the device exists as wished |
 //! | `AgentReady`, `ServersReported` | the agent | Host | it works; it has said all that it runs |
+//! | `HardwareAcceleration`, `EgressReady`, `Strangers` | the agent | Host | for people: guests run by the processor; no other firewall keeps Networks from the outside; what is here without an object |
 
 /// Held on a Server until its host has released it and what it made is on its way out.
 pub const SERVER_FINALIZER: &str = "nubium.dev/server";

@@ -16,14 +16,17 @@ pub struct Report {
     pub acceleration: Option<Acceleration>,
     pub endpoint: Option<String>,
     pub software: Option<HostSoftware>,
-    /// AgentReady, ServersReported, HardwareAcceleration, Strangers.
+    /// Those of [`CONDITIONS`] that are known.
     pub conditions: Vec<Condition>,
 }
+
+/// The condition types that are this agent's.
+const CONDITIONS: [&str; 5] = ["AgentReady", "ServersReported", "HardwareAcceleration", "EgressReady", "Strangers"];
 
 const OWNER: Owner<'static> = Owner {
     manager: "nubium-agent",
     fields: &["capacity", "pools", "addresses", "acceleration", "endpoint", "software"],
-    conditions: &["AgentReady", "ServersReported", "HardwareAcceleration", "Strangers"],
+    conditions: &CONDITIONS,
     entry: None,
 };
 

@@ -17,7 +17,7 @@ use tracing::warn;
 use super::facts::addresses;
 use super::report::{Report, create, write};
 use crate::driver::Driver;
-use crate::{Config, volume};
+use crate::{Config, network, volume};
 
 const PERIOD: Duration = Duration::from_secs(5);
 const FIRST: Duration = Duration::from_millis(200);
@@ -60,7 +60,7 @@ impl<D: Driver> Reporter<D> {
         self.driver.revive().await;
         let host = create(&self.client, &self.config.host).await?;
         let generation = host.metadata.generation;
-        let mut conditions = vec![self.hardware_acceleration()];
+        let mut conditions = vec![self.hardware_acceleration(), self.egress().await];
         match self.driver.domains().list().await {
             Ok(domains) => {
                 conditions.push(said("AgentReady", ConditionStatus::True, "Working", "libvirt answers".into()));
@@ -106,6 +106,21 @@ impl<D: Driver> Reporter<D> {
             Accelerator::Tcg => ConditionStatus::False,
         };
         said("HardwareAcceleration", status, reason, message.clone())
+    }
+
+    /// Whether what Networks send can leave this host.
+    async fn egress(&self) -> Condition {
+        match self.driver.networks().look_host().await {
+            Ok(seen) => {
+                let network::Egress { ready, reason, message } = network::egress(&seen.gate);
+                let status = if ready { ConditionStatus::True } else { ConditionStatus::False };
+                said("EgressReady", status, reason, message)
+            }
+            Err(error) => {
+                let message = format!("the host's firewalls could not be looked at: {}", Chain(&error));
+                said("EgressReady", ConditionStatus::Unknown, "CannotLook", message)
+            }
+        }
     }
 
     /// What is here and has no object: guests, and Networks' namespaces. It is left alone, and named.

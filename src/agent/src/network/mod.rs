@@ -9,6 +9,7 @@
 
 mod apply;
 mod desired;
+mod egress;
 mod netd;
 mod observe;
 mod pass;
@@ -26,6 +27,7 @@ use tracing::{debug, warn};
 
 pub use apply::{Outcome, StepError};
 pub use desired::{Desired, Invalid, Settings, WantedGuest};
+pub use egress::{Egress, egress};
 pub use netd::Netd;
 pub use nubium_netd::{Dhcp, DhcpError, DhcpSeen};
 pub use observe::{LookError, Seen, observe};

@@ -12,7 +12,7 @@ use nubium_host::network::{
 };
 use nubium_netd as netd;
 
-use super::{desired::Desired, observe::Seen};
+use super::{desired::Desired, egress, observe::Seen};
 
 /// What was found in place of what should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -274,9 +274,7 @@ impl Plan {
                 self.steps.push(Step::AllowInFirewall { chain: chain.clone() });
             }
         }
-        if !host.gate.firewall.blocked_by.is_empty() {
-            self.refusals.push(Refusal::Blocked { by: host.gate.firewall.blocked_by.clone() });
-        }
+        self.refusals.extend(egress::blocked(&host.gate.firewall));
     }
 
     fn dhcp(&mut self, want: &Desired, there: Option<&NetworkSeen>, seen: &Seen) {

@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use ipnet::Ipv4Net;
 use nubium_api::{Network, Port};
 use nubium_host::network::{
-    Backend, Guest, IptablesChain, NamespaceRules, Netns, Owner, RouteSeen, RulesSeen, TapSeen, Transit, gate_rules,
-    names, sysctl, transit,
+    Backend, Guest, IptablesChain, NamespaceRules, Netns, Networks, Owner, RouteSeen, RulesSeen, TapSeen, Transit,
+    gate_rules, names, sysctl, transit,
 };
 use nubium_testkit::network::{NetWorld, SimNetworks};
 use serde_json::json;
 
-use super::{Desired, Found, Plan, Refusal, Report, Settings, Step, make, observe};
+use super::{Desired, Found, Plan, Refusal, Report, Settings, Step, egress, make, observe};
 
 fn settings() -> Settings {
     Settings { host: "box".into(), transit: transit::DEFAULT_CIDR, resolvers: vec!["192.0.2.53".parse().unwrap()] }
@@ -510,4 +510,25 @@ fn steps_and_refusals_read_well() {
     assert_eq!(step.to_string(), "put in the rules of nubium.shop.blue, which were changed by somebody");
     let blocked = Refusal::Blocked { by: vec!["inet firewalld filter_FORWARD".into()] };
     assert!(blocked.to_string().contains("firewall-cmd"), "{blocked}");
+}
+
+#[tokio::test]
+async fn a_firewall_that_blocks_is_told_by_the_host_and_by_each_network_in_the_same_words() {
+    let sim = host().await;
+    let want = Desired::new(&PLAIN.network(), &PLAIN.ports(), true, &settings()).unwrap();
+    let of_host = async || egress(&sim.look_host().await.unwrap().gate);
+    let of_network = async || pass(&want, &sim).await.entry.unwrap();
+    assert_eq!(of_network().await.ready, Some(true));
+    assert!(of_host().await.ready, "Docker's rules are no hindrance: they are told");
+
+    sim.world().host.gate.firewall.blocked_by = vec!["inet mine gate".into()];
+    let (host, network) = (of_host().await, of_network().await);
+    assert_eq!((host.ready, network.ready), (false, Some(false)));
+    assert_eq!(network.reason.as_deref(), Some(host.reason));
+    assert_eq!(network.message.as_ref(), Some(&host.message));
+    assert!(host.message.contains("nft insert rule inet mine gate"), "{}", host.message);
+    assert_eq!(of_host().await, host, "nothing new is said while nothing changes");
+
+    sim.world().host.gate.firewall.blocked_by.clear();
+    assert!(of_host().await.ready && of_network().await.ready == Some(true));
 }

@@ -1,5 +1,6 @@
 //! Hosts whose forwarding is judged by other software.
 
+use nubium_agent::network::egress;
 use nubium_host::network::Networks;
 
 use crate::host::{Agent, SERVICE, guest, open, sh, try_sh};
@@ -63,11 +64,16 @@ pub fn a_firewall_that_cannot_be_told_is_named() {
     let agent = Agent::new();
     let blue = open("blue", 1, "10.10.0.0/24");
     let web = guest("web", 0x11, "blue", "10.10.0.5");
+    let host = || egress(&agent.run(agent.host.look_host()).expect("a look").gate);
+    let told = host();
+    assert_eq!((told.ready, told.reason), (false, "FirewallBlocks"), "the Host says it before there is a Network");
     let report = agent.pass(&blue, std::slice::from_ref(&web.port), true);
     let entry = report.entry.expect("an entry");
     assert_eq!((entry.ready, entry.reason.as_deref()), (Some(false), Some("FirewallBlocks")));
     let message = entry.message.expect("a message");
     assert!(message.contains("inet mine gate"), "{message}");
+    assert_eq!(host(), told, "and the same once there is one");
+    assert_eq!(told.message, message);
     agent.plug(&web);
     web.dhcp("").expect("netd answers");
     assert!(!web.fetches(SERVICE));
@@ -77,4 +83,5 @@ pub fn a_firewall_that_cannot_be_told_is_named() {
         sh(&command.replace("\"nub*\"", "'\"nub*\"'"));
     }
     assert!(web.fetches(SERVICE));
+    assert!(host().ready, "{:?}", host());
 }
