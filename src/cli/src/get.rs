@@ -1,9 +1,14 @@
-//! `nubium get`: the API server's own table, or whole objects.
+//! `nubium get`: the API server's own table, or whole objects; with `--watch` what changes after it, line by line.
+
+mod table;
+mod watch;
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use http::Request;
 use serde_json::Value;
+
+use self::table::Table;
 
 use crate::Connection;
 use crate::resources::{Resource, select, served};
@@ -26,6 +31,9 @@ pub struct Get {
     /// Only objects with these labels, such as app=web
     #[arg(long, short = 'l')]
     selector: Option<String>,
+    /// Then go on, and print a line for every change, of one kind, until Ctrl-C
+    #[arg(long, short)]
+    watch: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -42,18 +50,22 @@ pub async fn run(connection: &Connection, get: Get) -> anyhow::Result<()> {
     }
     let served = served(&connection.client).await.context("cannot ask the cloud what it serves")?;
     let chosen = select(&served, &get.kinds)?;
+    if get.watch {
+        let [resource] = chosen[..] else { bail!("one kind at a time can be watched, not {}", get.kinds) };
+        return watch::run(connection, resource, &get).await;
+    }
     let titles = chosen.len() > 1;
     let mut shown = 0;
     for resource in chosen {
         let answer = fetch(connection, resource, &get).await?;
         match get.output {
             Output::Table | Output::Wide => {
-                let text = table(&answer, get.output == Output::Wide, get.all_namespaces && resource.api.namespaced);
-                if let Some(text) = text {
+                let (table, rows) = Table::of(&answer, get.output == Output::Wide, namespaced(resource, &get))?;
+                if !rows.is_empty() {
                     if titles {
                         println!("{}{}:", if shown > 0 { "\n" } else { "" }, resource.api.kind);
                     }
-                    print!("{text}");
+                    print!("{}", table.whole(&rows));
                     shown += 1;
                 }
             }
@@ -70,86 +82,34 @@ pub async fn run(connection: &Connection, get: Get) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whether rows say which namespace they are from.
+fn namespaced(resource: &Resource, get: &Get) -> bool {
+    get.all_namespaces && resource.api.namespaced
+}
+
 async fn fetch(connection: &Connection, resource: &Resource, get: &Get) -> anyhow::Result<Value> {
-    let namespace = (!get.all_namespaces).then_some(connection.namespace.as_str());
-    let mut path = resource.path(namespace, get.name.as_deref());
+    let mut path = path(connection, resource, get, get.name.as_deref());
     if let Some(selector) = &get.selector {
-        let escaped: String = selector.bytes().map(|byte| format!("%{byte:02X}")).collect();
-        path.push_str(&format!("?labelSelector={escaped}"));
+        path.push_str(&format!("?labelSelector={}", escaped(selector)));
     }
-    let accept = match get.output {
-        Output::Table | Output::Wide => TABLE,
-        Output::Yaml | Output::Json => "application/json",
-    };
-    let request = Request::get(path).header("Accept", accept).body(Vec::new())?;
+    let request = Request::get(path).header("Accept", get.output.accept()).body(Vec::new())?;
     Ok(connection.client.request(request).await?)
 }
 
-/// The rows under their columns; None when there are none.
-fn table(answer: &Value, wide: bool, namespaced: bool) -> Option<String> {
-    let columns = answer["columnDefinitions"].as_array()?;
-    let shown: Vec<usize> =
-        (0..columns.len()).filter(|&i| wide || columns[i]["priority"].as_i64().unwrap_or(0) == 0).collect();
-    let mut lines = vec![shown.iter().map(|&i| text(&columns[i]["name"]).to_uppercase()).collect::<Vec<_>>()];
-    if namespaced {
-        lines[0].insert(0, "NAMESPACE".into());
-    }
-    for row in answer["rows"].as_array()? {
-        let mut line: Vec<String> = shown.iter().map(|&i| text(&row["cells"][i])).collect();
-        if namespaced {
-            line.insert(0, text(&row["object"]["metadata"]["namespace"]));
+fn path(connection: &Connection, resource: &Resource, get: &Get, name: Option<&str>) -> String {
+    let namespace = (!get.all_namespaces).then_some(connection.namespace.as_str());
+    resource.path(namespace, name)
+}
+
+fn escaped(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+impl Output {
+    fn accept(self) -> &'static str {
+        match self {
+            Self::Table | Self::Wide => TABLE,
+            Self::Yaml | Self::Json => "application/json",
         }
-        lines.push(line);
-    }
-    if lines.len() == 1 {
-        return None;
-    }
-    let widths: Vec<usize> =
-        (0..lines[0].len()).map(|i| lines.iter().map(|l| l[i].chars().count()).max().unwrap_or(0)).collect();
-    let mut out = String::new();
-    for line in lines {
-        let padded: Vec<String> = line.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
-        out.push_str(padded.join("   ").trim_end());
-        out.push('\n');
-    }
-    Some(out)
-}
-
-fn text(cell: &Value) -> String {
-    match cell {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_table_is_aligned_and_wide_columns_wait_to_be_asked_for() {
-        let answer = json!({
-            "columnDefinitions": [{"name": "Name"}, {"name": "Ready"}, {"name": "VNI", "priority": 1}],
-            "rows": [
-                {"cells": ["blue", "True", 7], "object": {"metadata": {"namespace": "shop"}}},
-                {"cells": ["a-longer-name", null, 8], "object": {"metadata": {"namespace": "shop"}}}
-            ]
-        });
-        assert_eq!(
-            table(&answer, false, false).unwrap(),
-            "NAME            READY\nblue            True\na-longer-name\n"
-        );
-        assert_eq!(
-            table(&answer, true, true).unwrap(),
-            "NAMESPACE   NAME            READY   VNI\nshop        blue            True    7\nshop        a-longer-name           8\n"
-        );
-    }
-
-    #[test]
-    fn no_rows_are_no_table() {
-        assert_eq!(table(&json!({"columnDefinitions": [{"name": "Name"}], "rows": []}), false, false), None);
     }
 }
