@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::command;
 use crate::packages;
-use crate::peers;
+use crate::peers::{self, Peer};
 use crate::stories;
 
 /// Tells the stories on the embedded API server; of all stories those whose names hold one of the words.
@@ -32,6 +32,6 @@ pub fn kubernetes(words: &[String]) -> Result<()> {
         packages::IMAGE_TINY,
         packages::IMAGE_DEBIAN,
     ])?;
-    peers::build(&peers::default_folder())?;
+    peers::build(&peers::default_folder(), &Peer::ALL)?;
     command::step("stories on a real Kubernetes", || stories::tell("kubernetes", words))
 }

@@ -127,7 +127,7 @@ fn run(task: Task) -> Result<()> {
             }
         }
         Task::Peers { dir } => {
-            for binary in peers::build(&dir.unwrap_or_else(peers::default_folder))? {
+            for binary in peers::build(&dir.unwrap_or_else(peers::default_folder), &peers::Peer::ALL)? {
                 println!("{}", binary.display());
             }
         }

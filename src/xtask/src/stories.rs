@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use crate::command;
 use crate::image;
+use crate::peers::{self, Peer};
 use crate::workspace;
 
 /// Tells those stories whose names hold one of the words, or all; `cloud` is the shape, as e2e/src/shape.rs names it.
@@ -16,6 +17,10 @@ pub fn tell(cloud: &str, words: &[String]) -> Result<()> {
     let images = image::default_folder();
     for kind in [image::Kind::Tiny, image::Kind::Debian] {
         image::build(kind, &images)?;
+    }
+    if peers::go_is_here() {
+        // One of the stories; without Helm it is skipped, and says so.
+        peers::build(&peers::default_folder(), &[Peer::Helm])?;
     }
     // The stories run this very binary.
     run(Command::new("cargo").args(["build", "--quiet", "--package", "nubium"]))?;

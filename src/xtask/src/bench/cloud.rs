@@ -110,6 +110,12 @@ impl Cloud {
         Ok((written, lines()? - logged))
     }
 
+    /// One object of namespace default.
+    pub fn get(&self, kind: &str, name: &str) -> Result<Value> {
+        let text = command::output(self.command().args(["get", kind, name, "-o", "json"]))?;
+        serde_json::from_str(&text).context("read an object")
+    }
+
     fn apply(&self, yaml: &str) -> Result<()> {
         let file = self.state.join("bench.yaml");
         fs::write(&file, yaml)?;

@@ -7,6 +7,7 @@ mod apiserver;
 mod cloud;
 mod http;
 mod real;
+mod repairs;
 
 use std::fs;
 use std::path::Path;
@@ -63,6 +64,9 @@ fn memory_and_silence(nubium: &Path, state: &Path) -> Result<()> {
         virsh * 1000.0,
         ours / virsh
     );
+    for (what, seconds) in repairs::measure(&cloud, state)? {
+        println!("{:<41} {seconds:8.1} s     (goal: 10)", format!("{what}:"));
+    }
     let servers = cloud.fill()?;
     println!("nubium up, resident, {servers:>2} servers:          {:8.1} MiB   (promised: 64)", cloud.resident()?);
     let (written, logged) = cloud.settled()?;
@@ -73,7 +77,7 @@ fn memory_and_silence(nubium: &Path, state: &Path) -> Result<()> {
 
 fn api_servers(nubium: &Path, state: &Path) -> Result<()> {
     let folder = peers::default_folder();
-    let missing = Peer::ALL.iter().any(|peer| !peers::binary(&folder, *peer).exists());
+    let missing = Peer::CONTROL_PLANE.iter().any(|peer| !peers::binary(&folder, *peer).exists());
     let ours = {
         let cloud = Cloud::up(nubium, &state.join("api"))?;
         let figures = apiserver::measure(&cloud.server()?)?;

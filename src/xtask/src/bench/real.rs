@@ -43,7 +43,7 @@ pub fn measure(server: &Server, state: &Path) -> Result<(f64, f64)> {
 }
 
 /// From the begin of the request to the event that says Running.
-fn boot(server: &Server, name: &str) -> Result<Duration> {
+pub fn boot(server: &Server, name: &str) -> Result<Duration> {
     let mut watch = server.connect()?;
     watch.watch(&format!("{SERVERS}?watch=1&timeoutSeconds=100&fieldSelector=metadata.name%3D{name}"))?;
     let mut client = server.connect()?;
@@ -68,7 +68,7 @@ fn boot(server: &Server, name: &str) -> Result<Duration> {
     bail!("{name} does not run after 100 s")
 }
 
-fn remove(server: &Server, name: &str) -> Result<()> {
+pub fn remove(server: &Server, name: &str) -> Result<()> {
     let mut client = server.connect()?;
     let path = format!("{SERVERS}/{name}");
     client.ask("DELETE", &path, b"")?;
@@ -80,6 +80,11 @@ fn remove(server: &Server, name: &str) -> Result<()> {
     Ok(())
 }
 
+/// Where the cloud's own libvirt listens.
+pub fn uri(state: &Path) -> String {
+    format!("qemu+unix:///system?socket={}", state.join("libvirt/run/libvirt-sock").display())
+}
+
 /// A domain like one of ours, with files and a tap of its own.
 struct Virsh {
     uri: String,
@@ -88,8 +93,7 @@ struct Virsh {
 
 impl Virsh {
     fn like(state: &Path, server: &str) -> Result<Self> {
-        let socket = state.join("libvirt/run/libvirt-sock");
-        let uri = format!("qemu+unix:///system?socket={}", socket.display());
+        let uri = uri(state);
         let mut dump = Command::new("virsh");
         let xml = command::output(dump.args(["-q", "-c", &uri, "dumpxml", &format!("nubium.default.{server}")]))?;
         let folder = state.join("bench-virsh");

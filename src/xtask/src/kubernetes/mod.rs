@@ -23,7 +23,7 @@ use anyhow::{Context as _, Result};
 use crate::command;
 use crate::detached::{self, Started, until};
 use crate::packages;
-use crate::peers;
+use crate::peers::{self, Peer};
 
 pub use certificates::Pair;
 
@@ -46,7 +46,7 @@ impl Kubernetes {
     pub fn up(folder: &Path) -> Result<Self> {
         packages::ensure(&[packages::KUBERNETES])?;
         let peers = peers::default_folder();
-        peers::build(&peers)?;
+        peers::build(&peers, &Peer::CONTROL_PLANE)?;
         fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
         let folder = fs::canonicalize(folder).with_context(|| format!("find {}", folder.display()))?;
         down(&folder)?;
@@ -108,16 +108,16 @@ impl Kubernetes {
         let mut started = Started::new(folder);
 
         let etcd = format!("http://127.0.0.1:{etcd_client}");
-        started.start(&peers::binary(peers, peers::Peer::Etcd), &programs::etcd(folder, &etcd, etcd_peer))?;
+        started.start(&peers::binary(peers, Peer::Etcd), &programs::etcd(folder, &etcd, etcd_peer))?;
         until("etcd", PATIENCE, || programs::healthy(&format!("{etcd}/health"), None))?;
 
-        let apiserver = peers::binary(peers, peers::Peer::KubeApiserver);
+        let apiserver = peers::binary(peers, Peer::KubeApiserver);
         started.start(&apiserver, &programs::apiserver(folder, &etcd, *port))?;
         let url = self.url();
         until("kube-apiserver", PATIENCE, || programs::healthy(&format!("{url}/readyz"), Some(folder)))?;
         certificates::write_kubeconfig(folder, &url, &self.kubeconfig(), &certificates::admin(folder))?;
 
-        let manager = peers::binary(peers, peers::Peer::KubeControllerManager);
+        let manager = peers::binary(peers, Peer::KubeControllerManager);
         let [manager_port] = free_ports()?;
         started.start(&manager, &programs::controller_manager(folder, &self.kubeconfig(), manager_port))?;
         let manager_url = format!("https://127.0.0.1:{manager_port}/healthz");

@@ -1,5 +1,6 @@
-//! The real Kubernetes and etcd, built from the Go module proxy: what we compare and measure ourselves with. Nothing of
-//! the product needs them. Wants Go; a cold build takes some minutes, a second call nothing.
+//! The real Kubernetes, etcd and Helm, built from the Go module proxy: what we compare and measure ourselves with, and
+//! what our users come with. Nothing of the product needs them. Wants Go; a cold build takes some minutes, a second call
+//! nothing.
 
 mod modules;
 
@@ -18,11 +19,14 @@ pub enum Peer {
     KubeApiserver,
     Etcd,
     KubeControllerManager,
+    Helm,
 }
 
 impl Peer {
     /// All, in the order in which they are built: the most wanted first.
-    pub const ALL: [Self; 3] = [Self::KubeApiserver, Self::Etcd, Self::KubeControllerManager];
+    pub const ALL: [Self; 4] = [Self::KubeApiserver, Self::Etcd, Self::KubeControllerManager, Self::Helm];
+    /// Those that a control plane is made of.
+    pub const CONTROL_PLANE: [Self; 3] = [Self::KubeApiserver, Self::Etcd, Self::KubeControllerManager];
 
     /// The binary's file name.
     pub fn name(self) -> &'static str {
@@ -30,6 +34,7 @@ impl Peer {
             Self::KubeApiserver => "kube-apiserver",
             Self::Etcd => "etcd",
             Self::KubeControllerManager => "kube-controller-manager",
+            Self::Helm => "helm",
         }
     }
 }
@@ -44,20 +49,25 @@ pub fn binary(folder: &Path, peer: Peer) -> PathBuf {
     folder.join("bin").join(peer.name())
 }
 
-/// Builds the peers that are missing into `<folder>/bin`.
+/// Whether they can be built here.
+pub fn go_is_here() -> bool {
+    command::succeeds(Command::new("go").arg("version"))
+}
+
+/// Builds those of the peers that are missing into `<folder>/bin`.
 ///
 /// # Errors
 /// When there is no Go, or it cannot fetch or build them.
-pub fn build(folder: &Path) -> Result<Vec<PathBuf>> {
-    let missing: Vec<_> = Peer::ALL.into_iter().filter(|peer| !binary(folder, *peer).exists()).collect();
-    if !missing.is_empty() && !command::succeeds(Command::new("go").arg("version")) {
-        bail!("building the real Kubernetes needs Go (https://go.dev), which is not installed");
+pub fn build(folder: &Path, wanted: &[Peer]) -> Result<Vec<PathBuf>> {
+    let missing: Vec<_> = wanted.iter().copied().filter(|peer| !binary(folder, *peer).exists()).collect();
+    if let (Some(peer), false) = (missing.first(), go_is_here()) {
+        bail!("building {} needs Go (https://go.dev), which is not installed", peer.name());
     }
     for peer in missing {
         let name = peer.name();
         command::step(&format!("build {name} {}", modules::version(peer)), || one(folder, peer))?;
     }
-    Ok(Peer::ALL.map(|peer| binary(folder, peer)).to_vec())
+    Ok(wanted.iter().map(|peer| binary(folder, *peer)).collect())
 }
 
 fn one(folder: &Path, peer: Peer) -> Result<()> {

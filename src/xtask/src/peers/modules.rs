@@ -9,6 +9,7 @@ use super::Peer;
 
 const KUBERNETES: &str = "1.35.3";
 const ETCD: &str = "3.6.16";
+const HELM: &str = "4.2.4";
 const GO: &str = "1.25.0";
 
 /// The parts of Kubernetes that are modules of their own; in its own repository they are replaced by folders, so
@@ -63,6 +64,7 @@ pub fn version(peer: Peer) -> &'static str {
     match peer {
         Peer::KubeApiserver | Peer::KubeControllerManager => KUBERNETES,
         Peer::Etcd => ETCD,
+        Peer::Helm => HELM,
     }
 }
 
@@ -72,13 +74,16 @@ pub fn package(peer: Peer) -> &'static str {
         Peer::KubeApiserver => "k8s.io/kubernetes/cmd/kube-apiserver",
         Peer::KubeControllerManager => "k8s.io/kubernetes/cmd/kube-controller-manager",
         Peer::Etcd => ".",
+        Peer::Helm => "helm.sh/helm/v4/cmd/helm",
     }
 }
 
 /// What the linker is told: no symbols, and the version that Kubernetes' own build would write in.
 pub fn link_flags(peer: Peer) -> String {
-    if peer == Peer::Etcd {
-        return "-s -w".to_owned();
+    match peer {
+        Peer::Etcd => return "-s -w".to_owned(),
+        Peer::Helm => return format!("-s -w -X helm.sh/helm/v4/internal/version.version=v{HELM}"),
+        Peer::KubeApiserver | Peer::KubeControllerManager => {}
     }
     let numbers: Vec<_> = KUBERNETES.split('.').collect();
     let at = "k8s.io/component-base/version";
@@ -93,6 +98,7 @@ pub fn lay_out(folder: &Path, peer: Peer) -> Result<PathBuf> {
             ("k8s", [("go.mod", kubernetes_module()), ("tools.go", kubernetes_tools())])
         }
         Peer::Etcd => ("etcd", [("go.mod", etcd_module()), ("main.go", ETCD_MAIN.to_owned())]),
+        Peer::Helm => ("helm", [("go.mod", helm_module()), ("tools.go", tools(&[package(peer)]))]),
     };
     let module = folder.join(name);
     fs::create_dir_all(&module).with_context(|| format!("create {}", module.display()))?;
@@ -114,15 +120,22 @@ fn kubernetes_module() -> String {
 }
 
 fn kubernetes_tools() -> String {
-    let mut text = "//go:build tools\n\npackage tools\n\nimport (\n".to_owned();
-    for peer in [Peer::KubeApiserver, Peer::KubeControllerManager] {
-        text += &format!("\t_ \"{}/app\"\n", package(peer));
-    }
-    text + ")\n"
+    let apps = [Peer::KubeApiserver, Peer::KubeControllerManager].map(|peer| format!("{}/app", package(peer)));
+    tools(&apps.each_ref().map(String::as_str))
+}
+
+/// A file that names what the module shall have.
+fn tools(packages: &[&str]) -> String {
+    let imports: String = packages.iter().map(|package| format!("\t_ \"{package}\"\n")).collect();
+    format!("//go:build tools\n\npackage tools\n\nimport (\n{imports})\n")
 }
 
 fn etcd_module() -> String {
     format!("module nubium-etcd\n\ngo {GO}\n\nrequire go.etcd.io/etcd/server/v3 v{ETCD}\n")
+}
+
+fn helm_module() -> String {
+    format!("module nubium-helm\n\ngo {GO}\n\nrequire helm.sh/helm/v4 v{HELM}\n")
 }
 
 #[cfg(test)]
