@@ -5,8 +5,10 @@
 //! nothing behind.
 
 pub mod cloud;
+pub mod forward;
 pub mod machine;
 pub mod patience;
 pub mod shape;
 pub mod space;
+pub mod watch;
 pub mod web;

@@ -71,6 +71,8 @@ fn init() -> Result<ExitCode> {
 fn prepare() -> Result<()> {
     run("ip", &["link", "set", "lo", "up"])?;
     run("mount", &["-t", "tmpfs", "tmpfs", "/run"])?;
+    // As systemd has it: what is mounted later is seen in the namespaces made before, such as libvirtd's.
+    run("mount", &["--make-rshared", "/"])?;
     Ok(())
 }
 

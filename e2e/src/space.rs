@@ -7,7 +7,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::cloud::{Cloud, condition, text};
+use crate::forward::Forward;
 use crate::patience::until;
+use crate::watch::Watch;
 
 /// How long a Server may take, on a slow machine without hardware acceleration.
 pub const PATIENCE: Duration = Duration::from_secs(180);
@@ -151,6 +153,29 @@ impl<'a> Space<'a> {
         let mut ssh = self.cloud.nubium();
         ssh.args(["ssh", server, "-n", &self.name, "--timeout", "240", "--", command]);
         text(&mut ssh).map(|printed| printed.trim_end().to_owned()).map_err(|error| format!("{error:#}"))
+    }
+
+    /// Begins to watch a kind here.
+    pub fn watch(&self, kind: &str) -> Watch {
+        let mut command = self.cloud.nubium();
+        command.args(["get", kind, "--watch", "-n", &self.name]);
+        Watch::start(command)
+    }
+
+    /// Forwards a port of this machine to one of a Server: `0:80` takes any free one.
+    pub fn port_forward(&self, server: &str, ports: &str) -> Forward {
+        let mut command = self.cloud.nubium();
+        command.args(["port-forward", server, ports, "-n", &self.name]);
+        Forward::start(command)
+    }
+
+    /// The device, in a Server, of a Volume of this namespace: its serial is the first 20 digits of the Volume's UID.
+    pub fn device(&self, server: &str, volume: &str) -> String {
+        let seen = self.get(&format!("volumes/{volume}")).expect("it is there");
+        let uid = seen["metadata"]["uid"].as_str().expect("a UID").replace('-', "");
+        let file = self.ssh(server, &format!("grep -l {} /sys/block/vd*/serial", &uid[..20]));
+        let name = file.split('/').nth(3).expect("/sys/block/<name>/serial");
+        format!("/dev/{name}")
     }
 
     /// Waits for an Event of this namespace that says this.

@@ -14,6 +14,9 @@ pub fn boots_and_is_reached(cloud: &mut Cloud) {
     assert_eq!(shop.ssh("web-1", "hostname"), "web-1");
     let address = shop.address("web-1");
     run("ping", &["-c", "1", "-W", "5", &address]).expect("the host reaches the address that is shown");
+    shop.ssh("web-1", "mkdir -p /tmp/www && echo hello from web-1 >/tmp/www/hello && sudo httpd -p 80 -h /tmp/www");
+    let page = run("curl", &["--silent", "--show-error", "--max-time", "10", &format!("http://{address}/hello")]);
+    assert_eq!(page.expect("the host reaches its web server").trim(), "hello from web-1");
     assert!(shop.console("web-1").contains("tiny: started web-1"), "the console was logged");
     assert_eq!(shop.domains(), ["nubium.first.web-1"]);
 

@@ -4,12 +4,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nubium_e2e::cloud::Cloud;
 use nubium_e2e::patience::until;
-use nubium_e2e::space::PATIENCE;
+use nubium_e2e::space::{PATIENCE, Space};
 
 use crate::yaml::{network, server};
 
+/// As many kills between apply and Ready, and as many during the delete.
+const KILLS: u64 = 20;
+/// From apply to Ready, and from delete to the end, a watch shows about so many changes.
+const CHANGES: (u64, u64) = (8, 4);
+
 pub fn converges_and_loses_nothing(cloud: &mut Cloud) {
-    let kills: u64 = number("NUBIUM_KILLS").unwrap_or(4);
+    let kills = number("NUBIUM_KILLS").unwrap_or(KILLS);
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is right").as_secs();
     let seed = number("NUBIUM_SEED").unwrap_or(clock);
     println!("  NUBIUM_SEED={seed} NUBIUM_KILLS={kills}");
@@ -22,25 +27,17 @@ pub fn converges_and_loses_nothing(cloud: &mut Cloud) {
 
     for round in 0..kills {
         let name = format!("web-{round}");
-        let moment = Duration::from_millis(dice.below(3000));
-        println!("  killed {} ms after the apply of {name}", moment.as_millis());
-        cloud.space("killed").apply(&server(&name, "blue"));
-        std::thread::sleep(moment);
-        cloud.kill();
-        cloud.start();
-        cloud.wait_for_host();
+        let made = Moment::drawn(&mut dice, CHANGES.0);
+        let said = crash(cloud, &made, &name, |space| space.apply(&server(&name, "blue")));
+        println!("  {name}: killed {said} of its making");
         let space = cloud.space("killed");
         space.ready(&format!("servers/{name}"));
         assert_eq!(space.domains().iter().filter(|domain| **domain == space.domain(&name)).count(), 1);
         assert_eq!(space.ssh(&name, "hostname"), name);
 
-        let moment = Duration::from_millis(dice.below(2500));
-        println!("  killed {} ms after the delete of {name}", moment.as_millis());
-        space.delete(&format!("servers/{name}"));
-        std::thread::sleep(moment);
-        cloud.kill();
-        cloud.start();
-        cloud.wait_for_host();
+        let ended = Moment::drawn(&mut dice, CHANGES.1);
+        let said = crash(cloud, &ended, &name, |space| space.delete(&format!("servers/{name}")));
+        println!("  {name}: killed {said} of its end");
         let space = cloud.space("killed");
         until(&format!("the end of {name}"), PATIENCE, || match space.get(&format!("servers/{name}")) {
             None => Ok(()),
@@ -55,6 +52,33 @@ pub fn converges_and_loses_nothing(cloud: &mut Cloud) {
     assert_eq!(space.boot("witness"), witness, "a running guest was not restarted");
     assert_eq!(space.list("ipaddresses").len(), 1);
     space.delete_and_wait("servers/witness");
+}
+
+/// A moment: some time after some change was seen.
+struct Moment {
+    change: u64,
+    after: Duration,
+}
+
+impl Moment {
+    fn drawn(dice: &mut Dice, changes: u64) -> Self {
+        Self { change: 1 + dice.below(changes), after: Duration::from_millis(dice.below(51)) }
+    }
+}
+
+/// Kills Nubium at that moment of what `begin` begins, and starts it again; says when it was.
+fn crash(cloud: &mut Cloud, moment: &Moment, name: &str, begin: impl FnOnce(&Space<'_>)) -> String {
+    let space = cloud.space("killed");
+    let watch = space.watch("servers");
+    begin(&space);
+    // Fewer changes may be all there are.
+    let seen = watch.changes(name, moment.change, Duration::from_secs(5));
+    std::thread::sleep(moment.after);
+    cloud.kill();
+    drop(watch);
+    cloud.start();
+    cloud.wait_for_host();
+    format!("{} ms after change {seen}", moment.after.as_millis())
 }
 
 fn number(variable: &str) -> Option<u64> {

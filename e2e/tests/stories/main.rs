@@ -4,6 +4,9 @@ mod again;
 mod bad_luck;
 mod debian;
 mod first_server;
+mod full_pool;
+mod helm;
+mod hostile;
 mod images;
 mod in_use;
 mod killed;
@@ -34,12 +37,15 @@ const STORIES: &[Story] = &[
     ("networks carry what they should and nothing else", networks::carry_what_they_should_and_nothing_else),
     ("the same YAML applied again changes nothing", again::changes_nothing),
     ("kubectl does everything", kubectl::does_everything),
+    ("helm waits for servers", helm::waits_for_servers),
     ("refusals say what is wrong", refusals::say_what_is_wrong),
     ("missing references are waited for", refusals::wait_for_what_is_missing),
     ("images are inspected before anything opens them", images::are_inspected_before_anything_opens_them),
     ("images are fetched only from where they may", images::are_fetched_only_from_where_they_may),
     ("what is in use waits, and says for whom", in_use::waits_and_says_for_whom),
     ("a namespace ends with all it holds", in_use::a_namespace_ends_with_all_it_holds),
+    ("what a guest writes is never taken for a format", hostile::what_a_guest_writes_is_never_taken_for_a_format),
+    ("a full pool pauses a guest and loses nothing", full_pool::a_full_pool_pauses_a_guest_and_loses_nothing),
     ("bad luck is mended", bad_luck::is_mended),
     ("killed at any moment, it converges and loses nothing", killed::converges_and_loses_nothing),
     ("a lost store leaves guests and disks as they are", lost_store::leaves_guests_and_disks_as_they_are),

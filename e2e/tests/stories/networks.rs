@@ -37,6 +37,10 @@ pub fn carry_what_they_should_and_nothing_else(cloud: &mut Cloud) {
     let why = shop.reason("networks/green", "RangeTaken");
     assert!(why.contains("blue") || why.contains("10.12.0.0/24"), "it says what is in the way: {why}");
     assert_eq!(shop.ssh("c", "hostname"), "c");
+    shop.ssh("c", "mkdir -p /tmp/www && echo hello from c >/tmp/www/hello && sudo httpd -p 80 -h /tmp/www");
+    let forward = shop.port_forward("c", "0:80");
+    assert_eq!(forward.curl("/hello"), "hello from c", "a forwarded port leads there whatever the range is");
+    drop(forward);
     assert!(shop.try_ssh("c", &format!("ping -c 2 -W 2 {b}")).is_err(), "c does not meet b");
     run("ping", &["-c", "1", "-W", "5", &b]).expect("the host still reaches b");
     assert!(run("ping", &["-c", "1", "-W", "2", "10.12.0.77"]).is_err(), "the range is blue's on the host");

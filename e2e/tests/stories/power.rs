@@ -3,7 +3,7 @@
 use nubium_e2e::cloud::Cloud;
 use nubium_e2e::machine::run;
 use nubium_e2e::patience::until;
-use nubium_e2e::space::{PATIENCE, Space};
+use nubium_e2e::space::PATIENCE;
 
 use crate::yaml::{network, server_with, volume};
 
@@ -15,7 +15,7 @@ pub fn is_a_state(cloud: &mut Cloud) {
     let web = |name: &str, more: &str| server_with(name, "blue", ", {name: data, volume: db}", more);
     shop.apply(&web("web-1", ""));
     let first = shop.boot("web-1");
-    let disk = find_disk(&shop, "web-1");
+    let disk = shop.device("web-1", "db");
     shop.ssh(
         "web-1",
         &format!("sudo mkfs.ext2 {disk} && sudo mount {disk} /mnt && echo kept | sudo tee /mnt/it && sync"),
@@ -45,16 +45,7 @@ pub fn is_a_state(cloud: &mut Cloud) {
     shop.delete_and_wait("servers/web-1");
     shop.ready("volumes/db");
     shop.apply(&web("web-2", ""));
-    let disk = find_disk(&shop, "web-2");
+    let disk = shop.device("web-2", "db");
     assert_eq!(shop.ssh("web-2", &format!("sudo mount {disk} /mnt && cat /mnt/it")), "kept");
     shop.delete_and_wait("servers/web-2");
-}
-
-/// The device of Volume db in a guest, found by its serial: the first 20 digits of the Volume's UID.
-fn find_disk(space: &Space<'_>, server: &str) -> String {
-    let uid =
-        space.get("volumes/db").expect("it is there")["metadata"]["uid"].as_str().expect("a UID").replace('-', "");
-    let device = space.ssh(server, &format!("grep -l {} /sys/block/vd*/serial", &uid[..20]));
-    let name = device.split('/').nth(3).expect("/sys/block/<name>/serial");
-    format!("/dev/{name}")
 }
