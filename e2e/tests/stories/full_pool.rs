@@ -30,7 +30,7 @@ pub fn a_full_pool_pauses_a_guest_and_loses_nothing(cloud: &mut Cloud) {
     let disk = shop.device("web-1", "db");
 
     // More than there is room for.
-    shop.ssh("web-1", "head -c 48M /dev/urandom >/tmp/data; sha256sum </tmp/data >/tmp/sum");
+    shop.ssh("web-1", "dd if=/dev/urandom of=/tmp/data bs=1M count=48 2>&1; sha256sum </tmp/data >/tmp/sum");
     let write = format!("dd if=/tmp/data of={disk} bs=1M conv=fsync && touch /tmp/written");
     shop.ssh("web-1", &format!("sudo setsid sh -c '{write}' >/tmp/dd 2>&1 </dev/null &"));
     let why = shop.reason("servers/web-1", "PausedByFullPool");
@@ -46,7 +46,7 @@ pub fn a_full_pool_pauses_a_guest_and_loses_nothing(cloud: &mut Cloud) {
     std::fs::remove_file(&filler).expect("it is ours");
     shop.ready("servers/web-1");
     until("the end of the write", PATIENCE, || shop.try_ssh("web-1", "ls /tmp/written"));
-    let read = format!("sudo head -c 48M {disk} | sha256sum | cmp - /tmp/sum");
+    let read = format!("sudo dd if={disk} bs=1M count=48 2>/dev/null | sha256sum | cmp - /tmp/sum");
     shop.ssh("web-1", &format!("echo 3 | sudo tee /proc/sys/vm/drop_caches >/dev/null; {read}"));
     assert_eq!(shop.boot("web-1"), boot, "it was paused, not started again");
 

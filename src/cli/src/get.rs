@@ -57,7 +57,7 @@ pub async fn run(connection: &Connection, get: Get) -> anyhow::Result<()> {
     let titles = chosen.len() > 1;
     let mut shown = 0;
     for resource in chosen {
-        let answer = fetch(connection, resource, &get).await?;
+        let mut answer = fetch(connection, resource, &get).await?;
         match get.output {
             Output::Table | Output::Wide => {
                 let (table, rows) = Table::of(&answer, get.output == Output::Wide, namespaced(resource, &get))?;
@@ -69,8 +69,10 @@ pub async fn run(connection: &Connection, get: Get) -> anyhow::Result<()> {
                     shown += 1;
                 }
             }
-            Output::Json => println!("{}", serde_json::to_string_pretty(&answer)?),
-            Output::Yaml => print!("---\n{}", serde_saphyr::to_string(&answer)?),
+            Output::Json | Output::Yaml => {
+                leave_out_managed_fields(&mut answer);
+                print!("{}", get.output.whole(&answer)?);
+            }
         }
     }
     if shown == 0 && matches!(get.output, Output::Table | Output::Wide) {
@@ -105,11 +107,50 @@ fn escaped(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
+/// Who wrote which field is long, and nearly never what is looked for; kubectl does the same.
+fn leave_out_managed_fields(answer: &mut Value) {
+    let objects: Vec<&mut Value> = match answer["items"].is_array() {
+        true => answer["items"].as_array_mut().into_iter().flatten().collect(),
+        false => vec![answer],
+    };
+    for object in objects {
+        if let Some(metadata) = object["metadata"].as_object_mut() {
+            metadata.remove("managedFields");
+        }
+    }
+}
+
 impl Output {
+    /// Objects as text.
+    fn whole(self, object: &Value) -> anyhow::Result<String> {
+        Ok(match self {
+            Self::Yaml => format!("---\n{}", serde_saphyr::to_string(object)?),
+            Self::Table | Self::Wide | Self::Json => format!("{}\n", serde_json::to_string_pretty(object)?),
+        })
+    }
+
     fn accept(self) -> &'static str {
         match self {
             Self::Table | Self::Wide => TABLE,
             Self::Yaml | Self::Json => "application/json",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn managed_fields_are_left_out_of_one_object_and_of_many() {
+        let object = || json!({"metadata": {"name": "a", "managedFields": [{}]}});
+        let (mut one, mut many) = (object(), json!({"items": [object(), object()]}));
+        leave_out_managed_fields(&mut one);
+        leave_out_managed_fields(&mut many);
+        let bare = json!({"metadata": {"name": "a"}});
+        assert_eq!(one, bare);
+        assert_eq!(many, json!({"items": [bare, bare]}));
     }
 }

@@ -8,7 +8,7 @@ use http::Request;
 use serde_json::Value;
 
 use super::table::{Table, line};
-use super::{Get, Output, escaped, namespaced, path};
+use super::{Get, Output, escaped, leave_out_managed_fields, namespaced, path};
 use crate::Connection;
 use crate::resources::Resource;
 
@@ -16,19 +16,18 @@ use crate::resources::Resource;
 pub async fn run(connection: &Connection, resource: &Resource, get: &Get) -> anyhow::Result<()> {
     let list = format!("{}?{}", path(connection, resource, get, None), selectors(get));
     let request = Request::get(&list).header("Accept", get.output.accept()).body(Vec::new())?;
-    let answer: Value = connection.client.request(request).await?;
+    let mut answer: Value = connection.client.request(request).await?;
     let mut version = answer["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
-    let mut printer = Printer::default();
-    printer.first(resource, get, &answer)?;
+    let printer = Printer::first(resource, get, &mut answer)?;
     loop {
         let path = format!("{list}&watch=1&allowWatchBookmarks=true&resourceVersion={version}");
         let request = Request::get(path).header("Accept", get.output.accept()).body(Vec::new())?;
         let mut lines = std::pin::pin!(connection.client.request_stream(request).await?.lines());
         while let Some(text) = lines.try_next().await.context("the watch was cut off")? {
-            let event: Value = serde_json::from_str(&text).context("cannot read an event")?;
-            let object = &event["object"];
+            let mut event: Value = serde_json::from_str(&text).context("cannot read an event")?;
+            let mut object = event["object"].take();
             match event["type"].as_str() {
-                Some("ADDED" | "MODIFIED" | "DELETED") => printer.change(object)?,
+                Some("ADDED" | "MODIFIED" | "DELETED") => printer.change(&mut object)?,
                 Some("BOOKMARK") => {}
                 _ => bail!("the watch ended: {}", object["message"].as_str().unwrap_or("for no reason that was told")),
             }
@@ -48,32 +47,34 @@ fn selectors(get: &Get) -> String {
 }
 
 /// Prints as was asked; the columns keep the widths of the first answer.
-#[derive(Default)]
 struct Printer {
     table: Option<(Table, Vec<usize>)>,
-    yaml: bool,
+    output: Output,
 }
 
 impl Printer {
-    fn first(&mut self, resource: &Resource, get: &Get, answer: &Value) -> anyhow::Result<()> {
+    fn first(resource: &Resource, get: &Get, answer: &mut Value) -> anyhow::Result<Self> {
+        let mut printer = Self { table: None, output: get.output };
         if let Output::Table | Output::Wide = get.output {
             let (table, rows) = Table::of(answer, get.output == Output::Wide, namespaced(resource, get))?;
             print!("{}", table.whole(&rows));
             let widths = table.widths(&rows);
-            self.table = Some((table, widths));
+            printer.table = Some((table, widths));
         } else {
-            self.yaml = get.output == Output::Yaml;
-            answer["items"].as_array().into_iter().flatten().try_for_each(|object| self.change(object))?;
+            answer["items"].as_array_mut().into_iter().flatten().try_for_each(|object| printer.change(object))?;
         }
         // What reads us may be a program.
-        Ok(std::io::stdout().flush()?)
+        std::io::stdout().flush()?;
+        Ok(printer)
     }
 
-    fn change(&self, object: &Value) -> anyhow::Result<()> {
+    fn change(&self, object: &mut Value) -> anyhow::Result<()> {
         match &self.table {
             Some((table, widths)) => table.rows(object).iter().for_each(|row| print!("{}", line(row, widths))),
-            None if self.yaml => print!("---\n{}", serde_saphyr::to_string(object)?),
-            None => println!("{}", serde_json::to_string_pretty(object)?),
+            None => {
+                leave_out_managed_fields(object);
+                print!("{}", self.output.whole(object)?);
+            }
         }
         Ok(std::io::stdout().flush()?)
     }
