@@ -42,6 +42,8 @@ pub trait Disks: Send + Sync {
         pool: &str,
         volume: &FileName,
     ) -> impl Future<Output = Result<Option<VolumeSeen>, VolumeError>> + Send;
+    /// Bytes that are free in a pool; `None` when this host has no such pool.
+    fn available(&self, pool: &str) -> impl Future<Output = Result<Option<u64>, VolumeError>> + Send;
 }
 
 /// The pools of this host that are open, by the StoragePool's name.
@@ -58,6 +60,13 @@ impl<V: Volumes> Disks for OpenPools<V> {
     async fn look(&self, pool: &str, volume: &FileName) -> Result<Option<VolumeSeen>, VolumeError> {
         match self.0.get(pool) {
             Some(pool) => pool.look(volume).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn available(&self, pool: &str) -> Result<Option<u64>, VolumeError> {
+        match self.0.get(pool) {
+            Some(pool) => pool.space().await.map(|space| Some(space.available)),
             None => Ok(None),
         }
     }

@@ -1,8 +1,8 @@
 //! One snapshot: the domain, the files under it, the networks around it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use nubium_host::libvirt::{DomainSeen, Domains, LibvirtError};
+use nubium_host::libvirt::{DomainSeen, DomainState, Domains, LibvirtError, Pause};
 use nubium_host::network::{Netns, NetworkError, NetworkSeen};
 use nubium_host::seed::{SeedError, Seeds};
 use nubium_host::volume::{VolumeError, VolumeSeen};
@@ -10,6 +10,9 @@ use uuid::Uuid;
 
 use super::desired::{Desired, Presence};
 use super::machine::{Disks, Machine, Taps};
+
+/// A guest that a full pool has paused goes on when there is this much: with less it would stop again at once.
+const ROOM: u64 = 16 << 20;
 
 /// What was seen in one pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +28,8 @@ pub struct Seen {
     pub seed_is_there: bool,
     /// Whether the Server's folder is there.
     pub folder: bool,
+    /// The pools of its disks that have next to no room. Looked for only when a disk of the guest could not be written.
+    pub full_pools: BTreeSet<String>,
     /// Unix time in seconds.
     pub now: i64,
 }
@@ -64,8 +69,16 @@ pub async fn observe<D: Domains, T: Taps, V: Disks, S: Seeds>(
         networks: BTreeMap::new(),
         seed_is_there: false,
         folder: host.seeds.has_folder(&folder).await?,
+        full_pools: BTreeSet::new(),
         now,
     };
+    if seen.domain.as_ref().is_some_and(|domain| domain.state == DomainState::Paused(Pause::IoError)) {
+        for disk in &want.disks {
+            if host.disks.available(&disk.pool).await?.is_some_and(|bytes| bytes < ROOM) {
+                seen.full_pools.insert(disk.pool.clone());
+            }
+        }
+    }
     if want.presence == Presence::Present {
         for disk in &want.disks {
             if let Some(volume) = host.disks.look(&disk.pool, &disk.file).await? {

@@ -22,6 +22,9 @@ use super::slots::{self, Slots};
 /// How often a guest that is to power off hears the button, in seconds, whatever wakes a pass meanwhile.
 const PRESS_EVERY: i64 = 5;
 
+/// How often room is looked for, for a guest that a full pool has paused.
+const LOOK_FOR_ROOM: u64 = 2;
+
 /// One primitive, idempotent call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
@@ -230,6 +233,7 @@ fn powered(want: &Desired, seen: &Seen, settings: &Settings, domain: &DomainSeen
             Plan { steps: idle_taps(seen, domain), again, ..Plan::default() }
         }
         Some(Move::Start) => start(want, seen, settings, Some(domain)),
+        Some(Move::Resume) if !seen.full_pools.is_empty() => Plan { again: Some(LOOK_FOR_ROOM), ..Plan::default() },
         Some(Move::Resume) => {
             let missing = want.nics.iter().filter(|nic| !in_place(nic, seen)).map(|nic| move_tap(nic, false));
             Plan { steps: missing.chain([Step::Resume { uid }]).collect(), ..Plan::default() }

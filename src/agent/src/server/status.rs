@@ -208,8 +208,6 @@ fn running(want: &Desired, after: &Seen, rest: &Plan, failed: Option<&(Step, Ste
     };
     let stop = owner.as_ref().and_then(|owner| owner.stop.as_ref());
     let is_to_go_down = owner.as_ref().is_some_and(|owner| plan::wished(want, owner) != Power::Running);
-    let full =
-        "the guest is paused because a disk could not be written, as when the pool is full; make room, and it goes on";
     match (state, stop) {
         (DomainState::Running, Some(Stop::Asked { .. })) if is_to_go_down => {
             Said::truth("Running", true, "Stopping", "the guest was asked to power off")
@@ -219,7 +217,7 @@ fn running(want: &Desired, after: &Seen, rest: &Plan, failed: Option<&(Step, Ste
         }
         (DomainState::Running, _) => Said::truth("Running", true, "Running", "the guest runs"),
         (DomainState::Stopping, _) => said("Stopping", "the guest is on its way down"),
-        (DomainState::Paused(Pause::IoError), _) => said("PausedByFullPool", full),
+        (DomainState::Paused(Pause::IoError), _) => said("PausedByFullPool", &full(after)),
         (DomainState::Paused(Pause::Asked), _) => said("Starting", "QEMU was started, and the guest does not run yet"),
         (DomainState::Paused(Pause::Other), _) => said("Paused", "libvirt or the guest itself keeps it paused"),
         (DomainState::Crashed, _) => said("Crashed", "the guest's kernel gave up"),
@@ -233,6 +231,18 @@ fn running(want: &Desired, after: &Seen, rest: &Plan, failed: Option<&(Step, Ste
             None => said("Starting", "it is being started"),
         },
     }
+}
+
+fn full(after: &Seen) -> String {
+    let pools: Vec<&str> = after.full_pools.iter().map(String::as_str).collect();
+    let pools = match pools.as_slice() {
+        [] => "and there is room again: it goes on in a moment".to_owned(),
+        [pool] => format!("StoragePool {pool} is full on this host: make room, and it goes on by itself"),
+        pools => {
+            format!("StoragePools {} are full on this host: make room, and it goes on by itself", pools.join(", "))
+        }
+    };
+    format!("the guest is paused because a disk could not be written, {pools}")
 }
 
 fn is_running(after: &Seen) -> bool {

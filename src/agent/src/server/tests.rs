@@ -3,6 +3,7 @@
 mod world;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use nubium_api::{Condition, ConditionStatus};
@@ -52,6 +53,26 @@ async fn the_guest_runs_only_when_its_tap_is_in_its_network() {
     let report = world.pass().await;
     let names: Vec<&str> = report.done.iter().map(world::kind).collect();
     assert_eq!(names, ["PutSeed", "Define", "CreateTap", "StartPaused", "MoveTap", "Resume"]);
+}
+
+#[tokio::test]
+async fn a_guest_paused_by_a_full_pool_goes_on_when_there_is_room_and_not_before() {
+    let mut world = World::new();
+    world.pass().await;
+    world.domains.set_state(world.want.uid, DomainState::Paused(Pause::IoError));
+    world.disks.available.store(4096, Ordering::Relaxed);
+    for _ in 0..3 {
+        let report = world.pass().await;
+        assert_eq!(says(&report, "Running"), (FALSE, "PausedByFullPool".into()));
+        let message = &condition(&report, "Running").unwrap().message;
+        assert!(message.contains("StoragePool default is full"), "{message}");
+        assert_eq!(report.done, [], "it would only stop again");
+        assert!(report.again.is_some(), "it looks for room");
+    }
+    world.disks.available.store(1 << 30, Ordering::Relaxed);
+    let report = world.pass().await;
+    assert_eq!(says(&report, "Running"), (TRUE, "Running".into()));
+    assert_eq!(world.starts(), 1, "it went on, and was not started again");
 }
 
 /// A domain's state and its record; `None`: no domain.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use nubium_host::libvirt::{Accelerator, DomainState, Domains, Owner, QemuIds};
@@ -117,7 +118,7 @@ impl World {
             now: 1,
             domains: SimDomains::new(),
             taps: FakeTaps { netns, network: Mutex::new(network), outside: Mutex::default() },
-            disks: FakeDisks(Mutex::new(files)),
+            disks: FakeDisks { files: Mutex::new(files), available: AtomicU64::new(1 << 40) },
             seeds: FakeSeeds::default(),
         }
     }
@@ -239,24 +240,31 @@ impl Taps for FakeTaps {
     }
 }
 
-pub struct FakeDisks(Mutex<BTreeMap<FileName, VolumeSeen>>);
+pub struct FakeDisks {
+    files: Mutex<BTreeMap<FileName, VolumeSeen>>,
+    pub available: AtomicU64,
+}
 
 impl FakeDisks {
     pub fn take(&self, disk: &str) -> (FileName, VolumeSeen) {
-        let mut files = self.0.lock().unwrap();
+        let mut files = self.files.lock().unwrap();
         let name = files.keys().find(|file| file.name().ends_with(disk)).unwrap().clone();
         files.remove_entry(&name).unwrap()
     }
 
     pub fn give(&self, _disk: &str, (name, volume): (FileName, VolumeSeen)) {
-        self.0.lock().unwrap().insert(name, volume);
+        self.files.lock().unwrap().insert(name, volume);
     }
 }
 
 impl Disks for FakeDisks {
     async fn look(&self, pool: &str, volume: &FileName) -> Result<Option<VolumeSeen>, VolumeError> {
         assert_eq!(pool, "default");
-        Ok(self.0.lock().unwrap().get(volume).cloned())
+        Ok(self.files.lock().unwrap().get(volume).cloned())
+    }
+
+    async fn available(&self, _pool: &str) -> Result<Option<u64>, VolumeError> {
+        Ok(Some(self.available.load(Ordering::Relaxed)))
     }
 }
 
