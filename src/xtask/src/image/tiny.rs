@@ -16,12 +16,16 @@ use crate::command;
 const VERSION: u32 = 3;
 const KERNEL: &str = "linux-image-cloud-amd64";
 const PACKAGES: &[&str] =
-    &["busybox-static", "dropbear-bin", "libc6", "libcrypt1", "libgmp10", "libtomcrypt1", "libtommath1", "zlib1g"];
+    &["busybox", "dropbear-bin", "libc6", "libcrypt1", "libgmp10", "libtomcrypt1", "libtommath1", "zlib1g"];
+/// The same busybox with more in it (su), whose shell takes its own applets before any program of that name in the
+/// path: that is why it is not the only one.
+const MORE_APPLETS: &str = "busybox-static";
 const LIBRARIES: &[&str] = &[
     "ld-linux-x86-64.so.2",
     "libc.so.6",
     "libcrypt.so.1",
     "libgmp.so.10",
+    "libresolv.so.2",
     "libtomcrypt.so.1",
     "libtommath.so.1",
     "libz.so.1",
@@ -38,6 +42,7 @@ const FILES: &[(&str, u32, &str)] = &[
     ("etc/tiny/user-data", 0o755, include_str!("../../../../images/tiny/user-data")),
     ("etc/acpi/PWRF/00000080", 0o755, include_str!("../../../../images/tiny/power")),
     ("usr/bin/sudo", 0o755, include_str!("../../../../images/tiny/sudo")),
+    ("usr/bin/wget", 0o755, include_str!("../../../../images/tiny/wget")),
     ("bin/mkfs.ext2", 0o755, include_str!("../../../../images/tiny/mkfs.ext2")),
     ("etc/passwd", 0o644, "root:x:0:0:root:/root:/bin/sh\ntiny:x:1000:1000:tiny:/home/tiny:/bin/sh\n"),
     ("etc/group", 0o644, "root:x:0:\ntiny:x:1000:\n"),
@@ -56,7 +61,7 @@ pub fn recipe() -> Result<Recipe> {
     recipe.add("modules", MODULES);
     recipe.add("syslinux.cfg", SYSLINUX);
     // The kernel's package of a stable release depends on one of a very version, and has the same version itself.
-    recipe.add_packages(&[PACKAGES, &[KERNEL]].concat())?;
+    recipe.add_packages(&[PACKAGES, &[MORE_APPLETS, KERNEL]].concat())?;
     Ok(recipe)
 }
 
@@ -65,9 +70,11 @@ pub fn build(work: &Path, raw: &Path, cache: &Path) -> Result<()> {
     let from = work.join("packages");
     let kernel = debs::first_dependency(KERNEL)?;
     debs::unpack(&[PACKAGES, &[kernel.as_str()]].concat(), cache, &from)?;
+    let more = work.join("more");
+    debs::unpack(&[MORE_APPLETS], cache, &more)?;
 
     let initrd = work.join("initrd");
-    fs::write(&initrd, root(&from)?.bytes()).context("write the initrd")?;
+    fs::write(&initrd, root(&from, &more)?.bytes()).context("write the initrd")?;
     let config = work.join("syslinux.cfg");
     fs::write(&config, SYSLINUX).context("write syslinux.cfg")?;
     let data = work.join("data");
@@ -79,7 +86,7 @@ pub fn build(work: &Path, raw: &Path, cache: &Path) -> Result<()> {
 }
 
 /// The system: busybox as everything, dropbear, the modules that a virtio guest needs, and our scripts.
-fn root(from: &Path) -> Result<Archive> {
+fn root(from: &Path, more: &Path) -> Result<Archive> {
     let mut root = Archive::default();
     for folder in
         ["dev", "proc", "sys", "run", "mnt", "home/tiny", "root", "var/lib/tiny", "var/log", "var/run", "var/tmp"]
@@ -91,12 +98,19 @@ fn root(from: &Path) -> Result<Archive> {
     root.link("init", "/bin/busybox");
     root.link("etc/mtab", "/proc/mounts");
 
-    let busybox = from.join("bin/busybox");
-    // It drops the privilege in every applet but those that need it (su).
-    root.file("bin/busybox", 0o4755, read(&busybox)?);
-    for applet in command::output(Command::new(&busybox).arg("--list-full"))?.lines() {
-        if applet != "bin/busybox" {
-            root.link(applet, "/bin/busybox");
+    // The second to come has what both have.
+    for (busybox, name) in [(more.join("bin/busybox"), "busybox-static"), (from.join("bin/busybox"), "busybox")] {
+        // It drops the privilege in every applet but those that need it (su, ping).
+        root.file(&format!("bin/{name}"), 0o4755, read(&busybox)?);
+        for applet in command::output(Command::new(&busybox).arg("--list-full"))?.lines() {
+            let Some((_, applet_name)) = applet.rsplit_once('/').filter(|(_, name)| *name != "busybox") else {
+                continue;
+            };
+            root.link(applet, &format!("/bin/{name}"));
+            // Also where every user looks, root or not.
+            if !FILES.iter().any(|(path, _, _)| path.ends_with(&format!("bin/{applet_name}"))) {
+                root.link(&format!("bin/{applet_name}"), &format!("/bin/{name}"));
+            }
         }
     }
     root.link("linuxrc", "/bin/busybox");
@@ -162,4 +176,36 @@ pub(super) fn only_match(folder: &Path, wanted: impl Fn(&str) -> bool) -> Result
 
 fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("read {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    /// What the image's `wget` runs, given these words.
+    fn wget(words: &str) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        for program in ["busybox", "timeout"] {
+            let path = folder.path().join(program);
+            fs::write(&path, format!("#!/bin/sh\necho {program} \"$@\"\n")).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let (_, _, script) = FILES.iter().find(|(path, _, _)| *path == "usr/bin/wget").unwrap();
+        let mut run = Command::new("sh");
+        run.args(["-c", script, "wget"]).args(words.split(' '));
+        let path = format!("{}:/usr/bin:/bin", folder.path().display());
+        command::output(run.env("PATH", path)).unwrap().trim().to_owned()
+    }
+
+    #[test]
+    fn a_timeout_never_comes_to_busybox_s_wget_which_dies_of_it() {
+        assert_eq!(wget("-q -O- http://a"), "busybox wget -q -O- http://a");
+        for words in ["-T 3 -q http://a", "-qT 3 http://a", "-q http://a -T3", "-q --timeout=3 http://a"] {
+            let run = wget(words);
+            assert!(run.starts_with("timeout 3 busybox wget -q"), "{words}: {run}");
+            assert!(!run.contains("-T") && run.ends_with("http://a"), "{words}: {run}");
+        }
+    }
 }
