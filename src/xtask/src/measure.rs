@@ -21,6 +21,9 @@ pub fn run() -> Result<()> {
         let package = ["--package", "nubium-xtask", "--features", "bench", "--bin", "nubium-bench"];
         cargo(&[&["build", "--quiet", "--release"][..], &package].concat())
     })?;
+    let control_plane = ["bench", "--quiet", "--package", "nubium-testkit", "--bench", "control-plane"];
+    command::step("build the bench of the control plane", || cargo(&[&control_plane[..], &["--no-run"]].concat()))?;
+    cargo(&control_plane)?;
     let built = workspace::cargo_target().join("release");
     command::run(Command::new(built.join("nubium-bench")).arg(built.join("nubium")))
 }

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use nubium_host::libvirt::{Accelerator, DomainState, Domains, Owner, QemuIds};
 use nubium_host::network::{Guest, MacAddr, Netns, NetworkError, NetworkSeen, Tap, TapSeen, names};
-use nubium_host::seed::{Seed, SeedError, Seeds};
+use nubium_host::seed::Seed;
 use nubium_host::volume::{FileName, VolumeError, VolumeSeen};
 use nubium_testkit::domains::SimDomains;
+use nubium_testkit::seeds::SimSeeds;
 use uuid::Uuid;
 
 use super::super::*;
@@ -53,7 +54,7 @@ pub struct World {
     pub domains: SimDomains,
     pub taps: FakeTaps,
     pub disks: FakeDisks,
-    seeds: FakeSeeds,
+    seeds: SimSeeds,
 }
 
 impl World {
@@ -119,7 +120,7 @@ impl World {
             domains: SimDomains::new(),
             taps: FakeTaps { netns, network: Mutex::new(network), outside: Mutex::default() },
             disks: FakeDisks { files: Mutex::new(files), available: AtomicU64::new(1 << 40) },
-            seeds: FakeSeeds::default(),
+            seeds: SimSeeds::default(),
         }
     }
 
@@ -176,15 +177,11 @@ impl World {
 
     pub fn left(&self) -> String {
         let outside = self.taps.outside.lock().unwrap().clone();
-        format!(
-            "taps inside {}, outside {outside:?}, files {:?}",
-            self.tap_is_in(),
-            self.seeds.0.lock().unwrap().keys()
-        )
+        format!("taps inside {}, outside {outside:?}, files {:?}", self.tap_is_in(), self.seeds.paths())
     }
 
     pub fn is_empty(&self) -> bool {
-        !self.tap_is_in() && self.taps.outside.lock().unwrap().is_empty() && self.seeds.0.lock().unwrap().is_empty()
+        !self.tap_is_in() && self.taps.outside.lock().unwrap().is_empty() && self.seeds.paths().is_empty()
     }
 }
 
@@ -265,28 +262,5 @@ impl Disks for FakeDisks {
 
     async fn available(&self, _pool: &str) -> Result<Option<u64>, VolumeError> {
         Ok(Some(self.available.load(Ordering::Relaxed)))
-    }
-}
-
-#[derive(Default)]
-pub struct FakeSeeds(Mutex<BTreeMap<std::path::PathBuf, Seed>>);
-
-impl Seeds for FakeSeeds {
-    async fn is(&self, path: &Path, seed: &Seed, _owner: (u32, u32)) -> Result<bool, SeedError> {
-        Ok(self.0.lock().unwrap().get(path).is_some_and(|there| there == seed))
-    }
-
-    async fn put(&self, path: &Path, seed: &Seed, _owner: (u32, u32)) -> Result<(), SeedError> {
-        self.0.lock().unwrap().insert(path.to_owned(), seed.clone());
-        Ok(())
-    }
-
-    async fn remove_folder(&self, folder: &Path) -> Result<(), SeedError> {
-        self.0.lock().unwrap().retain(|path, _| !path.starts_with(folder));
-        Ok(())
-    }
-
-    async fn has_folder(&self, folder: &Path) -> Result<bool, SeedError> {
-        Ok(self.0.lock().unwrap().keys().any(|path| path.starts_with(folder)))
     }
 }
