@@ -11,8 +11,9 @@ use std::{
 
 use ipnet::Ipv4Net;
 use nubium_host::network::{
-    Bridge, BridgeSeen, GateSeen, Guest, HostSeen, IptablesChain, Netns, NetworkError, NetworkSeen, Networks, OutSeen,
-    Result, RouteSeen, RulesSeen, Ruleset, Tap, TapSeen, Transit, Way, WaySeen, sysctl,
+    Bridge, BridgeSeen, GateSeen, Guest, HostSeen, IptablesChain, Neighbours, Netns, NetworkError, NetworkSeen,
+    Networks, OutSeen, Result, RouteSeen, RulesSeen, Ruleset, Tap, TapSeen, Transit, Way, WaySeen, names::BRIDGE,
+    sysctl,
 };
 use nubium_netd::{Dhcp, DhcpError, DhcpSeen, Network};
 
@@ -175,6 +176,7 @@ impl Networks for SimNetworks {
             sysctls: sysctl::NAMESPACE.iter().map(|(name, _)| (name.to_string(), "inherited".to_string())).collect(),
             rules: None,
             guests: BTreeMap::new(),
+            neighbours: Neighbours::new(),
             taps: BTreeMap::new(),
             out: None,
         };
@@ -199,6 +201,16 @@ impl Networks for SimNetworks {
         let addresses = vec![gateway];
         inside.bridge =
             Some(BridgeSeen { mac: Some(mac), mtu, up: true, stp: false, multicast_snooping: false, addresses });
+        Ok(())
+    }
+
+    async fn set_neighbours(&self, netns: &Netns, neighbours: &Neighbours) -> Result<()> {
+        let mut world = self.change("tell the neighbours")?;
+        let inside = world.inside(netns)?;
+        if inside.bridge.is_none() {
+            return Err(NetworkError::NoLink { name: BRIDGE.into() });
+        }
+        inside.neighbours.clone_from(neighbours);
         Ok(())
     }
 

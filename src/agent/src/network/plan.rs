@@ -1,14 +1,14 @@
 //! The difference between the wish and the host, as an ordered list of steps.
 //!
-//! Order, when it is wished: the namespace, its rules before anything can speak, the bridge, the host's gate before
+//! Order, when it is wished: the namespace, its rules before anything can speak, the bridge, its neighbours, the host's gate before
 //! a way leads to it, the way, who may use it, the taps, DHCP. When it is not: DHCP lets go, the way, the namespace.
 
 use std::collections::BTreeMap;
 
 use ipnet::Ipv4Net;
 use nubium_host::network::{
-    Bridge, Guest, HostSeen, IptablesChain, NamespaceRules, Netns, NetworkSeen, RoutedBy, RulesSeen, Ruleset, Transit,
-    Way, WaySeen, gate_rules, names, sysctl, transit,
+    Bridge, Guest, HostSeen, IptablesChain, NamespaceRules, Neighbours, Netns, NetworkSeen, RoutedBy, RulesSeen,
+    Ruleset, Transit, Way, WaySeen, gate_rules, names, sysctl, transit,
 };
 use nubium_netd as netd;
 
@@ -44,6 +44,10 @@ pub enum Step {
         netns: Netns,
         bridge: Bridge,
         found: Found,
+    },
+    SetNeighbours {
+        netns: Netns,
+        neighbours: Neighbours,
     },
     SetGateRules {
         rules: Ruleset,
@@ -154,11 +158,16 @@ impl Plan {
         if !wrong.is_empty() {
             self.steps.push(Step::SetSysctls { netns: netns.clone(), wrong });
         }
-        let rules = rules(want, there);
+        let guests = guests(want, there);
+        let rules = rules(want, &guests);
         if let Some(found) = compare_rules(&rules, there.and_then(|t| t.rules.as_ref())) {
             self.steps.push(Step::ReplaceRules { netns: netns.clone(), rules, found });
         }
         self.bridge(want, there);
+        let neighbours = neighbours(&guests);
+        if there.map_or(!neighbours.is_empty(), |there| there.neighbours != neighbours) {
+            self.steps.push(Step::SetNeighbours { netns: netns.clone(), neighbours });
+        }
         self.way(want, there, &seen.host);
         for (tap, state) in there.iter().flat_map(|t| &t.taps) {
             if !state.works(want.mtu) {
@@ -347,11 +356,21 @@ fn kept<'a>(want: &Desired, there: Option<&'a NetworkSeen>) -> BTreeMap<String, 
         .collect()
 }
 
-fn rules(want: &Desired, there: Option<&NetworkSeen>) -> Ruleset {
+/// All that may speak, by tap.
+fn guests(want: &Desired, there: Option<&NetworkSeen>) -> BTreeMap<String, Guest> {
     let mut guests: BTreeMap<String, Guest> =
         want.guests.iter().map(|(tap, wanted)| (tap.clone(), wanted.guest.clone())).collect();
     guests.extend(kept(want, there).into_iter().map(|(tap, guest)| (tap, guest.clone())));
+    guests
+}
+
+fn rules(want: &Desired, guests: &BTreeMap<String, Guest>) -> Ruleset {
+    let guests = guests.clone();
     NamespaceRules { subnet: want.subnet, guests, egress: want.egress, host_access: want.host_access }.render()
+}
+
+fn neighbours(guests: &BTreeMap<String, Guest>) -> Neighbours {
+    guests.values().flat_map(|guest| guest.addresses.iter().map(|address| (*address, guest.mac))).collect()
 }
 
 fn compare_rules(want: &Ruleset, seen: Option<&RulesSeen>) -> Option<Found> {

@@ -248,6 +248,8 @@ fn check(want: &Desired, before: &NetWorld, world: &NetWorld, context: &str) {
         guests.entry(tap(1)).or_insert_with(|| known.clone());
     }
     assert_eq!(there.guests, guests, "{context}: who may speak");
+    let neighbours = guests.values().flat_map(|guest| guest.addresses.iter().map(|address| (*address, guest.mac)));
+    assert_eq!(there.neighbours, neighbours.collect(), "{context}: who has which address");
     let Desired { subnet, egress, host_access, .. } = want;
     let rules = NamespaceRules { subnet: *subnet, guests: guests.clone(), egress: *egress, host_access: *host_access };
     assert_eq!(there.rules, Some(RulesSeen { digest: rules.render().digest(), intact: true }), "{context}");

@@ -21,6 +21,9 @@ impl fmt::Display for Step {
             Step::SetSysctls { netns, wrong } => write!(f, "set {} in {netns}", wrong.join(", ")),
             Step::ReplaceRules { netns, found, .. } => write!(f, "put in the rules of {netns}, which were {found}"),
             Step::SetBridge { netns, found, .. } => write!(f, "set the bridge of {netns}, which was {found}"),
+            Step::SetNeighbours { netns, neighbours } => {
+                write!(f, "tell {netns} who has its {} addresses", neighbours.len())
+            }
             Step::SetGateRules { found, .. } => write!(f, "put in the host's rules for Networks, which were {found}"),
             Step::EnableForwarding => write!(f, "let the host forward packets"),
             Step::AllowInFirewall { chain } => write!(f, "put our two rules at the top of {} in iptables", chain.chain),
@@ -65,7 +68,8 @@ impl Step {
             Step::ServeDhcp { network, found } => {
                 broken(found).then(|| format!("DHCP in {} was {found}", network.namespace))
             }
-            Step::DeleteWay { .. }
+            Step::SetNeighbours { .. }
+            | Step::DeleteWay { .. }
             | Step::DeleteHostRoute { .. }
             | Step::ForgetDhcp { .. }
             | Step::DeleteNamespace { .. } => None,

@@ -27,6 +27,7 @@ const STORIES: &[Story] = &[
     ("iptables_without_docker_is_told_in_forward", firewalls::iptables_without_docker_is_told_in_forward),
     ("a_firewall_that_cannot_be_told_is_named", firewalls::a_firewall_that_cannot_be_told_is_named),
     ("whatever_breaks_is_mended_and_said", repair::whatever_breaks_is_mended_and_said),
+    ("a_new_guest_at_an_old_address_is_reached_at_once", repair::a_new_guest_at_an_old_address_is_reached_at_once),
     ("a_killed_netd_wakes_and_is_restarted", repair::a_killed_netd_wakes_and_is_restarted),
     ("a_real_tap_lives_and_dies", repair::a_real_tap_lives_and_dies),
     ("a_stranger_is_left_alone", repair::a_stranger_is_left_alone),

@@ -15,6 +15,7 @@ use super::{
     links,
     look::{self, HostSeen, NetworkSeen},
     names::{LINK_PREFIX, Netns, OUT},
+    neighbours::{self, Neighbours},
     netns, nft,
     nft::Ruleset,
     record::Record,
@@ -68,6 +69,11 @@ impl Networks for LinuxNetworks {
     async fn set_bridge(&self, netns: &Netns, bridge: &Bridge) -> Result<()> {
         let bridge = bridge.clone();
         inside(Some(netns), |handle| async move { bridge::set(&handle, &bridge).await }).await
+    }
+
+    async fn set_neighbours(&self, netns: &Netns, neighbours: &Neighbours) -> Result<()> {
+        let neighbours = neighbours.clone();
+        inside(Some(netns), |handle| async move { neighbours::set(&handle, &neighbours).await }).await
     }
 
     async fn replace_rules(&self, netns: &Netns, rules: &Ruleset) -> Result<()> {

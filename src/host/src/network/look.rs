@@ -12,6 +12,7 @@ use super::{
     links::{self, LinkSeen, RouteSeen},
     mac::MacAddr,
     names::{BRIDGE, LINK_PREFIX, Netns, OUT},
+    neighbours::{self, Neighbours},
     netns,
     nft::{self, RulesSeen},
     ruleset::{self, Guest},
@@ -35,6 +36,8 @@ pub struct NetworkSeen {
     pub rules: Option<RulesSeen>,
     /// The guests that the rules in force let speak, by tap.
     pub guests: BTreeMap<String, Guest>,
+    /// Who has which address, as the namespace was told.
+    pub neighbours: Neighbours,
     pub taps: BTreeMap<String, TapSeen>,
     pub out: Option<OutSeen>,
 }
@@ -146,6 +149,10 @@ pub(super) async fn look(place: &Netns) -> Result<Option<NetworkSeen>> {
         let routes = links::routes(&handle, &links).await?;
         let listing = nft::list()?;
         let bridge = links.get(BRIDGE).filter(|link| link.kind == "bridge");
+        let neighbours = match bridge {
+            Some(bridge) => neighbours::told(&handle, bridge.index).await?,
+            None => Neighbours::new(),
+        };
         Ok(NetworkSeen {
             inode,
             owner: bridge.and_then(|b| b.alias.as_deref()).and_then(Owner::from_alias),
@@ -161,6 +168,7 @@ pub(super) async fn look(place: &Netns) -> Result<Option<NetworkSeen>> {
             sysctls: sysctl::namespace_values()?,
             rules: nft::seen(&listing),
             guests: ruleset::guests_seen(&listing),
+            neighbours,
             taps: links.values().filter(|l| l.name.starts_with(LINK_PREFIX)).map(|l| tap_seen(l, bridge)).collect(),
             out: links.get(OUT).map(|out| OutSeen {
                 mtu: out.mtu,

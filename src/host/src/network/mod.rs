@@ -23,6 +23,7 @@ mod linux;
 mod look;
 mod mac;
 pub mod names;
+mod neighbours;
 mod netns;
 mod nft;
 mod record;
@@ -46,6 +47,7 @@ pub use linux::{LinuxNetworks, gate_rules};
 pub use look::{BridgeSeen, GateSeen, HostSeen, NetworkSeen, OutSeen, RoutedBy, WaySeen};
 pub use mac::{MacAddr, NotAMac};
 pub use names::Netns;
+pub use neighbours::Neighbours;
 pub use netns::DIR as NETNS_DIR;
 pub use nft::{RulesSeen, Ruleset};
 pub use resolvers::resolvers;
@@ -69,6 +71,8 @@ pub trait Networks: Send + Sync {
     fn set_sysctls(&self, netns: &Netns) -> impl Future<Output = Result<()>> + Send;
     /// Makes or mends the bridge: owner, MAC, MTU, gateway address, up; and the loopback up.
     fn set_bridge(&self, netns: &Netns, bridge: &Bridge) -> impl Future<Output = Result<()>> + Send;
+    /// Tells the namespace who has which address, in place of what it was told before.
+    fn set_neighbours(&self, netns: &Netns, neighbours: &Neighbours) -> impl Future<Output = Result<()>> + Send;
     /// Puts rules in force in the namespace, in one transaction, in place of ours before.
     fn replace_rules(&self, netns: &Netns, rules: &Ruleset) -> impl Future<Output = Result<()>> + Send;
     /// Makes or mends the way out. Refused ([`NetworkError::TransitTaken`]) when another link has the pair.

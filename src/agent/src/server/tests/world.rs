@@ -94,6 +94,7 @@ impl World {
             sysctls: BTreeMap::new(),
             rules: None,
             guests: BTreeMap::from([(nic.tap.clone(), guest)]),
+            neighbours: BTreeMap::new(),
             taps: BTreeMap::new(),
             out: None,
         };
