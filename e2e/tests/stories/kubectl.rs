@@ -1,6 +1,7 @@
 //! Everything by kubectl, in every version that is here.
 
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use nubium_e2e::cloud::{Cloud, text};
@@ -10,21 +11,32 @@ use nubium_e2e::space::Space;
 use crate::again::{everything, versions};
 
 pub fn does_everything(cloud: &mut Cloud) {
-    for (number, program) in ["kubectl", "kubectl.1.32", "kubectl.1.33"].into_iter().enumerate() {
-        if run(program, &["version", "--client"]).is_err() {
-            println!("  skipped: there is no {program} on this machine");
+    for (number, name) in ["kubectl", "kubectl.1.32", "kubectl.1.33"].into_iter().enumerate() {
+        let Some((program, version)) = find(name) else {
+            println!("  skipped: there is no {name} on this machine");
             continue;
-        }
-        // A program of another name may only choose a version; say which it was.
-        println!(
-            "  {program}: {}",
-            run(program, &["version", "--client"]).unwrap_or_default().lines().next().unwrap_or("")
-        );
+        };
+        println!("  {name}: {version}");
+        let program = &program;
         let space = cloud.space(&format!("kubectl-{number}"));
         applies(&space, program, 100 + 2 * number);
         shows(&space, program);
         edits(cloud, &space, program);
     }
+}
+
+/// The program of that name on the PATH, or beside the kubectl that is there, which may be a link; and what it calls
+/// itself: a program of another name may only choose a version.
+fn find(name: &str) -> Option<(String, String)> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let on_path: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    let linked = on_path.iter().filter_map(|folder| folder.join("kubectl").canonicalize().ok());
+    let beside: Vec<PathBuf> = linked.filter_map(|kubectl| kubectl.parent().map(Path::to_owned)).collect();
+    let mut programs = on_path.iter().chain(&beside).map(|folder| folder.join(name).display().to_string());
+    programs.find_map(|program| {
+        let said = run(&program, &["version", "--client"]).ok()?;
+        Some((program, said.lines().next().unwrap_or_default().to_owned()))
+    })
 }
 
 fn kubectl(space: &Space<'_>, program: &str, arguments: &[&str]) -> String {
