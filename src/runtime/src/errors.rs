@@ -1,6 +1,6 @@
 //! Which of a Kubernetes API server's refusals this is.
 
-use kube::Error;
+use kube::{Error, core::Status};
 
 fn is(error: &Error, code: u16, reason: &str) -> bool {
     matches!(error, Error::Api(status) if status.code == code && (status.reason == reason || status.reason.is_empty()))
@@ -9,6 +9,11 @@ fn is(error: &Error, code: u16, reason: &str) -> bool {
 /// The object changed since it was read, or is not the one that was meant (another UID): look again, then decide again.
 pub fn conflict(error: &Error) -> bool {
     is(error, 409, "Conflict")
+}
+
+/// A conflict of our own making, for what only the answer shows: the pass waits for the next event.
+pub fn conflicting(why: &str) -> Error {
+    Error::Api(Status::failure(why, "Conflict").with_code(409).boxed())
 }
 
 /// The name is taken.

@@ -8,12 +8,11 @@ use std::fmt::Debug;
 use kube::{
     Api, Error, Resource, ResourceExt,
     api::{Patch, PatchParams},
-    core::Status,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::not_found;
+use crate::{errors::conflicting, not_found};
 
 /// Whether the object has that finalizer.
 pub fn has_finalizer<K: Resource>(object: &K, finalizer: &str) -> bool {
@@ -62,8 +61,7 @@ where
     result.map_err(|error| match error {
         // This is how a test that does not hold is answered.
         Error::Api(status) if status.code == 422 => {
-            let text = format!("finalizers changed meanwhile: {}", status.message);
-            Error::Api(Status::failure(&text, "Conflict").with_code(409).boxed())
+            conflicting(&format!("finalizers changed meanwhile: {}", status.message))
         }
         error => error,
     })

@@ -23,7 +23,7 @@ mod status;
 mod summary;
 
 pub use chain::Chain;
-pub use errors::{already_exists, conflict, forbidden, not_found};
+pub use errors::{already_exists, conflict, conflicting, forbidden, not_found};
 pub use events::{Note, NoteKind, Recorder};
 pub use finalizers::{add_finalizer, has_finalizer, remove_finalizer};
 pub use key::Key;

@@ -15,7 +15,10 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use crate::conditions::{find, keep_transition_times};
+use crate::{
+    conditions::{find, keep_transition_times},
+    errors::conflicting,
+};
 
 /// A writer of part of a kind's status, and the part.
 #[derive(Debug, Clone, Copy)]
@@ -33,7 +36,7 @@ pub struct Owner<'a> {
 /// Applies `status` to the object that `seen` is a cached copy of, unless that shows it already. True when it wrote.
 ///
 /// `status` is the writer's whole part; empty options are left out of it and so taken away. `lastTransitionTime` in it
-/// may be anything. The write fails with a conflict or as invalid if the name now belongs to another object (UID).
+/// may be anything. If the name now belongs to another object (UID), nothing is left there, and it is a conflict.
 pub async fn apply_status<K, S>(api: &Api<K>, seen: &K, owner: &Owner<'_>, status: &S) -> Result<bool, kube::Error>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
@@ -85,8 +88,28 @@ where
         body["metadata"]["resourceVersion"] = seen.resource_version().into();
     }
     let params = PatchParams::apply(owner.manager).force();
-    api.patch_status(&seen.name_any(), &params, &Patch::Apply(&body)).await?;
+    let told = api.patch_status(&seen.name_any(), &params, &Patch::Apply(&body)).await?;
+    if told.uid() != seen.uid() {
+        // An API server takes a status for whatever bears the name: it looks at the UID of whole objects only.
+        take_back(api, &told, owner).await?;
+        return Err(conflicting("the name belongs to another object now"));
+    }
     Ok(true)
+}
+
+/// Takes the writer's whole part out of a status; its own next pass says what is true of this object.
+async fn take_back<K>(api: &Api<K>, told: &K, owner: &Owner<'_>) -> Result<(), kube::Error>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
+{
+    let body = json!({
+        "apiVersion": K::api_version(&()),
+        "kind": K::kind(&()),
+        "metadata": {"name": told.name_any(), "uid": told.uid()},
+        "status": {},
+    });
+    let params = PatchParams::apply(owner.manager).force();
+    api.patch_status(&told.name_any(), &params, &Patch::Apply(&body)).await.map(drop)
 }
 
 /// Whether what `owner` wants to be there is not exactly what is there of its part.

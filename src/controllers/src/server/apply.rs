@@ -7,7 +7,9 @@ use kube::{
     api::{DeleteParams, PostParams, Preconditions},
 };
 use nubium_api::{Port, Server, Volume, host_namespace};
-use nubium_runtime::{Key, add_finalizer, already_exists, not_found, remove_finalizer};
+use nubium_runtime::{
+    Key, Live, add_finalizer, already_exists, conflicting, has_finalizer, live_get, not_found, remove_finalizer,
+};
 
 use super::plan::{Plan, Step};
 use crate::{
@@ -41,6 +43,7 @@ async fn take(world: &World, server: &Server, step: &Step) -> Result<(), Error> 
             let held = add_finalizer(&world.api::<Server>(&key), server, SERVER_FINALIZER).await;
             held.map(drop).map_err(calling::<Server>("hold", &key))
         }
+        Step::Confirm => confirm(world, server).await.map_err(calling::<Server>("confirm", &key)),
         Step::CreateVolume(volume) => create::<Volume>(world, volume).await,
         Step::CreatePort(port) => create::<Port>(world, port).await,
         Step::CreateSeed { host, files } => create_seed(world, server, host, files).await,
@@ -54,6 +57,15 @@ async fn take(world: &World, server: &Server, step: &Step) -> Result<(), Error> 
             let gone = remove_finalizer(&world.api::<Server>(&key), server, SERVER_FINALIZER).await;
             gone.map(drop).map_err(calling::<Server>("let go", &key))
         }
+    }
+}
+
+/// A conflict if the Server is not, now, what the cache says: then another picture is on its way.
+async fn confirm(world: &World, server: &Server) -> Result<(), kube::Error> {
+    let api = world.api::<Server>(&Key::of(server));
+    match live_get(&api, &server.name_any(), &server.uid().unwrap_or_default()).await? {
+        Live::Wanted(live) if has_finalizer(live.as_ref(), SERVER_FINALIZER) => Ok(()),
+        Live::Wanted(_) | Live::Marked(_) | Live::Gone(_) => Err(conflicting("the Server is going, or gone")),
     }
 }
 

@@ -17,12 +17,25 @@ use crate::{
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Step {
     Hold,
+    /// Goes on only if a live look shows that the Server is there, held and not being deleted.
+    Confirm,
     CreateVolume(Box<Volume>),
     CreatePort(Box<Port>),
-    CreateSeed { host: String, files: std::collections::BTreeMap<String, k8s_openapi::ByteString> },
-    DeleteVolume { key: Key, uid: String },
-    DeletePort { key: Key, uid: String },
-    DeleteSeed { host: String },
+    CreateSeed {
+        host: String,
+        files: std::collections::BTreeMap<String, k8s_openapi::ByteString>,
+    },
+    DeleteVolume {
+        key: Key,
+        uid: String,
+    },
+    DeletePort {
+        key: Key,
+        uid: String,
+    },
+    DeleteSeed {
+        host: String,
+    },
     LetGo,
 }
 
@@ -47,14 +60,20 @@ pub(super) fn plan(want: &Desired, seen: &Gathered) -> Plan {
 fn make(want: &Desired, seen: &Gathered) -> Vec<Vec<Step>> {
     let Desired { present: _, volumes, ports, seed } = want;
     let server = &seen.server;
-    let hold = if has_finalizer(server.as_ref(), SERVER_FINALIZER) { vec![] } else { vec![Step::Hold] };
     let new_volumes = volumes.iter().filter(|(disk, _)| !seen.volumes.contains_key(*disk));
     let new_ports = ports.iter().filter(|(nic, _)| !seen.ports.contains_key(*nic));
     let children = new_volumes
         .map(|(disk, spec)| Step::CreateVolume(Box::new(volume(server, disk, spec))))
         .chain(new_ports.map(|(nic, spec)| Step::CreatePort(Box::new(port(server, nic, spec)))));
     let seed = seed.iter().map(|(host, files)| Step::CreateSeed { host: host.clone(), files: files.clone() });
-    vec![hold, children.chain(seed).collect()]
+    let made: Vec<Step> = children.chain(seed).collect();
+    // The cache may be of a time before the Server was let go: what is made then, nobody would ever take away.
+    let first = match (has_finalizer(server.as_ref(), SERVER_FINALIZER), made.is_empty()) {
+        (false, _) => vec![Step::Hold],
+        (true, false) => vec![Step::Confirm],
+        (true, true) => vec![],
+    };
+    vec![first, made]
 }
 
 fn unmake(seen: &Gathered) -> Vec<Vec<Step>> {

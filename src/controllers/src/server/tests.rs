@@ -145,6 +145,7 @@ fn after(state: State_) -> (State_, bool) {
     for step in plan(&desired(&seen), &seen).stages.into_iter().flatten() {
         match step {
             Step::Hold => next.held = true,
+            Step::Confirm => assert!(next.held && !next.deleted),
             Step::CreateVolume(volume) => {
                 assert_eq!((volume.metadata.name.as_deref(), next.volume), (Some("web-1-root"), Child::Absent));
                 assert_eq!(volume.metadata.owner_references, None);
@@ -234,6 +235,10 @@ fn children_are_made_after_the_finalizer_and_it_goes_last() {
     let stages = plan(&desired(&at_first), &at_first).stages;
     assert_eq!(stages[0], [Step::Hold]);
     assert_eq!(stages[1].len(), 2);
+    let one_is_lost = seen(State_ { volume: Child::Absent, ..up() }, &[]);
+    let stages = plan(&desired(&one_is_lost), &one_is_lost).stages;
+    assert_eq!(stages[0], [Step::Confirm], "what the cache says of the finalizer may be of yesterday");
+    assert_eq!(stages[1].len(), 1);
     let at_last = seen(State_ { deleted: true, released: true, ..up() }, &[]);
     let stages = plan(&desired(&at_last), &at_last).stages;
     assert_eq!(stages.last().unwrap(), &[Step::LetGo]);

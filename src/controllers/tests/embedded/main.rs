@@ -1,0 +1,7 @@
+//! The controllers against our own API server, where every call they make can be seen, counted and overtaken.
+
+#![allow(clippy::unwrap_used)]
+
+mod cloud;
+mod deletion;
+mod requests;
