@@ -9,6 +9,7 @@
 mod condition;
 mod crd;
 mod flavor;
+mod held;
 mod host;
 mod image;
 mod ip_address;
@@ -23,6 +24,7 @@ mod volume;
 pub use condition::{Condition, ConditionStatus, condition};
 pub use crd::crds;
 pub use flavor::{Flavor, FlavorSpec, FlavorStatus};
+pub use held::is_held;
 pub use host::{
     Acceleration, HOSTS_NAMESPACE, Host, HostAddress, HostCapacity, HostPool, HostSoftware, HostSpec, HostStatus,
     host_namespace,

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::{Api, Client, Resource, ResourceExt};
-use nubium_api::{ConditionStatus, DEFAULT_POOL, Image, ImageHost, ImageStatus, StoragePool, Volume, condition};
+use nubium_api::{
+    ConditionStatus, DEFAULT_POOL, Image, ImageHost, ImageStatus, StoragePool, Volume, condition, is_held,
+};
 use nubium_host::volume::Pools;
 use nubium_runtime::{Key, Live, Loop, Next, Note, NoteKind, Owner, Queue, Recorder, Shared, apply_status, live_get};
 
@@ -60,6 +62,10 @@ pub(super) async fn pass<P: Pools>(world: Arc<World<P>>, key: Key) -> Result<Nex
     let Some(image) = world.context.images.get(&key) else { return Ok(Next::Gone) };
     let api: Api<Image> = Api::namespaced(world.context.client.clone(), &key.namespace);
     let Some((image, wish)) = judge(&api, image).await? else { return Ok(Next::Gone) };
+    if !is_held(image.as_ref()) {
+        // The event of its finalizer comes next.
+        return Ok(Next::Settled);
+    }
     let before = own_entry(&image, &world.context.host);
     let (mut entry, next) = match desired(&image, wish) {
         Ok(want) => {

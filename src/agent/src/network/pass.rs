@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::{Api, Client, Resource, ResourceExt};
-use nubium_api::{ConditionStatus, Network, NetworkHost, NetworkStatus, Port, condition};
+use nubium_api::{ConditionStatus, Network, NetworkHost, NetworkStatus, Port, condition, is_held};
 use nubium_runtime::{Key, Live, Loop, Next, Note, NoteKind, Owner, Queue, Recorder, Shared, apply_status, live_get};
 
 use super::{Readiness, Report, Settings, Wish, reconcile};
@@ -57,6 +57,10 @@ async fn pass<D: Driver>(context: Arc<Context<D>>, key: Key) -> Result<Next, kub
     let Some(network) = context.networks.get(&key) else { return Ok(Next::Gone) };
     let api: Api<Network> = Api::namespaced(context.client.clone(), &key.namespace);
     let Some((network, present)) = judge(&api, network).await? else { return Ok(Next::Gone) };
+    if !is_held(network.as_ref()) {
+        // The event of its finalizer comes next.
+        return Ok(Next::Settled);
+    }
     let ports = context.ports.by(BY_NETWORK, &key.to_string());
     let ports: Vec<Port> = ports.iter().map(|port| port.as_ref().clone()).collect();
     let before = own_entry(&network, &context.settings.host);

@@ -57,6 +57,7 @@ fn image(checksum: bool) -> Image {
     let mut image = Image::new("debian-12", ImageSpec { source, checksum, default_user: None });
     image.metadata.namespace = Some("shop".into());
     image.metadata.uid = Some("5f0e".into());
+    image.metadata.finalizers = Some(vec!["nubium.dev/image".into()]);
     image
 }
 

@@ -130,3 +130,13 @@ async fn a_verdict_and_a_format_outlive_the_process() {
     cloud.pass().await;
     assert_eq!(cloud.entry()["sourceFormat"], "raw");
 }
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_made_for_an_image_that_nobody_holds_yet() {
+    let mut fresh = image(true);
+    fresh.metadata.finalizers = None;
+    let cloud = Cloud::reading(&fresh).await;
+    cloud.pools.put_source(PATH, SimSource::Good { virtual_size: SIZE });
+    assert_eq!(cloud.pass().await, Next::Settled);
+    assert_eq!((cloud.entry(), cloud.objects.writes()), (Value::Null, 0), "it can still vanish without a word");
+}
