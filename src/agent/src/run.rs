@@ -11,7 +11,7 @@ use nubium_api::{Image, Network, Port, Server, StoragePool, Volume};
 use nubium_host::libvirt::LibvirtError;
 use nubium_host::libvirt::private::PrivateError;
 use nubium_host::volume::sandbox::SandboxError;
-use nubium_runtime::{Key, Queue, Recorder, Shared};
+use nubium_runtime::{Key, Patience, Queue, Recorder, Shared};
 use tokio::net::TcpListener;
 use tokio::task::JoinError;
 
@@ -142,6 +142,7 @@ pub async fn run_on<D: Driver>(client: Client, config: Config, driver: D) -> Res
                 driver,
                 recorder,
                 seeds: server::Rendered::default(),
+                patience: Patience::default(),
             },
             queue
         ),

@@ -18,7 +18,6 @@ mod flavor;
 mod host;
 mod image;
 mod network;
-mod patience;
 mod pool;
 mod port;
 mod release;

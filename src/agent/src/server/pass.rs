@@ -11,7 +11,10 @@ use nubium_api::{
 };
 use nubium_host::seed::Seed;
 use nubium_host::volume::Pools;
-use nubium_runtime::{Key, Live, Loop, Next, Note, NoteKind, Owner, Queue, Recorder, Shared, apply_status, live_get};
+use nubium_runtime::{
+    Key, Live, Loop, Next, Note, NoteKind, Owner, Patience, Queue, Recorder, Shared, apply_status, live_get,
+    status_differs,
+};
 use tracing::debug;
 
 use super::{CONDITIONS, Desired, Machine, OpenPools, Rendered, Report, SeenMarked, Settings, Wish, make};
@@ -36,6 +39,8 @@ pub struct Context<D> {
     pub driver: Arc<D>,
     pub recorder: Recorder,
     pub seeds: Rendered,
+    /// What a Server waits for is told when it lasts.
+    pub patience: Patience,
 }
 
 /// Runs until dropped. `queue` is also filled by who hears libvirt's events.
@@ -91,7 +96,10 @@ fn uses_port(server: &Server, port: &str) -> bool {
 }
 
 async fn pass<D: Driver>(context: Arc<Context<D>>, key: Key) -> Result<Next, kube::Error> {
-    let Some(server) = context.servers.get(&key) else { return Ok(Next::Gone) };
+    let Some(server) = context.servers.get(&key) else {
+        context.patience.settled(&key);
+        return Ok(Next::Gone);
+    };
     let api: Api<Server> = Api::namespaced(context.client.clone(), &key.namespace);
     let uid = server.uid().unwrap_or_default();
     let (server, marked) = match server.metadata.deletion_timestamp {
@@ -112,16 +120,18 @@ async fn pass<D: Driver>(context: Arc<Context<D>>, key: Key) -> Result<Next, kub
     let report = look_and_act(&context, &server, seed.as_ref(), marked.as_ref()).await;
     attach(&context, &server, &report).await?;
     tell(&context, &server, &report);
-    let Report { conditions, devices, attached: _, news: _, done: _, again } = report;
+    let Report { conditions, devices, attached: _, news: _, done: _, waits, again } = report;
     let known = || server.status.as_ref().map(|status| status.devices.clone()).unwrap_or_default();
     let status = ServerStatus { conditions, devices: devices.unwrap_or_else(known), ..ServerStatus::default() };
-    apply_status(&api, server.as_ref(), &OWNER, &status).await?;
     let waits_for_seed = marked.is_none() && seed.is_none() && wants_seed(&context, &server);
-    Ok(match (waits_for_seed, again) {
-        (true, _) => Next::After(context.seeds.ask_again(&uid)),
-        (false, Some(time)) => Next::After(time),
-        (false, None) => Next::Settled,
-    })
+    let again = if waits_for_seed { Some(context.seeds.ask_again(&uid)) } else { again };
+    let held =
+        if waits && status_differs(server.as_ref(), &OWNER, &status) { context.patience.hold(&key) } else { None };
+    if held.is_none() {
+        context.patience.settled(&key);
+        apply_status(&api, server.as_ref(), &OWNER, &status).await?;
+    }
+    Ok(again.into_iter().chain(held).min().map_or(Next::Settled, Next::After))
 }
 
 /// This agent's part of a Server's status.

@@ -39,6 +39,8 @@ pub struct Report {
     pub news: Vec<(&'static str, String)>,
     /// What was done, in order.
     pub done: Vec<Step>,
+    /// Nothing of it is here yet, and it waits for what others make: most such waits last a few milliseconds.
+    pub waits: bool,
     /// Come back after this time, unasked.
     pub again: Option<Duration>,
 }
@@ -64,7 +66,15 @@ impl Report {
         };
         let unknown = |type_: &str| Said::new(type_, ConditionStatus::Unknown, reason, Chain(why).to_string());
         let conditions = ["VolumesReady", "NetworkReady", "Running"].map(|type_| unknown(type_).at(generation)).into();
-        Self { conditions, devices: None, attached: Vec::new(), news: Vec::new(), done: Vec::new(), again }
+        Self {
+            conditions,
+            devices: None,
+            attached: Vec::new(),
+            news: Vec::new(),
+            done: Vec::new(),
+            waits: false,
+            again,
+        }
     }
 }
 
@@ -109,6 +119,7 @@ pub fn status(want: &Desired, settings: &Settings, outcome: Outcome, after: &See
         devices: Some(slots::devices(want, &slots::assign(want, after.domain.as_ref()))),
         attached: live.iter().flat_map(|live| &live.disks).filter_map(|disk| uid(&disk.alias)).collect(),
         news: done.iter().filter_map(Step::news).collect(),
+        waits: after.domain.is_none() && matches!(rest.refusal, Some(Refusal::Waiting { .. })),
         done,
         again: rest.again.map(Duration::from_secs).or_else(|| unfinished.then_some(SOON)),
     }

@@ -20,13 +20,12 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use kube::ResourceExt;
 use nubium_api::Server;
-use nubium_runtime::{Key, Loop, Next, Owner, Queue, apply_status};
+use nubium_runtime::{Key, Loop, Next, Owner, Patience, Queue, apply_status};
 use parking_lot::Mutex;
 
 use crate::{
     contract::manager,
     error::{Error, calling},
-    patience::Patience,
     verdict::{SUMMARY, State},
     world::{World, by, pool_name},
 };

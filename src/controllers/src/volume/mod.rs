@@ -11,7 +11,7 @@ use kube::{
 };
 use nubium_api::{Host, Server, Volume, VolumeStatus};
 use nubium_runtime::{
-    Key, Live, Loop, Next, Owner, Queue, add_finalizer, apply_status, has_finalizer, live_get, not_found,
+    Key, Live, Loop, Next, Owner, Patience, Queue, add_finalizer, apply_status, has_finalizer, live_get, not_found,
     remove_finalizer,
 };
 
@@ -19,7 +19,6 @@ use crate::{
     claims::{terminating, volume_users},
     contract::{VOLUME_FINALIZER, manager},
     error::{Error, calling},
-    patience::Patience,
     release::{Leave, leave},
     verdict::{SUMMARY_AND_USE, holds},
     world::{World, by, volume_keys},

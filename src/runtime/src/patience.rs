@@ -3,15 +3,16 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use nubium_runtime::Key;
 use parking_lot::Mutex;
 use tokio::time::Instant;
+
+use crate::Key;
 
 const PATIENCE: Duration = Duration::from_millis(150);
 
 /// Since when the status of an object should say something else. All of it can be lost.
 #[derive(Debug, Default)]
-pub(crate) struct Patience(Mutex<HashMap<Key, Instant>>);
+pub struct Patience(Mutex<HashMap<Key, Instant>>);
 
 impl Patience {
     /// The time for which a passing state of this object is still kept back; None when it is to be told now.
