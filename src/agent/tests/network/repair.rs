@@ -81,19 +81,19 @@ pub fn a_new_guest_at_an_old_address_is_reached_at_once() {
     let agent = Agent::new();
     let blue = open("blue", 1, "10.10.0.0/24");
     let old = guest("old", 0x11, "blue", "10.10.0.5");
-    agent.settled(&blue, &[old.port.clone()]);
+    agent.settled(&blue, std::slice::from_ref(&old.port));
     agent.plug(&old);
     old.dhcp("").expect("netd answers");
     assert!(host_pings("10.10.0.5"));
     sh("ip netns del old");
 
     let new = guest("new", 0x22, "blue", "10.10.0.5");
-    agent.settled(&blue, &[new.port.clone()]);
+    agent.settled(&blue, std::slice::from_ref(&new.port));
     agent.plug(&new);
     new.dhcp("").expect("netd answers");
     assert!(host_pings("10.10.0.5"), "nobody believes that the old one still has it");
     sh("ip netns exec nubium.shop.blue ip neigh flush dev br0 nud permanent");
-    agent.settled(&blue, &[new.port.clone()]);
+    agent.settled(&blue, std::slice::from_ref(&new.port));
     let told = sh("ip -n nubium.shop.blue neigh show nud permanent");
     assert!(told.contains("10.10.0.5 dev br0 lladdr 52:54:00:00:00:22"), "{told}");
 }
