@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
-use kube::{Api, Client, ResourceExt};
-use nubium_api::{Condition, ConditionStatus, Host, Network, Server, StoragePool, Volume};
+use kube::{Client, ResourceExt};
+use nubium_api::{Condition, ConditionStatus, Network, Server, StoragePool, Volume};
 use nubium_host::acceleration::Acceleration;
 use nubium_host::libvirt::{Accelerator, Domains};
 use nubium_host::network::{Netns, Networks};
@@ -95,8 +95,7 @@ impl<D: Driver> Reporter<D> {
             software: Some(facts.software.clone()),
             conditions,
         };
-        let fresh: Host = Api::all(self.client.clone()).get(&self.config.host).await?;
-        write(&self.client, &fresh, report).await.map(drop)
+        write(&self.client, &host, report).await.map(drop)
     }
 
     fn hardware_acceleration(&self) -> Condition {
