@@ -190,9 +190,11 @@ fn cloud() -> Cloud {
         json!({"flavor": "small", "disks": [{"name": "root", "blank": {}, "size": "1Mi"}], "nics": [{"name": "eth0", "network": "blue"}]}),
         json!({"host": "box", "resources": {"cpu": 1, "memory": "64Mi"}}),
     );
-    let volume = object("Volume", meta("web-1-root", 2), json!({"size": "1Mi"}), json!({"host": "box"}));
+    let made_for = json!({"server": "web-1", "uid": "00000001-0000-4000-8000-000000000000"});
+    let spec = json!({"size": "1Mi", "madeFor": made_for});
+    let volume = object("Volume", meta("web-1-root", 2), spec, json!({"host": "box"}));
     let status = json!({"macAddress": "52:54:00:00:00:03", "addresses": [{"name": "v4", "address": "10.10.0.5"}], "server": "web-1", "host": "box"});
-    let port = object("Port", meta("web-1-eth0", 3), json!({"network": "blue"}), status);
+    let port = object("Port", meta("web-1-eth0", 3), json!({"network": "blue", "madeFor": made_for}), status);
     let network = object(
         "Network",
         meta("blue", 4),

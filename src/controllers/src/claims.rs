@@ -1,7 +1,8 @@
 //! Who uses a Volume or a Port: the Servers that name it and the one it was made for. Pure.
 //!
-//! A Volume and a Port serve one Server at a time. Of several that name one, a bound Server goes before an unbound
-//! one, then the older before the younger; the others wait and say for whom.
+//! A Volume and a Port serve one Server at a time. Of several that name one, the Server whose guest has a place for it
+//! goes first, whoever comes to name it later; then a bound Server before an unbound one, then the older before the
+//! younger. The others wait and say for whom.
 
 use std::sync::Arc;
 
@@ -35,7 +36,7 @@ pub(crate) fn made_for(mark: Option<&MadeFor>, server: &Server) -> bool {
 /// Of `servers`, those that use this Volume, the one that has it first. `servers` may be more than that.
 pub(crate) fn volume_users(volume: &Volume, servers: Vec<Arc<Server>>) -> Vec<Arc<Server>> {
     let name = volume.name_any();
-    in_turn(servers, |server| {
+    in_turn(servers, volume.metadata.uid.as_ref(), |server| {
         let named = server.spec.disks.iter().any(|disk| disk.volume.as_ref() == Some(&name));
         named || made_for(volume.spec.made_for.as_ref(), server)
     })
@@ -44,20 +45,26 @@ pub(crate) fn volume_users(volume: &Volume, servers: Vec<Arc<Server>>) -> Vec<Ar
 /// Of `servers`, those that use this Port, the one that has it first. `servers` may be more than that.
 pub(crate) fn port_users(port: &Port, servers: Vec<Arc<Server>>) -> Vec<Arc<Server>> {
     let name = port.name_any();
-    in_turn(servers, |server| {
+    in_turn(servers, port.metadata.uid.as_ref(), |server| {
         let named = server.spec.nics.iter().any(|nic| nic.port.as_ref() == Some(&name));
         named || made_for(port.spec.made_for.as_ref(), server)
     })
 }
 
-fn in_turn(servers: Vec<Arc<Server>>, uses: impl Fn(&Server) -> bool) -> Vec<Arc<Server>> {
+fn in_turn(servers: Vec<Arc<Server>>, uid: Option<&String>, uses: impl Fn(&Server) -> bool) -> Vec<Arc<Server>> {
     let mut users: Vec<_> = servers.into_iter().filter(|server| uses(server) && !let_go(server)).collect();
     users.sort_by_key(|server| {
         // A Server that goes without ever having been bound claims nothing before the others.
-        let rank = (host_of(server).is_none(), terminating(server.as_ref()));
+        let rank = (!has(server, uid), host_of(server).is_none(), terminating(server.as_ref()));
         (rank, server.creation_timestamp().map(|time| time.0), server.name_any())
     });
     users
+}
+
+/// Whether the Server's guest has a place for the device of this UID.
+fn has(server: &Server, uid: Option<&String>) -> bool {
+    let devices = server.status.as_ref().map_or(&[][..], |status| &status.devices);
+    uid.is_some_and(|uid| devices.iter().any(|device| device.uid == *uid))
 }
 
 #[cfg(test)]
@@ -95,6 +102,18 @@ mod tests {
         let servers =
             vec![server("young", "1", 3, None), server("old", "2", 1, None), server("bound", "3", 4, Some("h"))];
         assert_eq!(users(&volume("db", None), servers), ["bound", "old", "young"]);
+    }
+
+    #[test]
+    fn who_has_it_keeps_it_when_an_older_server_comes_to_name_it() {
+        let mut has = Arc::unwrap_or_clone(server("young", "1", 3, Some("h")));
+        let device = nubium_api::Device { name: "disk-data".into(), slot: 1, uid: "db-uid".into() };
+        has.status.as_mut().unwrap().devices = vec![device];
+        let servers = vec![server("old", "2", 1, Some("h")), Arc::new(has)];
+        let mut volume = volume("db", None);
+        assert_eq!(users(&volume, servers.clone()), ["old", "young"]);
+        volume.metadata.uid = Some("db-uid".into());
+        assert_eq!(users(&volume, servers), ["young", "old"]);
     }
 
     #[test]

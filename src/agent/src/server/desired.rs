@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
-use nubium_api::{DEFAULT_MTU, DEFAULT_POOL, Device, Network, Port, PowerState, Server, Volume, child_name};
+use nubium_api::{DEFAULT_MTU, DEFAULT_POOL, Device, MadeFor, Network, Port, PowerState, Server, Volume, child_name};
 use nubium_host::libvirt::{Accelerator, QemuIds};
 use nubium_host::network::{MacAddr, Netns, names};
 use nubium_host::seed::Seed;
@@ -203,17 +203,29 @@ impl Desired {
 
     fn add_disks(&mut self, server: &Server, volumes: &[Volume], host: &str) {
         for disk in &server.spec.disks {
-            let volume = disk.volume.clone().unwrap_or_else(|| child_name(&self.name, &disk.name));
-            match self.disk(&disk.name, &volume, volumes, host) {
+            let made = child_name(&self.name, &disk.name);
+            match self.disk(&disk.name, disk.volume.as_deref().ok_or(made.as_str()), volumes, host) {
                 Ok(wanted) => self.disks.push(wanted),
                 Err(why) => drop(self.waiting_disks.insert(disk.name.clone(), why)),
             }
         }
     }
 
-    fn disk(&self, disk: &str, volume: &str, volumes: &[Volume], host: &str) -> Result<WantedDisk, String> {
-        let found = find(volumes, &self.namespace, volume, |volume| &volume.metadata);
-        let there = found.ok_or_else(|| format!("Volume {volume} does not exist"))?;
+    /// `volume`: the one that the disk names, or else the name of the one that is made for it.
+    fn disk(
+        &self,
+        disk: &str,
+        volume: Result<&str, &str>,
+        volumes: &[Volume],
+        host: &str,
+    ) -> Result<WantedDisk, String> {
+        let (Ok(name) | Err(name)) = volume;
+        let found = find(volumes, &self.namespace, name, |volume| &volume.metadata);
+        let there = found.ok_or_else(|| format!("Volume {name} does not exist"))?;
+        if volume.is_err() && !self.is_made_for_this(there.spec.made_for.as_ref()) {
+            return Err(format!("Volume {name} was not made for this Server"));
+        }
+        let volume = name;
         let uid = there.metadata.uid.as_deref().unwrap_or_default();
         match there.status.as_ref().and_then(|status| status.host.as_deref()) {
             Some(holder) if holder == host => {}
@@ -231,19 +243,40 @@ impl Desired {
 
     fn add_nics(&mut self, server: &Server, ports: &[Port], networks: &[Network]) {
         for nic in &server.spec.nics {
-            let port = nic.port.clone().unwrap_or_else(|| child_name(&self.name, &nic.name));
-            match self.nic(&nic.name, &port, ports, networks) {
+            let made = child_name(&self.name, &nic.name);
+            match self.nic(&nic.name, nic.port.as_deref().ok_or(made.as_str()), ports, networks) {
                 Ok(wanted) => self.nics.push(wanted),
                 Err(why) => drop(self.waiting_nics.insert(nic.name.clone(), why)),
             }
         }
     }
 
-    fn nic(&self, nic: &str, port: &str, ports: &[Port], networks: &[Network]) -> Result<WantedNic, String> {
-        let found = find(ports, &self.namespace, port, |port| &port.metadata);
-        let there = found.ok_or_else(|| format!("Port {port} does not exist"))?;
+    /// `port`: the one that the NIC names, or else the name of the one that is made for it.
+    fn nic(
+        &self,
+        nic: &str,
+        port: Result<&str, &str>,
+        ports: &[Port],
+        networks: &[Network],
+    ) -> Result<WantedNic, String> {
+        let (Ok(name) | Err(name)) = port;
+        let found = find(ports, &self.namespace, name, |port| &port.metadata);
+        let there = found.ok_or_else(|| format!("Port {name} does not exist"))?;
         let uid = there.metadata.uid.as_deref().unwrap_or_default();
         let status = there.status.as_ref();
+        // To make a NIC's tap is to take away the one that is there, maybe from under another Server's guest.
+        match port {
+            Err(_) if !self.is_made_for_this(there.spec.made_for.as_ref()) => {
+                return Err(format!("Port {name} was not made for this Server"));
+            }
+            Ok(_) => match status.and_then(|status| status.server.as_ref()) {
+                Some(user) if *user == self.name => {}
+                Some(user) => return Err(format!("Port {name} is used by Server {user}")),
+                None => return Err(format!("Port {name} is not given to this Server yet")),
+            },
+            Err(_) => {}
+        }
+        let port = name;
         let mac = status.and_then(|status| status.mac_address.as_deref()).map(str::parse::<MacAddr>);
         let Some(Ok(mac)) = mac else { return Err(format!("Port {port} has no MAC address yet")) };
         if status.is_none_or(|status| status.addresses.is_empty()) {
@@ -261,6 +294,13 @@ impl Desired {
             netns: Netns::new(&self.namespace, name),
             mtu: u32::try_from(mtu).unwrap_or_default(),
         })
+    }
+}
+
+impl Desired {
+    /// A name that exists without our mark is never adopted: its data and its address are another's.
+    fn is_made_for_this(&self, mark: Option<&MadeFor>) -> bool {
+        mark.is_some_and(|mark| mark.uid.parse() == Ok(self.uid))
     }
 }
 

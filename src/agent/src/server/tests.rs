@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use nubium_api::{Condition, ConditionStatus};
+use nubium_api::{Condition, ConditionStatus, Network, Port, Server, Volume};
 use nubium_host::libvirt::{DomainState, Domains, Off, Owner, Pause, Stop};
 use nubium_host::seed::Seed;
 use nubium_testkit::domains::DomainVerb;
@@ -483,13 +483,14 @@ async fn down_stops_all_of_ours_and_up_starts_them_again() {
 fn a_wish_is_read_from_the_objects() {
     let settings = world::settings();
     let meta = |name: &str, uid: u128| json!({"namespace": "shop", "name": name, "uid": Uuid::from_u128(uid).to_string(), "generation": 3});
+    let made_for = |uid: u128| json!({"server": "web-1", "uid": Uuid::from_u128(uid).to_string()});
     let read = |server: serde_json::Value, marked: Option<&SeenMarked>| {
         let server = serde_json::from_value(server).unwrap();
         let volume = serde_json::from_value(json!({
-            "metadata": meta("web-1-root", 10), "spec": {"image": "debian"}, "status": {"host": "host-a"}
+            "metadata": meta("web-1-root", 10), "spec": {"image": "debian", "madeFor": made_for(1)}, "status": {"host": "host-a"}
         }));
         let port = serde_json::from_value(json!({
-            "metadata": meta("web-1-eth0", 20), "spec": {"network": "blue"},
+            "metadata": meta("web-1-eth0", 20), "spec": {"network": "blue", "madeFor": made_for(1)},
             "status": {"macAddress": "52:54:00:00:00:01", "addresses": [{"name": "v4", "address": "10.0.0.2"}]}
         }));
         let network = serde_json::from_value(json!({
@@ -527,4 +528,48 @@ fn a_wish_is_read_from_the_objects() {
     server["metadata"]["deletionTimestamp"] = json!(null);
     server["status"]["host"] = json!("host-b");
     assert!(matches!(read(server, None), Err(Invalid::Elsewhere { .. })));
+}
+
+/// `a-b` with a disk `c` and `a` with a disk `b-c` both make the Volume `a-b-c`; an earlier Server of the same name may
+/// have left its own behind; and two Servers may name one Port.
+#[test]
+fn what_was_made_for_another_or_is_another_s_is_never_taken() {
+    let uid = |number| Uuid::from_u128(number).to_string();
+    let meta = |name: &str, number| json!({"namespace": "shop", "name": name, "uid": uid(number), "generation": 1});
+    let server: Server = serde_json::from_value(json!({
+        "metadata": meta("a", 1),
+        "spec": {"flavor": "small", "disks": [{"name": "b-c", "blank": {}}, {"name": "data", "volume": "db"}],
+                 "nics": [{"name": "eth0", "network": "blue"}, {"name": "eth1", "port": "mine"}]},
+        "status": {"host": "host-a", "resources": {"cpu": 1, "memory": "1Gi"}}
+    }))
+    .unwrap();
+    let network: Network = serde_json::from_value(json!({
+        "metadata": meta("blue", 30), "spec": {"subnets": [{"name": "v4", "cidr": "10.0.0.0/24"}]}
+    }))
+    .unwrap();
+    let read = |mark: serde_json::Value, user: Option<&str>| {
+        let volume = |name, number, mark| json!({"metadata": meta(name, number), "spec": {"size": "1Gi", "madeFor": mark}, "status": {"host": "host-a"}});
+        let port = |name, number, mark, user| {
+            json!({
+                "metadata": meta(name, number), "spec": {"network": "blue", "madeFor": mark},
+                "status": {"macAddress": "52:54:00:00:00:01", "addresses": [{"name": "v4", "address": "10.0.0.2"}], "server": user}
+            })
+        };
+        let volumes = [volume("a-b-c", 10, mark.clone()), volume("db", 11, json!(null))];
+        let ports = [port("a-eth0", 20, mark, Some("a")), port("mine", 21, json!(null), user)];
+        let volumes: Vec<Volume> = volumes.map(|volume| serde_json::from_value(volume).unwrap()).into();
+        let ports: Vec<Port> = ports.map(|port| serde_json::from_value(port).unwrap()).into();
+        let networks = std::slice::from_ref(&network);
+        let wish = Wish { server: &server, volumes: &volumes, ports: &ports, networks, seed: None, marked: None };
+        let want = Desired::new(wish, &world::settings()).unwrap();
+        want.waiting_disks.into_values().chain(want.waiting_nics.into_values()).collect::<Vec<_>>()
+    };
+    let mark = |server: &str, number| json!({"server": server, "uid": uid(number)});
+    assert_eq!(read(mark("a", 1), Some("a")), [""; 0]);
+    for other in [mark("a-b", 2), mark("a", 2), json!(null)] {
+        let strange = ["Volume a-b-c was not made for this Server", "Port a-eth0 was not made for this Server"];
+        assert_eq!(read(other, Some("a")), strange);
+    }
+    assert_eq!(read(mark("a", 1), Some("z")), ["Port mine is used by Server z"]);
+    assert_eq!(read(mark("a", 1), None), ["Port mine is not given to this Server yet"]);
 }

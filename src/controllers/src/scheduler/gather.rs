@@ -9,7 +9,7 @@ use nubium_runtime::Key;
 
 use super::plan::{Candidate, Unplaced, Wish};
 use crate::{
-    claims::{host_of, let_go, terminating, volume_users},
+    claims::{host_of, let_go, made_for, terminating, volume_users},
     world::{World, by, pool_name, volume_keys},
 };
 
@@ -34,6 +34,9 @@ pub(super) fn wish(world: &World, server: &Server) -> Result<Wish, Unplaced> {
                 let message = format!("Volume {name} is used by Server {}", other.name_any());
                 return Err(Unplaced::Waits("VolumeInUse", message));
             }
+        } else if let Some(volume) = volume.as_ref().filter(|it| !made_for(it.spec.made_for.as_ref(), server)) {
+            let message = format!("Volume {} exists and was not made for this Server", volume.name_any());
+            return Err(Unplaced::Waits("NameTaken", message));
         }
         let placed = volume.as_ref().and_then(|volume| volume.status.as_ref()?.host.clone());
         match placed {
