@@ -20,6 +20,7 @@ use crate::{Condition, CpuCount, Quantity};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[x_kube(validation = Rule::new("self == oldSelf").message("a Flavor's size never changes: make a Flavor with another name and use that"))]
+#[x_kube(validation = Rule::new("!isQuantity(string(self.memory)) || quantity(string(self.memory)).compareTo(quantity('16Mi')) >= 0").message("memory must be at least 16Mi; without a unit it is in bytes: write 512Mi or 2Gi"))]
 #[serde(rename_all = "camelCase")]
 pub struct FlavorSpec {
     /// Number of virtual CPUs, a whole number.

@@ -30,6 +30,7 @@ pub const DEFAULT_MTU: i32 = 1430;
     printcolumn(name = "MTU", type_ = "integer", json_path = ".status.mtu", priority = "1"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = "1")
 )]
+#[x_kube(validation = Rule::new("oldSelf.subnets.all(old, self.subnets.exists(new, new.name == old.name))").message("a subnet cannot be renamed or taken away while addresses are given out from it: make another Network"))]
 #[serde(rename_all = "camelCase")]
 pub struct NetworkSpec {
     /// The address ranges. Exactly one IPv4 subnet for now.
@@ -49,6 +50,7 @@ pub struct NetworkSpec {
 #[x_kube(validation = Rule::new("isCIDR(self.cidr) && cidr(self.cidr).ip().family() == 4").message("cidr must be an IPv4 range such as 10.10.0.0/24"))]
 #[x_kube(validation = Rule::new("!isCIDR(self.cidr) || cidr(self.cidr) == cidr(self.cidr).masked()").message("cidr must be the first address of its range: 10.10.0.0/24, not 10.10.0.7/24"))]
 #[x_kube(validation = Rule::new("!isCIDR(self.cidr) || (cidr(self.cidr).prefixLength() >= 8 && cidr(self.cidr).prefixLength() <= 29)").message("cidr must be between /8 and /29"))]
+#[x_kube(validation = Rule::new("!isCIDR(self.cidr) || cidr(self.cidr).ip().family() != 4 || !['0.0.0.0/8', '127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/3'].exists(range, cidr(range).containsCIDR(self.cidr))").message("cidr must be a range that machines can have addresses of, such as 10.10.0.0/24: not 0.x, loopback, link-local, multicast or above"))]
 #[x_kube(validation = Rule::new("!isCIDR(self.cidr) || !has(self.gateway) || (isIP(self.gateway) && cidr(self.cidr).containsIP(self.gateway))").message("gateway must be an address of cidr"))]
 #[x_kube(validation = Rule::new("!isCIDR(self.cidr) || !has(self.pool) || (isIP(self.pool.start) && isIP(self.pool.end) && cidr(self.cidr).containsIP(self.pool.start) && cidr(self.cidr).containsIP(self.pool.end))").message("pool.start and pool.end must be addresses of cidr"))]
 #[x_kube(validation = Rule::new("self.cidr == oldSelf.cidr").message("a subnet's cidr cannot change while addresses are given out from it: make another Network"))]

@@ -38,6 +38,8 @@ pub fn child_name(server: &str, disk_or_nic: &str) -> String {
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = "1")
 )]
 #[x_kube(validation = Rule::new("has(self.flavor) != has(self.resources)").message("say the Server's size by exactly one of flavor or resources"))]
+#[x_kube(validation = Rule::new("self.disks.all(a, !has(a.volume) || self.disks.exists_one(b, has(b.volume) && b.volume == a.volume))").message("two disks cannot be the same volume: name each Volume once"))]
+#[x_kube(validation = Rule::new("!has(self.nics) || self.nics.all(a, !has(a.port) || self.nics.exists_one(b, has(b.port) && b.port == a.port))").message("two NICs cannot be the same port: name each Port once"))]
 #[serde(rename_all = "camelCase")]
 pub struct ServerSpec {
     /// A Flavor's name: the size. Or give resources. The size in force is set when the Server is placed on a host.
@@ -72,6 +74,7 @@ pub struct ServerSpec {
 
 /// A size.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = Rule::new("!isQuantity(string(self.memory)) || quantity(string(self.memory)).compareTo(quantity('16Mi')) >= 0").message("memory must be at least 16Mi; without a unit it is in bytes: write 512Mi or 2Gi"))]
 #[serde(rename_all = "camelCase")]
 pub struct Resources {
     /// Number of virtual CPUs, a whole number.
@@ -86,6 +89,7 @@ pub struct Resources {
 #[x_kube(validation = Rule::new("!has(self.blank) || has(self.size)").message("a blank disk needs a size, such as 10Gi"))]
 #[x_kube(validation = Rule::new("!has(self.volume) || (!has(self.size) && !has(self.pool) && !has(self.deletionPolicy))").message("size, pool and deletionPolicy of a disk that names a volume are said in that Volume"))]
 #[x_kube(validation = Rule::new("has(self.image) == has(oldSelf.image) && (!has(self.image) || self.image == oldSelf.image)").message("a disk's image cannot change: make another disk or another Server"))]
+#[x_kube(validation = Rule::new("!has(self.size) || !isQuantity(string(self.size)) || quantity(string(self.size)).compareTo(quantity('1Mi')) >= 0").message("size must be at least 1Mi; without a unit it is in bytes: write 512Mi or 10Gi"))]
 #[serde(rename_all = "camelCase")]
 pub struct Disk {
     /// A name of your choice, such as root.

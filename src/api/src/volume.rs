@@ -36,6 +36,7 @@ use crate::{Condition, MadeFor, Quantity};
 #[x_kube(validation = Rule::new("has(self.pool) == has(oldSelf.pool) && (!has(self.pool) || self.pool == oldSelf.pool)").message("a Volume does not move between pools: make another Volume"))]
 #[x_kube(validation = Rule::new("has(self.madeFor) == has(oldSelf.madeFor) && (!has(self.madeFor) || self.madeFor == oldSelf.madeFor)").message("madeFor is set by Nubium and cannot change"))]
 #[x_kube(validation = Rule::new("!has(oldSelf.size) || (has(self.size) && self.size == oldSelf.size)").message("a Volume's size cannot change yet: make another Volume of the size you want"))]
+#[x_kube(validation = Rule::new("!has(self.size) || !isQuantity(string(self.size)) || quantity(string(self.size)).compareTo(quantity('1Mi')) >= 0").message("size must be at least 1Mi; without a unit it is in bytes: write 512Mi or 10Gi"))]
 #[serde(rename_all = "camelCase")]
 pub struct VolumeSpec {
     /// Size, such as 10Gi. Default: the image's size.

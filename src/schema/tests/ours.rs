@@ -61,3 +61,71 @@ fn a_server_is_checked_in_time() {
     println!("prune, default and check of a Server: {each:?}");
     assert!(each < Duration::from_millis(10), "{each:?}");
 }
+
+fn refusals(kind: &str, spec: &Value, old: Option<&Value>) -> Vec<String> {
+    let crd = crds().into_iter().find(|crd| crd["spec"]["names"]["kind"] == kind).expect("one of ours");
+    let schema = compile(&crd);
+    let object = |spec: &Value| {
+        let mut object =
+            json!({"apiVersion": "nubium.dev/v1alpha1", "kind": kind, "metadata": {"name": "one"}, "spec": spec});
+        schema.default(&mut object);
+        object
+    };
+    let errors = schema.check(&object(spec), old.map(object).as_ref());
+    errors.iter().map(ToString::to_string).collect()
+}
+
+/// Says yes to the first and no to the second, and why.
+fn accepts_and_refuses(kind: &str, yes: &Value, no: &Value, why: &str) {
+    assert_eq!(refusals(kind, yes, None), [""; 0], "{yes}");
+    let refused = refusals(kind, no, None);
+    assert!(refused.iter().any(|one| one.contains(why)), "{no}: {refused:?}");
+}
+
+#[test]
+fn an_amount_without_its_unit_is_refused_with_what_to_write() {
+    for (yes, no) in [("512Mi", "512"), ("16Mi", "15Mi"), ("1.5Gi", "1.5k")] {
+        let spec = |memory| json!({"cpu": 1, "memory": memory});
+        accepts_and_refuses("Flavor", &spec(yes), &spec(no), "without a unit it is in bytes");
+        let spec = |memory| json!({"resources": spec(memory), "disks": [{"name": "root", "image": "tiny"}]});
+        accepts_and_refuses("Server", &spec(yes), &spec(no), "without a unit it is in bytes");
+    }
+    for (yes, no) in [(json!("1Mi"), json!("10")), (json!(1 << 20), json!(10))] {
+        let spec = |size: &Value| json!({"size": size});
+        accepts_and_refuses("Volume", &spec(&yes), &spec(&no), "write 512Mi or 10Gi");
+        let spec = |size: &Value| json!({"flavor": "small", "disks": [{"name": "root", "blank": {}, "size": size}]});
+        accepts_and_refuses("Server", &spec(&yes), &spec(&no), "write 512Mi or 10Gi");
+    }
+}
+
+#[test]
+fn one_volume_is_one_disk_and_one_port_one_nic() {
+    let spec = |volumes: [&str; 2], ports: [&str; 2]| {
+        json!({"flavor": "small",
+               "disks": [{"name": "root", "image": "tiny"}, {"name": "a", "volume": volumes[0]}, {"name": "b", "volume": volumes[1]}],
+               "nics": [{"name": "eth0", "network": "blue"}, {"name": "a", "port": ports[0]}, {"name": "b", "port": ports[1]}]})
+    };
+    let fine = spec(["x", "y"], ["x", "y"]);
+    accepts_and_refuses("Server", &fine, &spec(["x", "x"], ["x", "y"]), "name each Volume once");
+    accepts_and_refuses("Server", &fine, &spec(["x", "y"], ["x", "x"]), "name each Port once");
+}
+
+#[test]
+fn a_subnet_has_a_range_that_machines_can_use_and_keeps_its_name() {
+    let spec = |name: &str, cidr: &str| json!({"subnets": [{"name": name, "cidr": cidr}]});
+    for cidr in ["0.0.0.0/8", "127.0.0.0/24", "169.254.0.0/16", "224.0.0.0/24", "255.0.0.0/8"] {
+        accepts_and_refuses(
+            "Network",
+            &spec("v4", "10.10.0.0/24"),
+            &spec("v4", cidr),
+            "machines can have addresses of",
+        );
+    }
+    for cidr in ["1.0.0.0/8", "126.0.0.0/8", "128.0.0.0/8", "169.253.0.0/16", "172.16.0.0/12", "223.0.0.0/8"] {
+        assert_eq!(refusals("Network", &spec("v4", cidr), None), [""; 0], "{cidr}");
+    }
+    let old = spec("v4", "10.10.0.0/24");
+    assert_eq!(refusals("Network", &old, Some(&old)), [""; 0]);
+    let renamed = refusals("Network", &spec("other", "10.20.0.0/24"), Some(&old));
+    assert!(renamed.iter().any(|one| one.contains("cannot be renamed")), "{renamed:?}");
+}
