@@ -142,6 +142,7 @@ pub async fn run_on<D: Driver>(client: Client, config: Config, driver: D) -> Res
                 driver,
                 recorder,
                 seeds: server::Rendered::default(),
+                setbacks: server::Setbacks::default(),
                 patience: Patience::default(),
             },
             queue

@@ -17,7 +17,7 @@ use nubium_runtime::{
 };
 use tracing::debug;
 
-use super::{CONDITIONS, Desired, Machine, OpenPools, Rendered, Report, SeenMarked, Settings, Wish, make};
+use super::{CONDITIONS, Desired, Machine, OpenPools, Rendered, Report, SeenMarked, Setbacks, Settings, Wish, make};
 use crate::driver::Driver;
 use crate::network::Readiness;
 
@@ -39,6 +39,7 @@ pub struct Context<D> {
     pub driver: Arc<D>,
     pub recorder: Recorder,
     pub seeds: Rendered,
+    pub setbacks: Setbacks,
     /// What a Server waits for is told when it lasts.
     pub patience: Patience,
 }
@@ -98,6 +99,7 @@ fn uses_port(server: &Server, port: &str) -> bool {
 async fn pass<D: Driver>(context: Arc<Context<D>>, key: Key) -> Result<Next, kube::Error> {
     let Some(server) = context.servers.get(&key) else {
         context.patience.settled(&key);
+        context.setbacks.over(&key);
         return Ok(Next::Gone);
     };
     let api: Api<Server> = Api::namespaced(context.client.clone(), &key.namespace);
@@ -113,18 +115,29 @@ async fn pass<D: Driver>(context: Arc<Context<D>>, key: Key) -> Result<Next, kub
             }
         },
     };
+    let generation = server.metadata.generation;
+    if let (None, Some(rest)) = (&marked, context.setbacks.rest(&key, generation)) {
+        return Ok(Next::After(rest));
+    }
     let seed = match marked {
         None => context.seeds.read(&context.client, &context.settings.host, &uid).await?,
-        Some(_) => None,
+        Some(_) => {
+            context.seeds.forget(&uid);
+            None
+        }
     };
     let report = look_and_act(&context, &server, seed.as_ref(), marked.as_ref()).await;
     attach(&context, &server, &report).await?;
     tell(&context, &server, &report);
-    let Report { conditions, devices, attached: _, news: _, done: _, waits, again } = report;
+    let Report { conditions, devices, attached: _, news: _, done: _, failed, waits, again } = report;
     let known = || server.status.as_ref().map(|status| status.devices.clone()).unwrap_or_default();
     let status = ServerStatus { conditions, devices: devices.unwrap_or_else(known), ..ServerStatus::default() };
     let waits_for_seed = marked.is_none() && seed.is_none() && wants_seed(&context, &server);
     let again = if waits_for_seed { Some(context.seeds.ask_again(&uid)) } else { again };
+    let again = if failed { Some(context.setbacks.failed(&key, generation)) } else { again };
+    if !failed {
+        context.setbacks.over(&key);
+    }
     let held =
         if waits && status_differs(server.as_ref(), &OWNER, &status) { context.patience.hold(&key) } else { None };
     if held.is_none() {

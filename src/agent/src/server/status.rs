@@ -39,6 +39,8 @@ pub struct Report {
     pub news: Vec<(&'static str, String)>,
     /// What was done, in order.
     pub done: Vec<Step>,
+    /// Something could not be done, and is to be tried again.
+    pub failed: bool,
     /// Nothing of it is here yet, and it waits for what others make: most such waits last a few milliseconds.
     pub waits: bool,
     /// Come back after this time, unasked.
@@ -72,6 +74,7 @@ impl Report {
             attached: Vec::new(),
             news: Vec::new(),
             done: Vec::new(),
+            failed: false,
             waits: false,
             again,
         }
@@ -121,6 +124,7 @@ pub fn status(want: &Desired, settings: &Settings, outcome: Outcome, after: &See
         news: done.iter().filter_map(Step::news).collect(),
         waits: after.domain.is_none() && matches!(rest.refusal, Some(Refusal::Waiting { .. })),
         done,
+        failed: failed.is_some(),
         again: rest.again.map(Duration::from_secs).or_else(|| unfinished.then_some(SOON)),
     }
 }
@@ -200,9 +204,25 @@ fn changes(want: &Desired, settings: &Settings, after: &Seen) -> Vec<String> {
     changes
 }
 
+/// On one line, and the same each time: QEMU begins its last words with the moment of its death.
+fn sentence(text: &str) -> String {
+    let moment = |word: &&str| {
+        word.strip_suffix('Z').and_then(|word| word.split_once('T')).is_some_and(|(date, time)| {
+            date.len() == 10 && time.len() >= 8 && word.starts_with(|first: char| first.is_ascii_digit())
+        })
+    };
+    let words: Vec<&str> = text.split_whitespace().filter(|word| !moment(word)).collect();
+    words.join(" ")
+}
+
 fn running(want: &Desired, after: &Seen, rest: &Plan, failed: Option<&(Step, StepError)>) -> Said {
     if let Some((step, error)) = failed {
-        return Said::truth("Running", is_running(after), "StepFailed", format!("cannot {step}: {}", Chain(error)));
+        return Said::truth(
+            "Running",
+            is_running(after),
+            "StepFailed",
+            format!("cannot {step}: {}", sentence(&Chain(error).to_string())),
+        );
     }
     let said = |reason, message: &str| Said::truth("Running", false, reason, message);
     if let Some(refusal @ (Refusal::NotOurs | Refusal::HeldByStranger { .. } | Refusal::OlderWish { .. })) =
@@ -271,5 +291,20 @@ fn released(after: &Seen, rest: &Plan, failed: Option<&(Step, StepError)>) -> Sa
             said("Releasing", "it is on its way down".into())
         }
         (None, None, None) => Said::truth("Released", true, "Released", "nothing of it is left on this host"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sentence;
+
+    #[test]
+    fn what_qemu_said_last_is_one_sentence_and_the_same_each_time() {
+        let said = "could not start the domain: process exited: 2026-11-27T00:37:32.202538Z qemu-system-x86_64: -blockdev {}: Failed to get \"write\" lock\nIs another process using the image [/a.qcow2]?";
+        assert_eq!(
+            sentence(said),
+            "could not start the domain: process exited: qemu-system-x86_64: -blockdev {}: Failed to get \"write\" lock Is another process using the image [/a.qcow2]?"
+        );
+        assert_eq!(sentence("TZ 10TZ the Z of THz"), "TZ 10TZ the Z of THz");
     }
 }
