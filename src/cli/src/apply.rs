@@ -8,6 +8,7 @@ use http::Request;
 use serde_json::Value;
 
 use crate::Connection;
+use crate::failure::told;
 use crate::manifest;
 use crate::resources::{Resource, served};
 
@@ -41,7 +42,7 @@ pub async fn run(connection: &Connection, apply: Apply) -> anyhow::Result<()> {
             Ok(line) => println!("{line}"),
             Err(error) => {
                 failed += 1;
-                eprintln!("error: {}: {error:#}", title(object));
+                eprintln!("error: {}: {:#}", title(object), told(error, connection.cloud()));
             }
         }
     }
@@ -71,17 +72,18 @@ async fn apply_one(
     let request = Request::patch(format!("{path}?fieldManager=nubium&fieldValidation=Strict&force={force}"))
         .header("Content-Type", "application/apply-patch+yaml")
         .body(serde_json::to_vec(object)?)?;
-    let after: Value = connection.client.request(request).await.map_err(|error| match error {
-        kube::Error::Api(status) => anyhow::anyhow!("{}", status.message),
-        other => other.into(),
-    })?;
+    let after: Value = connection.client.request(request).await?;
     let version = text(&after["metadata"]["resourceVersion"]);
     let verb = match before {
         None => "created",
         Some(before) if before == version => "unchanged",
         Some(_) => "configured",
     };
-    Ok(format!("{}/{name} {verb}", resource.title()))
+    let going = match after["metadata"]["deletionTimestamp"].is_null() {
+        true => "",
+        false => ", but it is being deleted: apply it again once it is gone",
+    };
+    Ok(format!("{}/{name} {verb}{going}", resource.title()))
 }
 
 fn find<'a>(served: &'a [Resource], object: &Value) -> Option<&'a Resource> {

@@ -27,23 +27,37 @@ pub struct Connection {
 impl Connection {
     /// Reads the kubeconfig. Nothing is sent yet.
     pub async fn open(global: &Global) -> anyhow::Result<Self> {
-        let path = global.kubeconfig.clone().or_else(|| {
-            let admin = PathBuf::from(ADMIN_KUBECONFIG);
-            std::fs::File::open(&admin).is_ok().then_some(admin)
-        });
+        let admin = std::fs::File::open(ADMIN_KUBECONFIG);
+        let path = global.kubeconfig.clone().or_else(|| admin.is_ok().then(|| PathBuf::from(ADMIN_KUBECONFIG)));
         let config = match &path {
             Some(path) => {
                 let kubeconfig = Kubeconfig::read_from(path)
                     .with_context(|| format!("cannot read the kubeconfig {}", path.display()))?;
                 kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?
             }
-            None => kube::Config::infer()
-                .await
-                .context("no cloud found: run `nubium up` on this machine, or name a kubeconfig with --kubeconfig")?,
+            None => match (kube::Config::infer().await, admin) {
+                (Ok(config), _) => config,
+                (Err(_), Err(error)) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                    bail!(
+                        "this machine's cloud is its root's: run this as root, or name a kubeconfig with --kubeconfig"
+                    )
+                }
+                (Err(error), _) if usual_kubeconfig().is_some_and(|file| file.exists()) => {
+                    return Err(error).context("cannot use kubectl's kubeconfig");
+                }
+                (Err(_), _) => {
+                    bail!("no cloud found: run `nubium up` on this machine, or name a kubeconfig with --kubeconfig")
+                }
+            },
         };
         let namespace = global.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let client = kube::Client::try_from(config.clone())?;
         Ok(Self { client, namespace, kubeconfig: path, config })
+    }
+
+    /// Where its API server is.
+    pub fn cloud(&self) -> &http::Uri {
+        &self.config.cluster_url
     }
 
     /// TLS towards the agents: they are known by the cloud's own CA, and know us by our client certificate.
@@ -60,6 +74,11 @@ impl Connection {
         let config = rustls::ClientConfig::builder().with_root_certificates(roots);
         Ok(Arc::new(config.with_client_auth_cert(certificates, key)?))
     }
+}
+
+/// Where kubectl looks.
+fn usual_kubeconfig() -> Option<PathBuf> {
+    std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".kube/config"))
 }
 
 /// A certificate or key as text, or from a file.

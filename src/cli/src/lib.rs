@@ -7,6 +7,7 @@ mod apply;
 mod connection;
 mod console;
 mod delete;
+mod failure;
 mod get;
 mod manifest;
 mod port_forward;
@@ -53,14 +54,19 @@ pub enum Command {
 
 /// Runs one command to its end. The number is the exit code.
 pub async fn run(global: &Global, command: Command) -> anyhow::Result<u8> {
-    let connection = Connection::open(global).await?;
+    let connection = Connection::open(global).await.map_err(|error| failure::told(error, &http::Uri::default()))?;
+    let done = run_on(&connection, command).await;
+    done.map_err(|error| failure::told(error, connection.cloud()))
+}
+
+async fn run_on(connection: &Connection, command: Command) -> anyhow::Result<u8> {
     match command {
-        Command::Apply(command) => apply::run(&connection, command).await.map(|()| 0),
-        Command::Get(command) => get::run(&connection, command).await.map(|()| 0),
-        Command::Delete(command) => delete::run(&connection, command).await.map(|()| 0),
-        Command::Console(command) => console::run(&connection, command).await.map(|()| 0),
-        Command::Ssh(command) => ssh::run(&connection, command).await,
-        Command::PortForward(command) => port_forward::run(&connection, command).await.map(|()| 0),
-        Command::Connect(command) => port_forward::connect(&connection, command).await.map(|()| 0),
+        Command::Apply(command) => apply::run(connection, command).await.map(|()| 0),
+        Command::Get(command) => get::run(connection, command).await.map(|()| 0),
+        Command::Delete(command) => delete::run(connection, command).await.map(|()| 0),
+        Command::Console(command) => console::run(connection, command).await.map(|()| 0),
+        Command::Ssh(command) => ssh::run(connection, command).await,
+        Command::PortForward(command) => port_forward::run(connection, command).await.map(|()| 0),
+        Command::Connect(command) => port_forward::connect(connection, command).await.map(|()| 0),
     }
 }
