@@ -30,6 +30,8 @@ pub(crate) struct Range {
 pub(crate) enum Refusal {
     NotAnAddress,
     OutOfRange,
+    /// The range's first or last address, which no machine can have.
+    Edge,
     Gateway,
 }
 
@@ -61,8 +63,11 @@ impl Range {
     /// The address that somebody asked for, if a machine of theirs can have it.
     pub fn wished(&self, text: &str) -> Result<Ipv4Addr, Refusal> {
         let address = text.parse().map_err(|_| Refusal::NotAnAddress)?;
-        if !usable(self.cidr, address) {
+        if !self.cidr.contains(&address) {
             return Err(Refusal::OutOfRange);
+        }
+        if !usable(self.cidr, address) {
+            return Err(Refusal::Edge);
         }
         if address == self.gateway { Err(Refusal::Gateway) } else { Ok(address) }
     }
@@ -131,7 +136,8 @@ mod tests {
         let range = Range::of(&subnet("10.10.0.0/24", None, Some(("10.10.0.100", "10.10.0.199")))).unwrap();
         assert_eq!(range.wished("10.10.0.5"), Ok(ip("10.10.0.5")));
         assert_eq!(range.wished("10.10.1.5"), Err(Refusal::OutOfRange));
-        assert_eq!(range.wished("10.10.0.0"), Err(Refusal::OutOfRange));
+        assert_eq!(range.wished("10.10.0.0"), Err(Refusal::Edge));
+        assert_eq!(range.wished("10.10.0.255"), Err(Refusal::Edge));
         assert_eq!(range.wished("10.10.0.1"), Err(Refusal::Gateway));
         assert_eq!(range.wished("10.10.0"), Err(Refusal::NotAnAddress));
         assert_eq!(range.free(&BTreeSet::new()), Some(ip("10.10.0.100")));

@@ -58,6 +58,11 @@ pub(super) fn addressing(seen: &Gathered, reserved: &BTreeSet<Ipv4Addr>) -> Addr
                 let message = format!("address {wished} is not one of Network {name}, whose range is {}", range.cidr);
                 trouble("AddressOutOfRange", message)
             }
+            Err(Refusal::Edge) => {
+                let message =
+                    format!("address {wished} is the first or the last of {}, which no machine can have", range.cidr);
+                trouble("AddressOutOfRange", message)
+            }
             Err(Refusal::Gateway) => {
                 trouble("AddressTaken", format!("address {wished} is the gateway of Network {name}"))
             }
