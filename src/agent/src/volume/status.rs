@@ -88,8 +88,10 @@ fn failed(error: &VolumeError) -> (ConditionStatus, &'static str, String) {
     let message = Chain(error).to_string();
     match error {
         VolumeError::NoSpace { .. } => (ConditionStatus::False, "NoSpace", message),
-        VolumeError::SmallerThanImage { .. } => {
-            (ConditionStatus::False, "SmallerThanImage", format!("{message}: make a Volume of at least that size"))
+        VolumeError::SmallerThanImage { size, image } => {
+            let [size, image] = [*size, *image].map(Quantity::from_bytes);
+            let message = format!("a disk of {size} cannot hold its image of {image}: make one of at least {image}");
+            (ConditionStatus::False, "SmallerThanImage", message)
         }
         VolumeError::Size { .. } => (ConditionStatus::False, "Invalid", message),
         VolumeError::NoImage { .. } => (ConditionStatus::False, "WaitingForImage", message),

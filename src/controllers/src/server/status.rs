@@ -173,6 +173,16 @@ fn port_trouble(seen: &Gathered) -> Option<Verdict> {
     })
 }
 
+/// A Volume that says of itself why it is not there.
+fn volume_trouble(seen: &Gathered) -> Option<Verdict> {
+    seen.server.spec.disks.iter().find_map(|disk| {
+        let (volume, _) = seen.volumes.get(&disk.name)?;
+        let ready = current(&volume.status.as_ref()?.conditions, "Ready", volume.metadata.generation)?;
+        let message = || format!("Volume {}: {}", volume.name_any(), ready.message);
+        (ready.status != ConditionStatus::True).then(|| Verdict::working(&ready.reason, message()))
+    })
+}
+
 fn unscheduled(seen: &Gathered) -> Option<Verdict> {
     if seen.host != Bound::Nowhere {
         return None;
@@ -249,7 +259,9 @@ fn on_its_host(seen: &Gathered) -> Verdict {
             (_, _, Some(running)) if running.reason == "HeldByStranger" => {
                 Verdict::working(&running.reason, &running.message)
             }
-            (Some(volumes), _, _) if not_yet(&volumes) => Verdict::working(&volumes.reason, &volumes.message),
+            (Some(volumes), _, _) if not_yet(&volumes) => {
+                volume_trouble(seen).unwrap_or_else(|| Verdict::working(&volumes.reason, &volumes.message))
+            }
             (_, Some(network), _) if not_yet(&network) => Verdict::working(&network.reason, &network.message),
             (Some(_), Some(_), Some(running)) => {
                 if running.status == ConditionStatus::True && running.reason == "Running" {

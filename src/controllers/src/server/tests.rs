@@ -301,6 +301,21 @@ fn what_it_waits_for_is_named_most_fundamental_first() {
 }
 
 #[test]
+fn a_disk_that_cannot_be_made_says_why_on_its_server_too() {
+    let facts = [fact("VolumesReady", "False", "WaitingForVolumes")];
+    let mut waiting = seen(up(), &facts);
+    assert_eq!(says(&waiting).1, "WaitingForVolumes");
+    let (volume, _) = waiting.volumes.get_mut("root").unwrap();
+    let volume = Arc::make_mut(volume);
+    volume.metadata.generation = Some(1);
+    let ready = serde_json::from_value(fact("Ready", "False", "SmallerThanImage")).unwrap();
+    volume.status = Some(nubium_api::VolumeStatus { conditions: vec![ready], ..Default::default() });
+    assert_eq!(says(&waiting).1, "SmallerThanImage");
+    let message = verdict(&desired(&waiting), &waiting).message;
+    assert_eq!(message, "Volume web-1-root: SmallerThanImage");
+}
+
+#[test]
 fn a_silent_host_makes_it_unknown_whatever_was_seen_before() {
     let facts =
         [fact("VolumesReady", "True", "A"), fact("NetworkReady", "True", "A"), fact("Running", "True", "Running")];

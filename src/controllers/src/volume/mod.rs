@@ -21,7 +21,7 @@ use crate::{
     error::{Error, calling},
     release::{Leave, leave},
     verdict::{SUMMARY_AND_USE, holds},
-    world::{World, by, volume_keys},
+    world::{World, by, pool_name, volume_keys},
 };
 
 const OWNER: Owner<'_> = Owner {
@@ -43,6 +43,14 @@ pub(crate) async fn run(world: Arc<World>) {
         {
             let users = volumes.by(by::IMAGE, &Key::of(image.as_ref()).to_string());
             users.iter().for_each(|volume| images.add(Key::of(volume.as_ref())));
+        }
+    });
+    let (volumes, pools) = (world.volumes.clone(), queue.clone());
+    world.pools.on_change(move |old, new| {
+        if old.is_none() != new.is_none()
+            && let Some(pool) = new.or(old)
+        {
+            volumes.by(by::POOL, &pool.name_any()).iter().for_each(|volume| pools.add(Key::of(volume.as_ref())));
         }
     });
     let (volumes, hosts) = (world.volumes.clone(), queue.clone());
@@ -86,8 +94,9 @@ async fn reconcile(world: Arc<World>, patience: Arc<Patience>, key: Key) -> Resu
         }
         add_finalizer(&api, &volume, VOLUME_FINALIZER).await.map_err(calling::<Volume>("hold", &key))?;
         let host = seen.host.clone().or_else(|| plan::first_host(&users));
-        let image =
-            volume.spec.image.as_ref().map(|name| (name, world.images.get(&key.beside(name.clone())).is_some()));
+        let image = volume.spec.image.as_deref().map(|name| (name, world.images.get(&key.beside(name)).is_some()));
+        let pool = pool_name(volume.spec.pool.as_ref());
+        let pooled = world.pools.get(&Key::cluster(pool.clone())).is_some();
         if host.is_none()
             && volume.spec.made_for.is_some()
             && seen.observed_generation != generation
@@ -97,7 +106,8 @@ async fn reconcile(world: Arc<World>, patience: Arc<Patience>, key: Key) -> Resu
             return Ok(Next::After(rest));
         }
         patience.settled(&key);
-        let missing = image.filter(|(_, there)| !there).map(|(name, _)| name.as_str());
+        let missing = image.filter(|(_, there)| !there).map(|(name, _)| ("Image", name));
+        let missing = missing.or((!pooled).then_some(("StoragePool", pool.as_str())));
         (plan::verdict(&volume, host.as_deref(), missing).conditions(generation), host)
     };
     let status = VolumeStatus { observed_generation: generation, conditions, host, ..VolumeStatus::default() };

@@ -34,15 +34,15 @@ pub(super) fn users(volume: &Volume, servers: &[Arc<Server>]) -> Vec<String> {
     names.into_iter().map(|name| format!("Server {name}")).collect()
 }
 
-/// How it stands. `missing` is the Image that it is to be made from, if that does not exist.
-pub(super) fn verdict(volume: &Volume, host: Option<&str>, missing: Option<&str>) -> Verdict {
+/// How it stands. `missing` is what it is to be made from or in and that does not exist: kind and name.
+pub(super) fn verdict(volume: &Volume, host: Option<&str>, missing: Option<(&str, &str)>) -> Verdict {
     let conditions = volume.status.as_ref().map_or(&[][..], |status| &status.conditions);
     match current(conditions, "Provisioned", volume.metadata.generation) {
         Some(fact) if fact.status == ConditionStatus::True => Verdict::ready("Provisioned", "it is there as wished"),
         Some(fact) => Verdict::working(&fact.reason, &fact.message),
         None => match (missing, host) {
-            (Some(image), _) => {
-                Verdict::working("ImageNotFound", format!("waits for Image {image}, which does not exist"))
+            (Some((kind, name)), _) => {
+                Verdict::working(format!("{kind}NotFound"), format!("waits for {kind} {name}, which does not exist"))
             }
             (None, None) => {
                 Verdict::ready("WaitingForFirstServer", "it is made on the host of the first Server that uses it")
@@ -101,7 +101,9 @@ mod tests {
         let empty = volume(json!({}));
         let first = verdict(&empty, None, None);
         assert_eq!((first.state, first.reason.as_str()), (State::Ready, "WaitingForFirstServer"));
-        assert_eq!(verdict(&empty, None, Some("debian")).reason, "ImageNotFound");
+        assert_eq!(verdict(&empty, None, Some(("Image", "debian"))).reason, "ImageNotFound");
+        let homeless = verdict(&empty, None, Some(("StoragePool", "fast")));
+        assert_eq!((homeless.state, homeless.reason.as_str()), (State::Working, "StoragePoolNotFound"));
         assert_eq!(verdict(&empty, Some("h"), None).reason, "Provisioning");
         let fact = |status: &str, generation: i64| {
             json!({"conditions": [{"type": "Provisioned", "status": status, "observedGeneration": generation,

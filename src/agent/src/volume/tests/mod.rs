@@ -167,7 +167,11 @@ async fn a_disk_smaller_than_its_image_says_how_large_it_must_be() {
     let status = status(&want, &looked, None, Some(3));
     let found = condition(&status.conditions, "Provisioned").unwrap();
     assert_eq!(found.reason, "SmallerThanImage");
-    assert!(found.message.contains(&IMAGE_SIZE.to_string()), "{}", found.message);
+    let needed = nubium_api::Quantity::from_bytes(IMAGE_SIZE);
+    assert_eq!(
+        found.message,
+        format!("a disk of 4Mi cannot hold its image of {needed}: make one of at least {needed}")
+    );
 }
 
 #[tokio::test]
