@@ -78,23 +78,31 @@ fn name_taken(want: &Desired, seen: &Gathered) -> Option<Verdict> {
     let server = &seen.server;
     let volumes = want.volumes.keys().filter_map(|disk| {
         let (volume, _) = seen.volumes.get(disk)?;
-        let strange = !made_for(volume.spec.made_for.as_ref(), server);
-        strange.then(|| ("Volume", format!("disk {disk}"), volume.name_any(), terminating(volume.as_ref())))
+        let mark = volume.spec.made_for.as_ref();
+        let taken = || ("Volume", format!("disk {disk}"), volume.name_any(), mark, terminating(volume.as_ref()));
+        (!made_for(mark, server)).then(taken)
     });
     let ports = want.ports.keys().filter_map(|nic| {
         let (port, _) = seen.ports.get(nic)?;
-        let strange = !made_for(port.spec.made_for.as_ref(), server);
-        strange.then(|| ("Port", format!("NIC {nic}"), port.name_any(), terminating(port.as_ref())))
+        let mark = port.spec.made_for.as_ref();
+        let taken = || ("Port", format!("NIC {nic}"), port.name_any(), mark, terminating(port.as_ref()));
+        (!made_for(mark, server)).then(taken)
     });
-    let (kind, part, name, going) = volumes.chain(ports).next()?;
-    Some(if going {
-        Verdict::working("NameTaken", format!("waits for an earlier {kind} {name} to be gone: it is being deleted"))
-    } else {
-        let message = format!(
+    let (kind, part, name, mark, going) = volumes.chain(ports).next()?;
+    let message = match mark {
+        _ if going => format!("waits for an earlier {kind} {name} to be gone: it is being deleted"),
+        Some(mark) if mark.server != server.name_any() => format!(
+            "{kind} {name} belongs to Server {}, so {part} cannot be made: choose another name for one of them",
+            mark.server
+        ),
+        Some(_) => format!(
+            "{kind} {name} was kept from an earlier Server of this name, so {part} cannot be made: name it in the spec to use it, delete it, or choose another name"
+        ),
+        None => format!(
             "{kind} {name} exists and was not made for this Server, so {part} cannot be made: delete it, or choose another name"
-        );
-        Verdict::working("NameTaken", message)
-    })
+        ),
+    };
+    Some(Verdict::working("NameTaken", message))
 }
 
 /// What is named and is not there. What a disk was made from counts only until it is made, and the flavor until the

@@ -284,6 +284,16 @@ fn what_it_waits_for_is_named_most_fundamental_first() {
     let mut waiting =
         seen(State_ { bound: false, volume: Child::Absent, port: Child::Stranger, seed: false, ..up() }, &[]);
     assert_eq!(says(&waiting).1, "NameTaken");
+    let mut said = |mark: Option<&str>| {
+        let (port, _) = waiting.ports.get_mut("eth0").unwrap();
+        let mark = mark.map(|server| nubium_api::MadeFor { server: server.into(), uid: "another".into() });
+        Arc::make_mut(port).spec.made_for = mark;
+        verdict(&desired(&waiting), &waiting).message
+    };
+    assert!(said(None).contains("delete it"));
+    assert!(said(Some("web-1")).contains("an earlier Server of this name"));
+    let neighbour = said(Some("web"));
+    assert!(neighbour.contains("belongs to Server web,") && !neighbour.contains("delete"), "{neighbour}");
     waiting.ports.clear();
     waiting.networks.clear();
     assert_eq!(says(&waiting).1, "NetworkNotFound");
