@@ -95,7 +95,7 @@ pub struct HostPool {
     pub name: String,
     /// Size of the file system it is on.
     pub capacity: Quantity,
-    /// Room left, rounded to 64Mi so that it is not written all the time.
+    /// Room left, rounded down to about a 256th of the capacity (at least 64Mi), so that it is not written all the time.
     pub free: Quantity,
 }
 

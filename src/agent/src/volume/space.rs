@@ -9,8 +9,10 @@ use nubium_host::volume::{Pools, Space, Volumes};
 use nubium_runtime::Chain;
 use tracing::debug;
 
-/// Room is told in steps of this many bytes, so that it is not written all the time.
-const STEP: u64 = 64 << 20;
+/// Room is told in so many steps, none smaller than this many bytes, so that it is not written all the time: a host's own
+/// logs take some, too.
+const STEPS: u64 = 256;
+const SMALLEST_STEP: u64 = 64 << 20;
 
 /// The room in every pool that answers; one that does not is left out, so that nothing is placed in it.
 pub async fn report(pools: &[Arc<StoragePool>], storage: &impl Pools) -> Vec<HostPool> {
@@ -28,6 +30,20 @@ pub async fn report(pools: &[Arc<StoragePool>], storage: &impl Pools) -> Vec<Hos
 }
 
 fn told(name: String, space: Space) -> HostPool {
-    let free = space.available / STEP * STEP;
+    let step = (space.capacity / STEPS).next_power_of_two().max(SMALLEST_STEP);
+    let free = space.available / step * step;
     HostPool { name, capacity: Quantity::from_bytes(space.capacity), free: Quantity::from_bytes(free) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_large_pool_loses_by_and_by_is_told_seldom_and_a_small_one_exactly() {
+        let free = |capacity: u64, available| told("p".into(), Space { capacity, available }).free.bytes().unwrap();
+        assert_eq!(free(250 << 30, (100 << 30) + 1), 100 << 30);
+        assert_eq!(free(250 << 30, (101 << 30) - 1), 100 << 30);
+        assert_eq!(free(1 << 30, 200 << 20), 192 << 20);
+    }
 }

@@ -106,8 +106,11 @@ impl Cloud {
         std::thread::sleep(Duration::from_secs(60));
         // Not the connection from before: a minute is long.
         let now = self::versions(&mut self.server()?.connect()?)?;
-        let written = now.iter().filter(|version| !versions.contains(version)).count();
-        Ok((written, lines()? - logged))
+        let written: Vec<&String> = now.iter().filter(|version| !versions.contains(version)).collect();
+        for object in &written {
+            println!("  written meanwhile: {object}");
+        }
+        Ok((written.len(), lines()? - logged))
     }
 
     /// One object of namespace default.
@@ -159,13 +162,17 @@ pub fn resident(process: u32) -> Result<f64> {
     Ok(kib / 1024.0)
 }
 
-/// The version of every object, each with its UID.
+/// Kind, name, UID and version of every object.
 fn versions(client: &mut Client) -> Result<Vec<String>> {
     let mut versions = Vec::new();
     for path in WATCHED {
         let list: Value = serde_json::from_slice(&client.ask("GET", path, b"")?)?;
         let all = list["items"].as_array().into_iter().flatten();
-        versions.extend(all.map(|one| format!("{}{}", one["metadata"]["uid"], one["metadata"]["resourceVersion"])));
+        let kind = path.rsplit('/').next().unwrap_or_default();
+        versions.extend(all.map(|one| {
+            let metadata = &one["metadata"];
+            format!("{kind} {} {} {}", metadata["name"], metadata["uid"], metadata["resourceVersion"])
+        }));
     }
     Ok(versions)
 }
