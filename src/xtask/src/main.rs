@@ -57,7 +57,10 @@ enum Task {
         dir: PathBuf,
     },
     /// Measure what we promise, and the real Kubernetes beside it if it is there
-    Bench,
+    Bench {
+        /// Only these parts; all without
+        parts: Vec<measure::Part>,
+    },
     /// Tell the stories of a whole cloud, with our API server or another one
     Conformance {
         #[command(subcommand)]
@@ -133,7 +136,7 @@ fn run(task: Task) -> Result<()> {
         }
         Task::Kubernetes { what: Kubernetes::Up, dir } => kubernetes::up_and_tell(&dir)?,
         Task::Kubernetes { what: Kubernetes::Down, dir } => kubernetes::down(&dir)?,
-        Task::Bench => measure::run()?,
+        Task::Bench { parts } => measure::run(&parts)?,
         Task::Conformance { with: Conformance::Embedded { words } } => conformance::embedded(&words)?,
         Task::Conformance { with: Conformance::Kubernetes { words } } => conformance::kubernetes(&words)?,
         Task::Crds { check } => crds::run(check)?,

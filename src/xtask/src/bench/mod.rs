@@ -13,7 +13,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use crate::command;
 use crate::kubernetes::Kubernetes;
@@ -23,11 +23,11 @@ use http::Server;
 
 const INSIDE: &str = "NUBIUM_BENCH_STATE";
 
-/// Measures everything with the `nubium` given, and prints it.
+/// Measures those parts (`cloud`, `apiserver`) with the `nubium` given, and prints the figures.
 ///
 /// # Errors
 /// When something does not start or does not answer.
-pub fn run(nubium: &Path) -> Result<()> {
+pub fn run(nubium: &Path, parts: &[String]) -> Result<()> {
     let Some(state) = std::env::var_os(INSIDE) else {
         let state = tempfile::Builder::new().prefix("nubium-bench-").tempdir().context("make a folder")?;
         let mut unshare = Command::new("unshare");
@@ -41,18 +41,24 @@ pub fn run(nubium: &Path) -> Result<()> {
             "--propagation",
             "private",
         ]);
-        unshare.arg(std::env::current_exe()?).arg(nubium).env(INSIDE, state.path());
+        unshare.arg(std::env::current_exe()?).arg(nubium).args(parts).env(INSIDE, state.path());
         return command::run(&mut unshare);
     };
     command::run(Command::new("ip").args(["link", "set", "lo", "up"]))?;
     command::run(Command::new("mount").args(["-t", "tmpfs", "tmpfs", "/run"]))?;
     let state = Path::new(&state);
 
-    memory_and_silence(nubium, &state.join("cloud"))?;
-    api_servers(nubium, state)
+    for part in parts {
+        match part.as_str() {
+            "cloud" => a_cloud(nubium, &state.join("cloud"))?,
+            "apiserver" => api_servers(nubium, state)?,
+            other => bail!("there is no part {other}"),
+        }
+    }
+    Ok(())
 }
 
-fn memory_and_silence(nubium: &Path, state: &Path) -> Result<()> {
+fn a_cloud(nubium: &Path, state: &Path) -> Result<()> {
     let cloud = Cloud::up(nubium, state)?;
     std::thread::sleep(std::time::Duration::from_secs(10));
     println!("nubium up, resident, 0 servers:           {:8.1} MiB   (promised: 64)", cloud.resident()?);

@@ -9,7 +9,8 @@ fn main() -> ExitCode {
         eprintln!("which nubium? `cargo xtask bench` says it");
         return ExitCode::FAILURE;
     };
-    match nubium_xtask::bench::run(Path::new(&nubium)) {
+    let parts: Vec<String> = std::env::args().skip(2).collect();
+    match nubium_xtask::bench::run(Path::new(&nubium), &parts) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error:#}");
