@@ -50,6 +50,7 @@ impl Connection {
                 }
             },
         };
+        let config = direct(config);
         let namespace = global.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let client = kube::Client::try_from(config.clone())?;
         Ok(Self { client, namespace, kubeconfig: path, config })
@@ -74,6 +75,17 @@ impl Connection {
         let config = rustls::ClientConfig::builder().with_root_certificates(roots);
         Ok(Arc::new(config.with_client_auth_cert(certificates, key)?))
     }
+}
+
+/// A cloud on this very machine is never asked through a proxy, whatever the environment says: as kubectl has it.
+#[must_use]
+pub fn direct(mut config: kube::Config) -> kube::Config {
+    let host = config.cluster_url.host().unwrap_or_default().trim_matches(['[', ']']);
+    let here = host == "localhost" || host.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback());
+    if here {
+        config.proxy_url = None;
+    }
+    config
 }
 
 /// Where kubectl looks.
@@ -110,5 +122,23 @@ fn pem(source: Source<'_>, what: &str) -> anyhow::Result<Vec<u8>> {
             .decode(data.trim())
             .with_context(|| format!("the kubeconfig's {what} is not base64")),
         Source::File(file) => std::fs::read(Path::new(file)).with_context(|| format!("cannot read the {what} {file}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_another_machine_is_asked_through_a_proxy() {
+        let asked_through = |cloud: &'static str| {
+            let mut config = kube::Config::new(http::Uri::from_static(cloud));
+            config.proxy_url = Some(http::Uri::from_static("http://proxy.example:3128"));
+            direct(config).proxy_url.is_some()
+        };
+        assert!(asked_through("https://cloud.example:6443"));
+        for here in ["https://127.0.0.1:6443", "https://localhost:6443", "https://[::1]:6443"] {
+            assert!(!asked_through(here), "{here}");
+        }
     }
 }

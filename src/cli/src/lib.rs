@@ -19,7 +19,7 @@ mod wait;
 
 use clap::{Args, Subcommand};
 
-pub use connection::Connection;
+pub use connection::{Connection, direct};
 
 /// What every command takes.
 #[derive(Debug, Clone, Args)]

@@ -30,5 +30,5 @@ pub async fn client(kubeconfig: Option<PathBuf>) -> Result<kube::Client> {
         }
         None => kube::Config::infer().await.context("no cloud found: name a kubeconfig with --kubeconfig")?,
     };
-    Ok(kube::Client::try_from(config)?)
+    Ok(kube::Client::try_from(nubium_cli::direct(config))?)
 }

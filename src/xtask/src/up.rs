@@ -117,18 +117,14 @@ impl Cloud<'_> {
         command
     }
 
-    /// The objects, or none while nothing answers.
-    fn get(&self, what: &[&str]) -> Vec<Value> {
-        let Ok(text) = command::output(self.command().arg("get").args(what).args(["-o", "json"])) else {
-            return Vec::new();
-        };
-        match serde_json::from_str(&text) {
-            Ok(Value::Object(mut said)) => match said.remove("items") {
-                Some(Value::Array(items)) => items,
-                _ => vec![Value::Object(said)],
-            },
-            _ => Vec::new(),
-        }
+    /// The objects.
+    fn get(&self, what: &[&str]) -> Result<Vec<Value>> {
+        let text = command::output(self.command().arg("get").args(what).args(["-o", "json"]))?;
+        let mut said: Value = serde_json::from_str(&text).context("read what nubium get printed")?;
+        Ok(match said["items"].take() {
+            Value::Array(items) => items,
+            _ => vec![said],
+        })
     }
 
     /// Returns when the objects are there and each is Ready; says meanwhile what they wait for.
@@ -136,7 +132,10 @@ impl Cloud<'_> {
         let deadline = Instant::now() + patience;
         let mut last = String::new();
         loop {
-            let objects = self.get(what);
+            let (objects, silence) = match self.get(what) {
+                Ok(objects) => (objects, None),
+                Err(error) => (Vec::new(), Some(error)),
+            };
             let unready: Vec<&Value> = objects.iter().filter(|object| !ready(object)).collect();
             if !objects.is_empty() && unready.is_empty() {
                 return Ok(());
@@ -149,7 +148,8 @@ impl Cloud<'_> {
                 bail!("nubium has ended");
             }
             if Instant::now() > deadline {
-                bail!("{} not Ready after {} s", what.join(" "), patience.as_secs());
+                let why = silence.map(|error| format!(": {error:#}")).unwrap_or_default();
+                bail!("{} not Ready after {} s{why}", what.join(" "), patience.as_secs());
             }
             sleep(Duration::from_millis(100));
         }
