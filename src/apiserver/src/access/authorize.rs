@@ -30,7 +30,11 @@ const READ: &[&str] = &["get", "list", "watch"];
 
 const HOST_RULES: &[Rule] = &[
     Rule { verbs: READ, group: "nubium.dev", resource: "*", subresource: "*", namespace: "*", name: "*" },
-    Rule { verbs: &["patch"], group: "nubium.dev", resource: "*", subresource: "status", namespace: "*", name: "*" },
+    status_of("servers", "*", "*"),
+    status_of("volumes", "*", "*"),
+    status_of("networks", "*", "*"),
+    status_of("images", "*", "*"),
+    status_of("hosts", "", "{host}"),
     Rule {
         verbs: &["create", "patch"],
         group: "nubium.dev",
@@ -49,12 +53,12 @@ const HOST_RULES: &[Rule] = &[
         name: "*",
     },
     Rule {
-        verbs: &["get", "list", "watch", "create", "update", "patch"],
+        verbs: &["get", "create", "update", "patch"],
         group: "coordination.k8s.io",
         resource: "leases",
         subresource: "",
         namespace: "nubium-hosts",
-        name: "*",
+        name: "{host}",
     },
     Rule {
         verbs: &["get"],
@@ -65,6 +69,10 @@ const HOST_RULES: &[Rule] = &[
         name: "*",
     },
 ];
+
+const fn status_of(resource: &'static str, namespace: &'static str, name: &'static str) -> Rule {
+    Rule { verbs: &["patch"], group: "nubium.dev", resource, subresource: "status", namespace, name }
+}
 
 impl Rule {
     fn covers(&self, action: &Action<'_>, host: &str) -> bool {
@@ -126,6 +134,7 @@ mod tests {
             ("get", "nubium.dev", ["shop", "volumes", "v", ""]),
             ("patch", "nubium.dev", ["shop", "servers", "web", "status"]),
             ("patch", "nubium.dev", ["", "hosts", "rack-1", ""]),
+            ("patch", "nubium.dev", ["", "hosts", "rack-1", "status"]),
             ("create", "nubium.dev", ["", "hosts", "rack-1", ""]),
             ("create", "", ["shop", "events", "e", ""]),
             ("create", "events.k8s.io", ["shop", "events", "e", ""]),
@@ -145,9 +154,13 @@ mod tests {
             ("list", "", ["nubium-host-rack-1", "secrets", "", ""]),
             ("patch", "nubium.dev", ["shop", "servers", "web", ""]),
             ("patch", "nubium.dev", ["", "hosts", "rack-2", ""]),
+            ("patch", "nubium.dev", ["", "hosts", "rack-2", "status"]),
+            ("patch", "nubium.dev", ["shop", "ports", "web-eth0", "status"]),
             ("create", "nubium.dev", ["", "hosts", "rack-2", ""]),
             ("delete", "nubium.dev", ["", "hosts", "rack-1", ""]),
             ("update", "coordination.k8s.io", ["kube-system", "leases", "x", ""]),
+            ("patch", "coordination.k8s.io", ["nubium-hosts", "leases", "rack-2", ""]),
+            ("create", "coordination.k8s.io", ["nubium-hosts", "leases", "rack-2", ""]),
             ("list", "", ["", "namespaces", "", ""]),
         ] {
             assert!(check(&host, &action(verb, group, path)).is_err(), "{verb} {path:?}");
