@@ -78,16 +78,17 @@ impl Facts {
         for disk in &want.disks {
             let files: Vec<&DiskFile> = std::iter::once(&disk.file).chain(&disk.backing).collect();
             match self.disks.iter().find(|seen| seen.alias == alias(disk.volume)) {
-                None => out.push(format!("disk {} is not attached", disk.serial())),
+                None => out.push(format!("{} is not attached", called(&alias(disk.volume), &disk.file))),
                 Some(seen) if !seen.files.iter().eq(files) => {
-                    out.push(format!("disk {} has other files", disk.serial()))
+                    out.push(format!("{} has other files", called(&seen.alias, &disk.file)))
                 }
                 Some(_) => {}
             }
         }
         for seen in self.disks.iter().filter(|seen| ours(&seen.alias)) {
             if !want.disks.iter().any(|disk| alias(disk.volume) == seen.alias) {
-                out.push(format!("disk {} is still attached", seen.alias));
+                let name = seen.files.first().map_or_else(|| seen.alias.clone(), |file| called(&seen.alias, file));
+                out.push(format!("{name} is still attached"));
             }
         }
         for nic in &want.nics {
@@ -107,6 +108,13 @@ impl Facts {
         }
         out
     }
+}
+
+/// A disk by the name of its Volume, which its file carries before the UID: people know no UIDs.
+fn called(alias: &str, file: &DiskFile) -> String {
+    let stem = file.path.file_stem().unwrap_or_default().to_string_lossy();
+    let uid = alias.strip_prefix("ua-").unwrap_or(alias);
+    format!("Volume {}", stem.strip_suffix(uid).and_then(|name| name.strip_suffix('.')).unwrap_or(&stem))
 }
 
 fn disk(disk: &Element) -> DiskFacts {

@@ -93,7 +93,21 @@ fn facts_say_what_a_running_domain_lacks() {
     want.nics[0].mtu = 9000;
     let said = seen.differences(&want);
     assert_eq!(said.len(), 4, "{said:?}");
-    assert!(said.iter().any(|text| text.contains(&alias(gone.volume))));
+    let left = said.iter().find(|text| text.ends_with("is still attached")).unwrap();
+    assert!(left.starts_with("Volume ") && !left.contains(&gone.volume.to_string()), "{left}");
+}
+
+#[test]
+fn a_disk_is_called_by_its_volume() {
+    let mut want = spec();
+    let disk = &mut want.disks[0];
+    disk.file.path = format!("/pool/volumes/shop/web-1.data.{}.qcow2", disk.volume).into();
+    let there = Facts::read(&merge(&want, None)).unwrap();
+    let gone = want.disks.remove(0);
+    assert_eq!(there.differences(&want), ["Volume web-1.data is still attached"]);
+    let without = Facts::read(&merge(&want, None)).unwrap();
+    want.disks.insert(0, gone);
+    assert_eq!(without.differences(&want), ["Volume web-1.data is not attached"]);
 }
 
 #[test]
