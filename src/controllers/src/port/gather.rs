@@ -6,6 +6,7 @@ use kube::ResourceExt;
 use nubium_api::{IPAddress, Network, Port, Server};
 use nubium_runtime::Key;
 
+use super::plan;
 use crate::{
     claims::{let_go, port_users, terminating},
     error::{Error, calling},
@@ -22,6 +23,8 @@ pub(super) struct Gathered {
     pub taken: BTreeMap<Ipv4Addr, String>,
     /// The Servers that use it, the one that has it first.
     pub users: Vec<Arc<Server>>,
+    /// Of a Port that asks for a MAC: the Port of the same Network that has that MAC before it.
+    pub same_mac: Option<String>,
     /// Of a Port that is being deleted and that no Server in the cache uses: the Server that a live look found to have
     /// it still.
     pub user_live: Option<String>,
@@ -37,7 +40,28 @@ pub(super) async fn gather(world: &World, port: Arc<Port>) -> Result<Gathered, E
     claims.retain(|claim| claim.spec.port_uid == uid);
     let users = port_users(&port, world.servers.by(by::PORT, &key.to_string()));
     let user_live = if terminating(port.as_ref()) && users.is_empty() { user_live(world, &port).await? } else { None };
-    Ok(Gathered { network: world.networks.get(&network), taken: taken.collect(), claims, users, user_live, port })
+    let same_mac = port.spec.mac_address.as_ref().and_then(|_| {
+        let others = world.ports.by(by::NETWORK, &network.to_string());
+        others.iter().find(|other| goes_before(other, &port)).map(|other| other.name_any())
+    });
+    Ok(Gathered {
+        same_mac,
+        network: world.networks.get(&network),
+        taken: taken.collect(),
+        claims,
+        users,
+        user_live,
+        port,
+    })
+}
+
+/// Whether `other` has the MAC of `port`, and has it first: it has an address already, or is older.
+pub(super) fn goes_before(other: &Port, port: &Port) -> bool {
+    let age = |port: &Port| (port.creation_timestamp().map(|time| time.0), port.name_any());
+    let addressed = other.status.as_ref().is_some_and(|status| !status.addresses.is_empty());
+    other.metadata.uid != port.metadata.uid
+        && plan::mac(other) == plan::mac(port)
+        && (addressed || age(other) < age(port))
 }
 
 /// Looks, live, for the Server that this Port was made for or last served. A guest may run with this Port's address:

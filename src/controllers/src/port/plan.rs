@@ -30,6 +30,10 @@ pub(super) fn addressing(seen: &Gathered, reserved: &BTreeSet<Ipv4Addr>) -> Addr
     }
     let trouble = |reason, message| Addressing::Trouble { reason, message };
     let name = &seen.port.spec.network;
+    if let Some(other) = &seen.same_mac {
+        let message = format!("MAC address {} of Network {name} is taken by Port {other}", mac(&seen.port));
+        return trouble("MacAddressTaken", message);
+    }
     let Some(network) = &seen.network else {
         return trouble("NetworkNotFound", format!("waits for Network {name}, which does not exist"));
     };

@@ -10,7 +10,7 @@ use nubium_api::{IPAddress, Network, Port, Server};
 use serde_json::{Value, json};
 
 use super::{
-    gather::Gathered,
+    gather::{Gathered, goes_before},
     plan::{Addressing, addressing, kept, mac},
 };
 
@@ -58,6 +58,7 @@ fn seen(spec: Value) -> Gathered {
         claims: Vec::new(),
         taken: BTreeMap::new(),
         users: Vec::new(),
+        same_mac: None,
         user_live: None,
     }
 }
@@ -71,6 +72,35 @@ fn trouble(seen: &Gathered) -> (String, String) {
         Addressing::Trouble { reason, message } => (reason.to_owned(), message),
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn two_ports_of_a_network_never_have_one_mac() {
+    let wish = json!({"network": "blue", "macAddress": "02:00:00:00:00:01"});
+    let port = |name: &str, day: u8, addressed: bool| {
+        let mut port = Arc::unwrap_or_clone(port(wish.clone()));
+        port.metadata.name = Some(name.to_owned());
+        port.metadata.uid = Some(name.to_owned());
+        port.metadata.creation_timestamp = serde_json::from_value(json!(format!("2026-01-0{day}T00:00:00Z"))).unwrap();
+        let addresses = if addressed { json!([{"name": "v4", "address": "10.10.0.2"}]) } else { json!([]) };
+        port.status = serde_json::from_value(json!({"addresses": addresses})).unwrap();
+        port
+    };
+    assert!(goes_before(&port("b", 1, false), &port("a", 2, false)), "the older one");
+    assert!(!goes_before(&port("a", 2, false), &port("b", 1, false)));
+    assert!(
+        goes_before(&port("a", 1, false), &port("b", 1, false))
+            && !goes_before(&port("b", 1, false), &port("a", 1, false))
+    );
+    assert!(goes_before(&port("b", 2, true), &port("a", 1, false)), "the one that has an address");
+    assert!(!goes_before(&port("a", 1, true), &port("a", 1, true)), "not itself");
+    let mut seen = seen(wish);
+    seen.same_mac = Some("other".into());
+    let (reason, message) = trouble(&seen);
+    assert_eq!(reason, "MacAddressTaken");
+    assert!(message.contains("02:00:00:00:00:01") && message.contains("Port other"), "{message}");
+    seen.claims.push(claim("10.10.0.2"));
+    assert_eq!(addressing(&seen, &BTreeSet::new()), Addressing::Has(ip(2)), "what works is left alone");
 }
 
 #[test]
