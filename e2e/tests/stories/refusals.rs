@@ -42,9 +42,7 @@ pub fn say_what_is_wrong(cloud: &mut Cloud) {
         "{apiVersion: nubium.dev/v1alpha1, kind: Server, metadata: {name: small-disk}, spec: {flavor: nano, \
          powerState: Stopped, disks: [{name: root, image: tiny, size: 1Mi}]}}",
     );
-    let why = shop.wait("volumes/small-disk-root", "Ready", "False");
-    let why = condition(&why, "Ready").expect("waited for")["message"].to_string();
-    assert!(why.contains("smaller than its image"), "{why}");
+    says(&shop, "volumes/small-disk-root", "SmallerThanImage", "cannot hold its image");
 
     shop.apply(
         "{apiVersion: nubium.dev/v1alpha1, kind: Server, metadata: {name: giant}, spec: {\
