@@ -90,8 +90,7 @@ fn failed(error: &VolumeError) -> (ConditionStatus, &'static str, String) {
         VolumeError::NoSpace { .. } => (ConditionStatus::False, "NoSpace", message),
         VolumeError::SmallerThanImage { size, image } => {
             let [size, image] = [*size, *image].map(Quantity::from_bytes);
-            let message =
-                format!("the disk of {size} is smaller than its image of {image}: make one of at least {image}");
+            let message = format!("a disk of {size} cannot hold its image of {image}: make one of at least {image}");
             (ConditionStatus::False, "SmallerThanImage", message)
         }
         VolumeError::Size { .. } => (ConditionStatus::False, "Invalid", message),

@@ -170,7 +170,7 @@ async fn a_disk_smaller_than_its_image_says_how_large_it_must_be() {
     let needed = nubium_api::Quantity::from_bytes(IMAGE_SIZE);
     assert_eq!(
         found.message,
-        format!("the disk of 4Mi is smaller than its image of {needed}: make one of at least {needed}")
+        format!("a disk of 4Mi cannot hold its image of {needed}: make one of at least {needed}")
     );
 }
 
