@@ -185,7 +185,7 @@ impl Cloud<'_> {
             println!("  {line:width$}  # {why}");
         }
         if !kubectl {
-            println!("kubectl is not installed here; any of version 1.32 or newer works with that KUBECONFIG.");
+            println!("kubectl is not installed here; any of version 1.29 or newer works with that KUBECONFIG.");
         }
     }
 }

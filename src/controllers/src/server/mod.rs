@@ -12,6 +12,7 @@ mod desired;
 mod gather;
 mod plan;
 mod seed;
+mod size;
 mod status;
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ use nubium_api::{Condition, ConditionStatus, PowerState, ServerAddress, ServerSt
 use super::{
     desired::Desired,
     gather::{Bound, Gathered, Seed},
+    size,
 };
 use crate::{
     claims::{let_go, made_for, terminating},
@@ -51,6 +52,7 @@ pub(super) fn verdict(want: &Desired, seen: &Gathered) -> Verdict {
         .or_else(|| unseeded(seen))
         .or_else(|| silent(seen))
         .or_else(|| image_awaited(seen))
+        .or_else(|| size::pending(seen))
         .unwrap_or_else(|| on_its_host(seen))
 }
 

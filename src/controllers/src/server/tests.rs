@@ -326,6 +326,28 @@ fn a_disk_that_cannot_be_made_says_why_on_its_server_too() {
 }
 
 #[test]
+fn a_size_that_nobody_carried_out_is_not_ready() {
+    let facts =
+        [fact("VolumesReady", "True", "A"), fact("NetworkReady", "True", "A"), fact("Running", "True", "Running")];
+    let mut runs = seen(up(), &facts);
+    let in_force = serde_json::from_value(json!({"cpu": "1", "memory": "65536Ki"})).unwrap();
+    Arc::make_mut(&mut runs.server).status.as_mut().unwrap().resources = Some(in_force);
+    assert_eq!(says(&runs), (State::Ready, "Running".into()), "the same in other words");
+    let larger = serde_json::from_value(json!({"cpu": 2, "memory": "64Mi"})).unwrap();
+    Arc::make_mut(&mut runs.server).spec.resources = Some(larger);
+    assert_eq!(says(&runs), (State::Working, "ResizePending".into()));
+    let message = verdict(&desired(&runs), &runs).message;
+    assert!(message.starts_with("it has 1 cpu and 65536Ki of memory, not 2 and 64Mi: "), "{message}");
+
+    let mut runs = seen(up(), &facts);
+    let size = |text: &str| Some(serde_json::from_value(json!(text)).unwrap());
+    Arc::make_mut(&mut runs.volumes.get_mut("root").unwrap().0).spec.size = size("1Gi");
+    Arc::make_mut(&mut runs.server).spec.disks[0].size = size("2Gi");
+    let message = verdict(&desired(&runs), &runs).message;
+    assert!(message.starts_with("disk root has 1Gi, not 2Gi: "), "{message}");
+}
+
+#[test]
 fn a_silent_host_makes_it_unknown_whatever_was_seen_before() {
     let facts =
         [fact("VolumesReady", "True", "A"), fact("NetworkReady", "True", "A"), fact("Running", "True", "Running")];
