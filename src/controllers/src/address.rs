@@ -1,5 +1,7 @@
 //! IPAddress: the claim of one address. It is let go only when its Port, looked for live and by UID, is no more.
 //!
+//! One that a Port holds beyond the address that it was told goes when it is deleted.
+//!
 //! It has no ownerReference: with one, foreground deletion of a Port would free the address while a guest still uses
 //! it.
 
@@ -66,6 +68,16 @@ async fn reconcile(world: Arc<World>, key: Key) -> Result<Next, Error> {
             };
         }
     }
+    if let Some(seen) = cached.as_ref().filter(|port| terminating(claim.as_ref()) && has_another(port, &claim)) {
+        let ports = world.api::<Port>(&port);
+        let uid = seen.uid().unwrap_or_default();
+        let live = live_get(&ports, &port.name, &uid).await.map_err(calling::<Port>("look for", &port))?;
+        if matches!(&live, Live::Wanted(live) if has_another(live, &claim)) {
+            let gone = remove_finalizer(&api, &claim, IP_ADDRESS_FINALIZER).await;
+            gone.map_err(calling::<IPAddress>("let go", &key))?;
+            return Ok(Next::Settled);
+        }
+    }
     let verdict = match (terminating(claim.as_ref()), &cached) {
         (false, _) => Verdict::ready("Held", format!("Port {} has it", port.name)),
         // It goes with its Port, in a moment: nothing that somebody would read.
@@ -76,6 +88,12 @@ async fn reconcile(world: Arc<World>, key: Key) -> Result<Next, Error> {
     let status = IPAddressStatus { observed_generation: generation, conditions: verdict.conditions(generation) };
     apply_status(&api, &claim, &OWNER, &status).await.map_err(calling::<IPAddress>("write the status of", &key))?;
     Ok(Next::Settled)
+}
+
+/// Whether the Port was told an address, and it is not this one: it was claimed twice.
+fn has_another(port: &Port, claim: &IPAddress) -> bool {
+    let told = port.status.as_ref().map_or(&[][..], |status| &status.addresses);
+    !told.is_empty() && told.iter().all(|told| told.address != claim.spec.address)
 }
 
 /// An address whose Port went without it: a pass was cut off between the two.

@@ -85,7 +85,8 @@ pub fn a_new_guest_at_an_old_address_is_reached_at_once() {
     agent.plug(&old);
     old.dhcp("").expect("netd answers");
     assert!(host_pings("10.10.0.5"));
-    sh("ip netns del old");
+    // By name: with its namespace it would go in a moment, and be kept until then.
+    sh(&format!("ip -n nubium.shop.blue link del {} && ip netns del old", old.tap));
 
     let new = guest("new", 0x22, "blue", "10.10.0.5");
     agent.settled(&blue, std::slice::from_ref(&new.port));

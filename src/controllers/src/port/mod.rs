@@ -107,6 +107,9 @@ async fn reconcile(world: Arc<World>, reserved: Arc<Reserved>, key: Key) -> Resu
         Addressing::Has(_) | Addressing::Claim(_) => Verdict::ready("Addressed", "it has its MAC and its address"),
     };
     tell(&world, &seen, &verdict, address).await?;
+    for claim in plan::surplus(&seen) {
+        give_back(&world, claim).await?;
+    }
     Ok(Next::Settled)
 }
 
@@ -119,18 +122,22 @@ async fn go(world: &World, seen: &Gathered) -> Result<Next, Error> {
         return Ok(if seen.users.is_empty() { Next::After(LOOK_AGAIN) } else { Next::Settled });
     }
     for claim in seen.claims.iter().filter(|claim| !terminating(claim.as_ref())) {
-        let at = Key::of(claim.as_ref());
-        let preconditions = Some(Preconditions { uid: claim.uid(), resource_version: None });
-        let params = DeleteParams { preconditions, ..DeleteParams::default() };
-        match world.api::<IPAddress>(&at).delete(&at.name, &params).await {
-            Ok(_) => {}
-            Err(error) if not_found(&error) => {}
-            Err(error) => return Err(calling::<IPAddress>("delete", &at)(error)),
-        }
+        give_back(world, claim).await?;
     }
     let gone = remove_finalizer(&world.api::<Port>(&key), &seen.port, PORT_FINALIZER).await;
     gone.map_err(calling::<Port>("let go", &key))?;
     Ok(Next::Settled)
+}
+
+async fn give_back(world: &World, claim: &IPAddress) -> Result<(), Error> {
+    let at = Key::of(claim);
+    let preconditions = Some(Preconditions { uid: claim.uid(), resource_version: None });
+    let params = DeleteParams { preconditions, ..DeleteParams::default() };
+    match world.api::<IPAddress>(&at).delete(&at.name, &params).await {
+        Ok(_) => Ok(()),
+        Err(error) if not_found(&error) => Ok(()),
+        Err(error) => Err(calling::<IPAddress>("delete", &at)(error)),
+    }
 }
 
 async fn claim(world: &World, seen: &Gathered, address: Ipv4Addr) -> Result<(), Error> {
@@ -208,6 +215,10 @@ fn wake(world: &Arc<World>, queue: &Queue<Key>, reserved: &Arc<Reserved>) {
         }
         if old.is_none() == new.is_none() {
             return;
+        }
+        if new.is_some() {
+            // Its own Port may have another one already.
+            queue.add(network.beside(claim.spec.port.clone()));
         }
         // One that comes tells those who wish it by whom it is taken; one that goes is free for those without any.
         for port in ports.by(by::NETWORK, &network.to_string()) {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use kube::ResourceExt;
-use nubium_api::Port;
+use nubium_api::{IPAddress, Port};
 
 use super::gather::Gathered;
 use crate::{
@@ -25,8 +25,11 @@ pub(super) enum Addressing {
 
 /// The address. `reserved` are addresses that count as taken beyond those that are seen to be.
 pub(super) fn addressing(seen: &Gathered, reserved: &BTreeSet<Ipv4Addr>) -> Addressing {
-    if let Some(address) = first_address(seen) {
-        return Addressing::Has(address);
+    match (told(seen), first_address(seen)) {
+        // A guest may use it: its claim is asked for again before any other counts, should the cache not show it.
+        (Some(told), held) if held != Some(told) && !seen.taken.contains_key(&told) => return Addressing::Claim(told),
+        (_, Some(address)) => return Addressing::Has(address),
+        (_, None) => {}
     }
     let trouble = |reason, message| Addressing::Trouble { reason, message };
     let name = &seen.port.spec.network;
@@ -81,11 +84,22 @@ pub(super) fn addressing(seen: &Gathered, reserved: &BTreeSet<Ipv4Addr>) -> Addr
     }
 }
 
-/// The address that is held for this Port.
+/// The address that is held for this Port: the one that was told, whatever else was claimed for it since.
 pub(super) fn first_address(seen: &Gathered) -> Option<Ipv4Addr> {
-    let mut held: Vec<Ipv4Addr> = seen.claims.iter().filter_map(|claim| claim.spec.address.parse().ok()).collect();
-    held.sort();
-    held.first().copied()
+    let held = || seen.claims.iter().filter_map(|claim| claim.spec.address.parse().ok());
+    told(seen).filter(|told| held().any(|address| address == *told)).or_else(|| held().min())
+}
+
+/// Claims for this Port beyond its address, once that was told: a controller that was cut off had made one, and the next
+/// one another before it could see it.
+pub(super) fn surplus(seen: &Gathered) -> Vec<&IPAddress> {
+    let Some(address) = told(seen).filter(|told| first_address(seen) == Some(*told)) else { return Vec::new() };
+    let beyond = |claim: &&IPAddress| claim.spec.address != address.to_string() && !terminating(*claim);
+    seen.claims.iter().map(AsRef::as_ref).filter(beyond).collect()
+}
+
+fn told(seen: &Gathered) -> Option<Ipv4Addr> {
+    seen.port.status.as_ref()?.addresses.first()?.address.parse().ok()
 }
 
 /// The MAC: the one it asked for, else a locally administered one with the last 40 bits of its UID.

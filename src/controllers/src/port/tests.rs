@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     gather::{Gathered, goes_before},
-    plan::{Addressing, addressing, kept, mac},
+    plan::{Addressing, addressing, kept, mac, surplus},
 };
 
 fn port(spec: Value) -> Arc<Port> {
@@ -112,6 +112,25 @@ fn the_lowest_free_address_is_taken_and_what_is_held_is_kept() {
     seen.claims.push(claim("10.10.0.6"));
     seen.network = None;
     assert_eq!(addressing(&seen, &BTreeSet::new()), Addressing::Has(ip(6)), "also when the Network is gone");
+}
+
+#[test]
+fn an_address_that_was_told_stays_and_what_was_claimed_beyond_it_goes() {
+    let mut seen = seen(json!({"network": "blue"}));
+    let told = json!({"addresses": [{"name": "v4", "address": "10.10.0.5"}]});
+    Arc::make_mut(&mut seen.port).status = serde_json::from_value(told).unwrap();
+    seen.claims = vec![claim("10.10.0.3")];
+    assert_eq!(addressing(&seen, &BTreeSet::new()), Addressing::Claim(ip(5)), "no cache makes it another one");
+    assert!(surplus(&seen).is_empty());
+    seen.claims.push(claim("10.10.0.5"));
+    seen.taken.insert(ip(5), "web-1-eth0".into());
+    assert_eq!(addressing(&seen, &BTreeSet::new()), Addressing::Has(ip(5)));
+    let beyond: Vec<&str> = surplus(&seen).iter().map(|claim| claim.spec.address.as_str()).collect();
+    assert_eq!(beyond, ["10.10.0.3"]);
+    seen.claims.pop();
+    seen.taken.insert(ip(5), "other".into());
+    assert_eq!(addressing(&seen, &BTreeSet::new()), Addressing::Has(ip(3)), "another has it by now");
+    assert!(surplus(&seen).is_empty(), "nothing goes before the new one is told");
 }
 
 #[test]

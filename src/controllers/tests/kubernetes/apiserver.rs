@@ -1,7 +1,7 @@
 //! A real kube-apiserver on loopback, with etcd, for as long as this process lives.
 //!
-//! `NUBIUM_KUBE_APISERVER` names the program; `etcd` stands beside it, and `kube-controller-manager` may: with it
-//! namespaces end and garbage is collected.
+//! `NUBIUM_KUBE_APISERVER` names the folder of the programs: kube-apiserver, etcd and, if it is there,
+//! kube-controller-manager: with it namespaces end and garbage is collected.
 
 use std::{
     fs,
@@ -24,13 +24,14 @@ pub struct Kubernetes {
 }
 
 impl Kubernetes {
-    /// None, said aloud, when no kube-apiserver is named.
+    /// None, said aloud, when no folder is named.
     pub async fn start() -> Option<Self> {
-        let Some(program) = std::env::var_os("NUBIUM_KUBE_APISERVER").map(PathBuf::from) else {
-            eprintln!("SKIPPED: NUBIUM_KUBE_APISERVER names no kube-apiserver to run against");
+        let Some(programs_in) = std::env::var_os("NUBIUM_KUBE_APISERVER").map(PathBuf::from) else {
+            eprintln!(
+                "SKIPPED: set NUBIUM_KUBE_APISERVER to a folder with kube-apiserver and etcd to run against them"
+            );
             return None;
         };
-        let beside = program.parent().unwrap().to_owned();
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name).display().to_string();
         let key = rcgen::KeyPair::generate().unwrap();
@@ -62,7 +63,10 @@ impl Kubernetes {
             "--endpoint-reconciler-type=none".into(),
             "--disable-admission-plugins=ServiceAccount,TaintNodesByCondition,Priority,DefaultStorageClass,StorageObjectInUseProtection,RuntimeClass,DefaultIngressClass,PodSecurity,LimitRanger".into(),
         ];
-        let mut programs = vec![spawn(&beside.join("etcd"), &etcd, &folder), spawn(&program, &apiserver, &folder)];
+        let mut programs = vec![
+            spawn(&programs_in.join("etcd"), &etcd, &folder),
+            spawn(&programs_in.join("kube-apiserver"), &apiserver, &folder),
+        ];
 
         let mut config = Config::new(format!("https://127.0.0.1:{secure}").parse().unwrap());
         config.accept_invalid_certs = true;
@@ -79,7 +83,7 @@ impl Kubernetes {
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
-        let manager = beside.join("kube-controller-manager");
+        let manager = programs_in.join("kube-controller-manager");
         if manager.exists() {
             fs::write(at("kubeconfig"), kubeconfig(secure)).unwrap();
             let arguments = [
