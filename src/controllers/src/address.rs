@@ -7,21 +7,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use kube::{
-    ResourceExt,
-    api::{DeleteParams, Preconditions},
-};
+use kube::ResourceExt;
 use nubium_api::{IPAddress, IPAddressStatus, Port};
-use nubium_runtime::{
-    Key, Live, Loop, Next, Owner, Queue, apply_status, has_finalizer, live_get, not_found, remove_finalizer,
-};
+use nubium_runtime::{Key, Live, Loop, Next, Owner, Queue, apply_status, has_finalizer, live_get, remove_finalizer};
 
 use crate::{
     claims::terminating,
     contract::{IP_ADDRESS_FINALIZER, manager},
     error::{Error, calling},
     verdict::{SUMMARY, Verdict},
-    world::{World, by},
+    world::{World, by, of_uid},
 };
 
 const OWNER: Owner<'_> =
@@ -53,32 +48,28 @@ async fn reconcile(world: Arc<World>, key: Key) -> Result<Next, Error> {
     let api = world.api::<IPAddress>(&key);
     let port = key.beside(claim.spec.port.clone());
     let cached = world.ports.get(&port).filter(|port| port.uid().as_deref() == Some(&claim.spec.port_uid));
-    if cached.is_none() {
+    let going = terminating(claim.as_ref());
+    if cached.as_ref().is_none_or(|port| going && has_another(port, &claim)) {
         let ports = world.api::<Port>(&port);
         let live =
             live_get(&ports, &port.name, &claim.spec.port_uid).await.map_err(calling::<Port>("look for", &port))?;
-        if matches!(live, Live::Gone(_)) {
-            return if terminating(claim.as_ref()) {
-                remove_finalizer(&api, &claim, IP_ADDRESS_FINALIZER)
-                    .await
-                    .map_err(calling::<IPAddress>("let go", &key))?;
-                Ok(Next::Settled)
-            } else {
-                delete(&api, &claim, &key).await
-            };
-        }
-    }
-    if let Some(seen) = cached.as_ref().filter(|port| terminating(claim.as_ref()) && has_another(port, &claim)) {
-        let ports = world.api::<Port>(&port);
-        let uid = seen.uid().unwrap_or_default();
-        let live = live_get(&ports, &port.name, &uid).await.map_err(calling::<Port>("look for", &port))?;
-        if matches!(&live, Live::Wanted(live) if has_another(live, &claim)) {
+        let free = match &live {
+            Live::Gone(_) => true,
+            Live::Wanted(port) => going && has_another(port, &claim),
+            Live::Marked(_) => false,
+        };
+        if free && going {
             let gone = remove_finalizer(&api, &claim, IP_ADDRESS_FINALIZER).await;
             gone.map_err(calling::<IPAddress>("let go", &key))?;
+        } else if free {
+            // Its Port went without it: a pass was cut off between the two.
+            world.delete::<IPAddress>(&key, of_uid(claim.uid())).await?;
+        }
+        if free {
             return Ok(Next::Settled);
         }
     }
-    let verdict = match (terminating(claim.as_ref()), &cached) {
+    let verdict = match (going, &cached) {
         (false, _) => Verdict::ready("Held", format!("Port {} has it", port.name)),
         // It goes with its Port, in a moment: nothing that somebody would read.
         (true, Some(port)) if terminating(port.as_ref()) => return Ok(Next::Settled),
@@ -94,14 +85,4 @@ async fn reconcile(world: Arc<World>, key: Key) -> Result<Next, Error> {
 fn has_another(port: &Port, claim: &IPAddress) -> bool {
     let told = port.status.as_ref().map_or(&[][..], |status| &status.addresses);
     !told.is_empty() && told.iter().all(|told| told.address != claim.spec.address)
-}
-
-/// An address whose Port went without it: a pass was cut off between the two.
-async fn delete(api: &kube::Api<IPAddress>, claim: &IPAddress, key: &Key) -> Result<Next, Error> {
-    let preconditions = Some(Preconditions { uid: claim.uid(), resource_version: None });
-    match api.delete(&key.name, &DeleteParams { preconditions, ..DeleteParams::default() }).await {
-        Ok(_) => Ok(Next::Settled),
-        Err(error) if not_found(&error) => Ok(Next::Settled),
-        Err(error) => Err(calling::<IPAddress>("delete", key)(error)),
-    }
 }

@@ -3,12 +3,18 @@
 use std::sync::Arc;
 
 use k8s_openapi::{NamespaceResourceScope, api::coordination::v1::Lease};
-use kube::{Api, Client, Resource};
+use kube::{
+    Api, Client, Resource,
+    api::{DeleteParams, Preconditions},
+};
 use nubium_api::{
     DEFAULT_POOL, Flavor, HOSTS_NAMESPACE, Host, IPAddress, Image, Network, Port, Server, StoragePool, Volume,
     child_name,
 };
-use nubium_runtime::{Key, Recorder, Shared};
+use nubium_runtime::{Key, Recorder, Shared, not_found};
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, calling};
 
 /// The names of the indexes. The value is a key (`namespace/name`), a name or a UID, as said.
 pub(crate) mod by {
@@ -110,6 +116,19 @@ impl World {
         Arc::new(world)
     }
 
+    /// Deletes the object of that key if it is still the one that `only` says. One that is gone is fine.
+    pub async fn delete<K>(&self, key: &Key, only: Option<Preconditions>) -> Result<(), Error>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
+    {
+        let params = DeleteParams { preconditions: only, ..DeleteParams::default() };
+        match self.api::<K>(key).delete(&key.name, &params).await {
+            Ok(_) => Ok(()),
+            Err(error) if not_found(&error) => Ok(()),
+            Err(error) => Err(calling::<K>("delete", key)(error)),
+        }
+    }
+
     /// The API of a kind in that key's namespace.
     pub fn api<K>(&self, key: &Key) -> Api<K>
     where
@@ -117,6 +136,11 @@ impl World {
     {
         Api::namespaced(self.client.clone(), &key.namespace)
     }
+}
+
+/// That very object, whatever its version.
+pub(crate) fn of_uid(uid: Option<String>) -> Option<Preconditions> {
+    Some(Preconditions { uid, resource_version: None })
 }
 
 /// The pool that is meant.

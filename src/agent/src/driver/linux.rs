@@ -47,10 +47,13 @@ impl Linux {
     pub async fn open(config: &Config) -> Result<Self, AgentError> {
         let libvirt = open_libvirt(config).await?;
         let (connection, events) = Connection::new(libvirt.uri());
+        // Programs that are asked for their versions take their time, and so does the probe.
+        let software = async { host::software().await.map_err(AgentError::Facts) };
+        let (acceleration, software) = tokio::try_join!(find_acceleration(config), software)?;
         let facts = Facts {
-            acceleration: find_acceleration(config).await?,
+            acceleration,
             capacity: host::capacity().map_err(AgentError::Facts)?,
-            software: host::software().await.map_err(AgentError::Facts)?,
+            software,
             qemu: connection.qemu_ids().await?,
             resolvers: resolvers()?,
         };

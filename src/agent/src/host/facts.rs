@@ -24,10 +24,11 @@ pub fn capacity() -> io::Result<HostCapacity> {
 
 /// The versions of what guests run on.
 pub async fn software() -> io::Result<HostSoftware> {
+    let (libvirt, qemu) = tokio::join!(version("libvirtd"), version("qemu-system-x86_64"));
     Ok(HostSoftware {
         nubium: env!("CARGO_PKG_VERSION").to_owned(),
-        libvirt: version("libvirtd").await,
-        qemu: version("qemu-system-x86_64").await,
+        libvirt,
+        qemu,
         kernel: fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned(),
     })
 }

@@ -73,9 +73,9 @@ pub async fn observe<D: Domains, T: Taps, V: Disks, S: Seeds>(
         now,
     };
     if seen.domain.as_ref().is_some_and(|domain| domain.state == DomainState::Paused(Pause::IoError)) {
-        for disk in &want.disks {
-            if host.disks.available(&disk.pool).await?.is_some_and(|bytes| bytes < ROOM) {
-                seen.full_pools.insert(disk.pool.clone());
+        for pool in want.disks.iter().map(|disk| &disk.pool).collect::<BTreeSet<_>>() {
+            if host.disks.available(pool).await?.is_some_and(|bytes| bytes < ROOM) {
+                seen.full_pools.insert(pool.clone());
             }
         }
     }

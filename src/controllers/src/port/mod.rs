@@ -11,14 +11,11 @@ mod tests;
 
 use std::{collections::HashMap, net::Ipv4Addr, sync::Arc, time::Duration};
 
-use kube::{
-    Resource, ResourceExt,
-    api::{DeleteParams, PostParams, Preconditions},
-};
+use kube::{Resource, ResourceExt, api::PostParams};
 use nubium_api::{IPAddress, IPAddressSpec, Port, PortAddress, PortStatus, ip_address_name};
 use nubium_runtime::{
     Key, Loop, Next, Note, NoteKind, Owner, Queue, add_finalizer, already_exists, apply_status, has_finalizer,
-    not_found, remove_finalizer,
+    remove_finalizer,
 };
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -28,7 +25,7 @@ use crate::{
     contract::{IP_ADDRESS_FINALIZER, PORT_FINALIZER, manager},
     error::{Error, calling},
     verdict::{SUMMARY, State, Verdict},
-    world::{World, by, port_keys},
+    world::{World, by, of_uid, port_keys},
 };
 use gather::Gathered;
 use plan::Addressing;
@@ -130,14 +127,7 @@ async fn go(world: &World, seen: &Gathered) -> Result<Next, Error> {
 }
 
 async fn give_back(world: &World, claim: &IPAddress) -> Result<(), Error> {
-    let at = Key::of(claim);
-    let preconditions = Some(Preconditions { uid: claim.uid(), resource_version: None });
-    let params = DeleteParams { preconditions, ..DeleteParams::default() };
-    match world.api::<IPAddress>(&at).delete(&at.name, &params).await {
-        Ok(_) => Ok(()),
-        Err(error) if not_found(&error) => Ok(()),
-        Err(error) => Err(calling::<IPAddress>("delete", &at)(error)),
-    }
+    world.delete::<IPAddress>(&Key::of(claim), of_uid(claim.uid())).await
 }
 
 async fn claim(world: &World, seen: &Gathered, address: Ipv4Addr) -> Result<(), Error> {

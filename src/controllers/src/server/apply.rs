@@ -2,10 +2,7 @@
 
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
-use kube::{
-    Api, Resource, ResourceExt,
-    api::{DeleteParams, PostParams, Preconditions},
-};
+use kube::{Api, Resource, ResourceExt, api::PostParams};
 use nubium_api::{Port, Server, Volume, host_namespace};
 use nubium_runtime::{
     Key, Live, add_finalizer, already_exists, conflicting, has_finalizer, live_get, not_found, remove_finalizer,
@@ -15,7 +12,7 @@ use super::plan::{Plan, Step};
 use crate::{
     contract::{SEED_TYPE, SERVER_FINALIZER, seed_name},
     error::{Error, calling},
-    world::World,
+    world::{World, of_uid},
 };
 
 /// What was done, as far as it is remembered.
@@ -47,11 +44,11 @@ async fn take(world: &World, server: &Server, step: &Step) -> Result<(), Error> 
         Step::CreateVolume(volume) => create::<Volume>(world, volume).await,
         Step::CreatePort(port) => create::<Port>(world, port).await,
         Step::CreateSeed { host, files } => create_seed(world, server, host, files).await,
-        Step::DeleteVolume { key, uid } => delete::<Volume>(world, key, Some(uid)).await,
-        Step::DeletePort { key, uid } => delete::<Port>(world, key, Some(uid)).await,
+        Step::DeleteVolume { key, uid } => world.delete::<Volume>(key, of_uid(Some(uid.clone()))).await,
+        Step::DeletePort { key, uid } => world.delete::<Port>(key, of_uid(Some(uid.clone()))).await,
         Step::DeleteSeed { host } => {
             let name = seed_name(&server.uid().unwrap_or_default());
-            delete::<Secret>(world, &Key::new(host_namespace(host), name), None).await
+            world.delete::<Secret>(&Key::new(host_namespace(host), name), None).await
         }
         Step::LetGo => {
             let gone = remove_finalizer(&world.api::<Server>(&key), server, SERVER_FINALIZER).await;
@@ -80,23 +77,6 @@ where
     let key = Key::of(object);
     let made = world.api::<K>(&key).create(&PostParams::default(), object).await;
     made.map(drop).map_err(calling::<K>("create", &key))
-}
-
-/// Deletes an object, of that very UID where it is given. One that is gone is fine.
-async fn delete<K>(world: &World, key: &Key, uid: Option<&String>) -> Result<(), Error>
-where
-    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
-        + Clone
-        + std::fmt::Debug
-        + serde::de::DeserializeOwned,
-{
-    let preconditions = uid.map(|uid| Preconditions { uid: Some(uid.clone()), resource_version: None });
-    let params = DeleteParams { preconditions, ..DeleteParams::default() };
-    match world.api::<K>(key).delete(&key.name, &params).await {
-        Ok(_) => Ok(()),
-        Err(error) if not_found(&error) => Ok(()),
-        Err(error) => Err(calling::<K>("delete", key)(error)),
-    }
 }
 
 /// Creates the seed; the host's namespace too, where this is the first. A seed of this UID that is there is this one.

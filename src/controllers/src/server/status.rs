@@ -1,6 +1,6 @@
 //! What is told of a Server: one word, one sentence, its addresses. A summary of what others saw.
 
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt};
 use nubium_api::{Condition, ConditionStatus, PowerState, ServerAddress, ServerStatus, Volume, condition};
 
 use super::{
@@ -177,9 +177,7 @@ fn in_use(seen: &Gathered) -> Option<Verdict> {
 fn port_trouble(seen: &Gathered) -> Option<Verdict> {
     seen.server.spec.nics.iter().find_map(|nic| {
         let (port, _) = seen.ports.get(&nic.name)?;
-        let ready = current(&port.status.as_ref()?.conditions, "Ready", port.metadata.generation)?;
-        let message = || format!("Port {}: {}", port.name_any(), ready.message);
-        (ready.status != ConditionStatus::True).then(|| Verdict::working(&ready.reason, message()))
+        trouble("Port", port.as_ref(), &port.status.as_ref()?.conditions)
     })
 }
 
@@ -187,10 +185,14 @@ fn port_trouble(seen: &Gathered) -> Option<Verdict> {
 fn volume_trouble(seen: &Gathered) -> Option<Verdict> {
     seen.server.spec.disks.iter().find_map(|disk| {
         let (volume, _) = seen.volumes.get(&disk.name)?;
-        let ready = current(&volume.status.as_ref()?.conditions, "Ready", volume.metadata.generation)?;
-        let message = || format!("Volume {}: {}", volume.name_any(), ready.message);
-        (ready.status != ConditionStatus::True).then(|| Verdict::working(&ready.reason, message()))
+        trouble("Volume", volume.as_ref(), &volume.status.as_ref()?.conditions)
     })
+}
+
+fn trouble<K: Resource>(kind: &str, child: &K, conditions: &[Condition]) -> Option<Verdict> {
+    let ready = current(conditions, "Ready", child.meta().generation)?;
+    let message = || format!("{kind} {}: {}", child.name_any(), ready.message);
+    (ready.status != ConditionStatus::True).then(|| Verdict::working(&ready.reason, message()))
 }
 
 fn unscheduled(seen: &Gathered) -> Option<Verdict> {

@@ -5,13 +5,10 @@ mod plan;
 
 use std::{sync::Arc, time::Duration};
 
-use kube::{
-    Api, ResourceExt,
-    api::{DeleteParams, Preconditions},
-};
+use kube::{Api, ResourceExt, api::Preconditions};
 use nubium_api::{Host, Server, Volume, VolumeStatus};
 use nubium_runtime::{
-    Key, Live, Loop, Next, Owner, Patience, Queue, add_finalizer, apply_status, has_finalizer, live_get, not_found,
+    Key, Live, Loop, Next, Owner, Patience, Queue, add_finalizer, apply_status, has_finalizer, live_get,
     remove_finalizer,
 };
 
@@ -90,7 +87,9 @@ async fn reconcile(world: Arc<World>, patience: Arc<Patience>, key: Key) -> Resu
         (conditions, seen.host)
     } else {
         if never_used(&world, &volume, &users).await? {
-            return delete(&api, &volume, &key).await;
+            let as_seen = Preconditions { uid: volume.uid(), resource_version: volume.resource_version() };
+            world.delete::<Volume>(&key, Some(as_seen)).await?;
+            return Ok(Next::Settled);
         }
         add_finalizer(&api, &volume, VOLUME_FINALIZER).await.map_err(calling::<Volume>("hold", &key))?;
         let host = seen.host.clone().or_else(|| plan::first_host(&users));
@@ -128,15 +127,6 @@ async fn never_used(world: &World, volume: &Volume, users: &[Arc<Server>]) -> Re
     let server = Key::of(volume).beside(made.server.clone());
     let live = live_get(&world.api::<Server>(&server), &server.name, &made.uid).await;
     Ok(matches!(live.map_err(calling::<Server>("look for", &server))?, Live::Gone(_)))
-}
-
-async fn delete(api: &Api<Volume>, volume: &Volume, key: &Key) -> Result<Next, Error> {
-    let preconditions = Some(Preconditions { uid: volume.uid(), resource_version: volume.resource_version() });
-    match api.delete(&key.name, &DeleteParams { preconditions, ..DeleteParams::default() }).await {
-        Ok(_) => Ok(Next::Settled),
-        Err(error) if not_found(&error) => Ok(Next::Settled),
-        Err(error) => Err(calling::<Volume>("delete", key)(error)),
-    }
 }
 
 /// The host that has some of a Volume that is being deleted: its own, until it says that nothing is left, or until its

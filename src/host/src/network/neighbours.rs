@@ -23,16 +23,18 @@ pub type Neighbours = BTreeMap<Ipv4Addr, MacAddr>;
 /// Those that were told for the link of that index; learnt ones are left out.
 pub(super) async fn told(handle: &Handle, index: u32) -> Result<Neighbours> {
     let all = all(handle, index).await?;
-    Ok(all.iter().filter(|message| message.header.state == NeighbourState::Permanent).filter_map(of_guest).collect())
+    Ok(all.iter().filter(|message| permanent(message)).filter_map(of_guest).collect())
 }
 
-/// Tells these, and takes back all others that were told.
+/// Tells those of these that were not told yet, and takes back all others that were.
 pub(super) async fn set(handle: &Handle, want: &Neighbours) -> Result<()> {
     let bridge = links::need(handle, BRIDGE).await?;
+    let mut told = Neighbours::new();
     for message in all(handle, bridge.index).await? {
-        let told = message.header.state == NeighbourState::Permanent;
-        let unwanted = of_guest(&message).is_some_and(|(address, _)| !want.contains_key(&address));
-        if told && unwanted {
+        let Some((address, mac)) = of_guest(&message).filter(|_| permanent(&message)) else { continue };
+        if want.contains_key(&address) {
+            told.insert(address, mac);
+        } else {
             match handle.neighbours().del(message).execute().await {
                 Err(error) if links::errno(&error) != Some(libc::ENOENT) => {
                     return Err(links::failed("forget a neighbour")(error));
@@ -41,7 +43,7 @@ pub(super) async fn set(handle: &Handle, want: &Neighbours) -> Result<()> {
             }
         }
     }
-    for (address, mac) in want {
+    for (address, mac) in want.iter().filter(|(address, mac)| told.get(address) != Some(mac)) {
         let add = handle.neighbours().add(bridge.index, IpAddr::V4(*address)).link_layer_address(&mac.0);
         let added = add.state(NeighbourState::Permanent).replace().execute().await;
         added.map_err(links::failed(format!("tell that {address} is {mac}")))?;
@@ -54,6 +56,10 @@ async fn all(handle: &Handle, index: u32) -> Result<Vec<NeighbourMessage>> {
     let mut all: Vec<_> = request.try_collect().await.map_err(links::failed("list the neighbours"))?;
     all.retain(|message: &NeighbourMessage| message.header.ifindex == index);
     Ok(all)
+}
+
+fn permanent(message: &NeighbourMessage) -> bool {
+    message.header.state == NeighbourState::Permanent
 }
 
 fn of_guest(message: &NeighbourMessage) -> Option<(Ipv4Addr, MacAddr)> {
