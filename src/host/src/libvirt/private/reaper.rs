@@ -126,6 +126,13 @@ fn set_up(layout: &Layout) -> Result<Option<File>, PrivateError> {
     }
     forget_before_boot(layout)?;
     mounts::enter(layout)?;
+    // A libvirtd that an earlier reaper left behind starts its QEMUs as orphans of PID 1, not ours. Guests do not notice
+    // its restart. virtlogd stays: it holds the running guests' consoles. It ends before we say that we stand, so that
+    // nobody takes its last answers for those of the next one.
+    if let Some(pid) = service::all(layout).iter().find(|service| service.name == "libvirtd").and_then(Service::running)
+    {
+        stop(Pid::from_raw(pid), &mut []);
+    }
     Ok(Some(file))
 }
 
@@ -159,11 +166,6 @@ fn keep(layout: &Layout) {
     awaited.thread_block().expect("a valid set can be blocked");
     let services = service::all(layout);
     let mut owns = [Own::default(), Own::default()];
-    // A libvirtd that an earlier reaper left behind starts its QEMUs as orphans of PID 1, not ours. Guests do not notice
-    // its restart. virtlogd stays: it holds the running guests' consoles.
-    if let Some(pid) = services.iter().find(|service| service.name == "libvirtd").and_then(Service::running) {
-        stop(Pid::from_raw(pid), &mut owns);
-    }
     loop {
         reap(&mut owns);
         for (index, service) in services.iter().enumerate() {
