@@ -1,7 +1,7 @@
 //! A private libvirtd with real QEMU guests: boot sectors of a few bytes, under TCG.
 //!
-//! Has its own `main`: the program must be able to become the reaper, and what it measures must run alone. It works in a
-//! network namespace of its own, so that neither libvirtd nor a guest can reach the machine's network.
+//! Has its own `main`: the program must be able to become the reaper. It works in a network namespace of its own, so that
+//! neither libvirtd nor a guest can reach the machine's network.
 
 // A test to people; to clippy, for want of the harness, a program.
 #![allow(clippy::unwrap_used)]
@@ -30,7 +30,7 @@ fn main() {
     if std::env::args().any(|arg| arg == "--list") {
         return;
     }
-    for program in ["libvirtd", "virtlogd", "virsh", "qemu-system-x86_64", "qemu-img"] {
+    for program in ["libvirtd", "virtlogd", "qemu-system-x86_64", "qemu-img"] {
         let found = ["/usr/sbin", "/usr/bin"].iter().any(|folder| Path::new(folder).join(program).exists());
         if !found {
             return println!("SKIPPED: real guests under a private libvirtd, because {program} is not installed");
@@ -185,36 +185,6 @@ async fn stories(host: &Host) {
         assert_eq!(connection.look(spec.owner.uid).await.unwrap(), None);
     }
     assert_eq!(connection.list().await.unwrap(), vec![]);
-
-    start_time(host, &connection, ids).await;
-}
-
-/// Our start beside `virsh create` of the same domain, in alternating runs.
-async fn start_time(host: &Host, connection: &Connection, ids: QemuIds) {
-    let mut spec = host.guest("timed", 5, &[&say("t")[..], &HALT].concat(), ids);
-    spec.nics.clear();
-    let xml = merge(&spec, None).to_xml();
-    let file = host.folder.join("timed.xml");
-    fs::write(&file, &xml).unwrap();
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for _ in 0..7 {
-        let begun = Instant::now();
-        connection.define(xml.clone()).await.unwrap();
-        connection.start_paused(spec.owner.uid).await.unwrap();
-        connection.resume(spec.owner.uid).await.unwrap();
-        ours.push(begun.elapsed());
-        connection.destroy(spec.owner.uid).await.unwrap();
-        connection.undefine(spec.owner.uid).await.unwrap();
-        let begun = Instant::now();
-        let done = Command::new("virsh").args(["-q", "-c", &host.libvirt.layout().uri(), "create"]).arg(&file).status();
-        assert!(done.unwrap().success());
-        theirs.push(begun.elapsed());
-        connection.destroy(spec.owner.uid).await.unwrap();
-    }
-    ours.sort();
-    theirs.sort();
-    println!("start, median of 7: ours {:?}, virsh create {:?}", ours[3], theirs[3]);
-    assert!(ours[3].as_secs_f64() <= 1.3 * theirs[3].as_secs_f64() + 0.05, "ours {ours:?}, theirs {theirs:?}");
 }
 
 /// What libvirt made of a definition must need no second one.

@@ -41,11 +41,23 @@ impl Service {
     }
 }
 
-/// Whether a process exists and has not ended (a zombie has).
+/// Whether a process exists and has not ended. A zombie has, but for one of which other threads still end: it holds what
+/// was open until the last one is gone.
 pub(super) fn is_running(pid: i32) -> bool {
-    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
-    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
-    !matches!(state, None | Some('Z' | 'X'))
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| has_threads(&stat))
+}
+
+/// Whether any thread of a process lives, by its line in `/proc/PID/stat`: state is the first field behind the name, the
+/// number of threads the eighteenth.
+fn has_threads(stat: &str) -> bool {
+    let Some((_, rest)) = stat.rsplit_once(')') else { return false };
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    let threads = fields.get(17).and_then(|count| count.parse().ok()).unwrap_or(0_u32);
+    match fields.first() {
+        None | Some(&"X") => false,
+        Some(&"Z") => threads > 1,
+        Some(_) => true,
+    }
 }
 
 /// The arguments of a process, its program first.
@@ -68,6 +80,18 @@ mod tests {
     fn this_process_runs_and_the_next_to_last_pid_does_not() {
         assert!(is_running(i32::try_from(std::process::id()).unwrap()));
         assert!(!is_running(i32::MAX - 1));
+    }
+
+    #[test]
+    fn a_zombie_whose_threads_still_end_has_not_ended() {
+        let stat = |state: &str, threads: u32| {
+            format!("7 (a (b) c) {state} 1 7 7 0 -1 4227084 0 0 0 0 0 0 0 0 20 0 {threads} 0 900 0 0")
+        };
+        assert!(has_threads(&stat("S", 1)));
+        assert!(has_threads(&stat("Z", 2)));
+        assert!(!has_threads(&stat("Z", 1)));
+        assert!(!has_threads(&stat("X", 0)));
+        assert!(!has_threads(""));
     }
 
     #[test]
