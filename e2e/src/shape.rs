@@ -108,7 +108,8 @@ fn prepare(kubernetes: &Kubernetes, state: &Path) -> Result<()> {
     };
     kubectl(&["apply", "--server-side", "-f", "crds"])?;
     kubectl(&["wait", "--for=condition=Established", "crd", "--all"])?;
-    kubectl(&["apply", "--server-side", "-f", "manifests/rbac.yaml", "-f", "manifests/hosts"])?;
+    let rights = ["-f", "manifests/rbac.yaml", "-f", "manifests/admission.yaml", "-f", "manifests/hosts"];
+    kubectl(&[&["apply", "--server-side"], &rights[..]].concat())?;
     kubectl(&["apply", "--server-side", "-f", "manifests/first-objects.yaml"])?;
 
     let key = state.join("ssh/id_ed25519");

@@ -7,9 +7,11 @@ use ::http::header::USER_AGENT;
 use ::http::{HeaderMap, Method, Request, Response, StatusCode};
 use bytes::Bytes;
 use jiff::Timestamp;
+use serde_json::Value;
 
 use crate::access::Identity;
 use crate::access::authorize::{self, Action};
+use crate::access::status;
 use crate::failure::{Failure, Subject};
 use crate::http::body::{self, Body, BoxError};
 use crate::http::media::Wanted;
@@ -199,9 +201,17 @@ impl Call {
 
     /// Refuses unless the caller may do this to the object called `name` (or to the collection).
     pub fn allow(&self, verb: &str, name: &str) -> Result<(), Failure> {
+        authorize::check(&self.identity, &self.action(verb, name))
+    }
+
+    /// Refuses a change that the caller may make of some objects, and not of this one or not in this way.
+    pub fn allow_change(&self, before: &Value, after: &Value) -> Result<(), Failure> {
+        status::check(&self.identity, &self.action("update", &self.target.name), before, after)
+    }
+
+    fn action<'a>(&'a self, verb: &'a str, name: &'a str) -> Action<'a> {
         let Target { group, resource, subresource, namespace, .. } = &self.target;
-        let action = Action { verb, group, resource, subresource, namespace, name };
-        authorize::check(&self.identity, &action)
+        Action { verb, group, resource, subresource, namespace, name }
     }
 
     async fn answer(&self, kind: &Arc<Kind>, verb: Verb, body: Bytes) -> Result<Reply, Failure> {

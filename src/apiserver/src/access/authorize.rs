@@ -1,4 +1,5 @@
-//! Two groups stand where roles will: admins may do everything, a host's agent what its rules say.
+//! Two groups stand where roles will: admins may do everything, a host's agent what its rules say. Whose status that is,
+//! and what of it, is in `status`.
 
 use super::identity::{ADMINS, HOSTS, Identity};
 use crate::failure::{Failure, Subject};

@@ -2,5 +2,6 @@
 
 pub(crate) mod authorize;
 mod identity;
+pub(crate) mod status;
 
 pub use identity::{ADMINS, HOSTS, Identity};

@@ -107,6 +107,7 @@ pub(super) async fn change(
     rules::prepare(call, kind, &mut object, Some(&live));
     prepare::count_generation(kind, &live, &mut object);
     let warnings = check::check(call, kind, &object, Some(&live))?;
+    call.allow_change(&live, &object)?;
     keep_times_if_unchanged(&live, &mut object);
     if (object == live && !commit::is_released(&object)) || call.options.dry_run {
         return Ok(Some(Changed { object, warnings }));

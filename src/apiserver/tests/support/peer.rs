@@ -56,7 +56,8 @@ impl Peer {
         let key = rcgen::KeyPair::generate().unwrap();
         fs::write(at("sa.key"), key.serialize_pem()).unwrap();
         fs::write(at("sa.pub"), key.public_key_pem()).unwrap();
-        fs::write(at("tokens"), "peer-token,admin,admin,system:masters\n").unwrap();
+        fs::write(at("tokens"), "peer-token,admin,admin,system:masters\nhost-token,rack-1,rack-1,nubium:hosts\n")
+            .unwrap();
         let apiserver = spawn(
             &binaries.join("kube-apiserver"),
             &folder.path().join("apiserver.log"),
@@ -88,6 +89,11 @@ impl Peer {
         let mut peer = Self { admin, etcd, apiserver, _folder: folder };
         peer.wait().await;
         peer
+    }
+
+    /// The agent of host rack-1.
+    pub fn host(&self) -> Caller {
+        Caller { token: Some("host-token".to_owned()), ..self.admin.clone() }
     }
 
     async fn wait(&mut self) {

@@ -1,0 +1,83 @@
+//! Whose status a host may write, and what of it. `manifests/admission.yaml` says the same to a Kubernetes, and
+//! `tests/hosts.rs` holds both to one table of cases.
+
+use serde_json::Value;
+
+use super::authorize::Action;
+use super::identity::{HOSTS, Identity};
+use crate::failure::{Failure, Subject};
+
+/// What agents write of a kind's status, as `src/agent` says it by its `Owner`s.
+struct Part {
+    resource: &'static str,
+    /// Only of an object that is bound to the host; else every host has its own entry in `hosts`.
+    bound: bool,
+    fields: &'static [&'static str],
+    conditions: &'static [&'static str],
+}
+
+const PARTS: &[Part] = &[
+    Part {
+        resource: "servers",
+        bound: true,
+        fields: &["conditions", "devices"],
+        conditions: &["VolumesReady", "NetworkReady", "Running", "RestartRequired", "Released"],
+    },
+    Part {
+        resource: "volumes",
+        bound: true,
+        fields: &["conditions", "attachedTo", "capacity", "format", "imageUid"],
+        conditions: &["Provisioned", "Released"],
+    },
+    Part { resource: "networks", bound: false, fields: &["hosts"], conditions: &[] },
+    Part { resource: "images", bound: false, fields: &["hosts"], conditions: &[] },
+];
+
+/// Refuses a host's change of what is not its own. Nobody but hosts is asked.
+pub(crate) fn check(identity: &Identity, action: &Action<'_>, before: &Value, after: &Value) -> Result<(), Failure> {
+    if !identity.is_in(HOSTS) || action.group != "nubium.dev" || action.subresource != "status" {
+        return Ok(());
+    }
+    let part = PARTS.iter().find(|part| part.resource == action.resource);
+    match part.and_then(|part| part.refusal(&identity.name, &before["status"], &after["status"])) {
+        None => Ok(()),
+        Some(why) => {
+            let subject = Subject { group: action.group, resource: action.resource };
+            Err(Failure::forbidden(subject, action.name, &why))
+        }
+    }
+}
+
+impl Part {
+    fn refusal(&self, host: &str, before: &Value, after: &Value) -> Option<String> {
+        let bound_to = before["host"].as_str();
+        if self.bound && bound_to != Some(host) {
+            let only = "a host may write the status only of what is bound to it";
+            return Some(format!("{only}, and this is bound to {}", bound_to.unwrap_or("no host")));
+        }
+        if !self.others_are_within(before, after) || !self.others_are_within(after, before) {
+            return Some(format!("a host may change nothing in this status but {}", self.fields.join(", ")));
+        }
+        let is_other = |condition: &Value| !self.conditions.iter().any(|own| condition["type"] == *own);
+        if !same(&before["conditions"], &after["conditions"], is_other) {
+            return Some(format!("a host may change no condition here but {}", self.conditions.join(", ")));
+        }
+        if !same(&before["hosts"], &after["hosts"], |entry| entry["name"] != host) {
+            return Some("a host may change no entry of status.hosts but its own".to_owned());
+        }
+        None
+    }
+
+    /// Whether the fields of one status that are not the host's to write are in another, and equal.
+    fn others_are_within(&self, one: &Value, another: &Value) -> bool {
+        let is_own = |field: &String| self.fields.contains(&field.as_str());
+        one.as_object().into_iter().flatten().all(|(name, field)| is_own(name) || another.get(name) == Some(field))
+    }
+}
+
+/// Whether two lists hold the same of what counts, in any order.
+fn same(before: &Value, after: &Value, counts: impl Fn(&Value) -> bool) -> bool {
+    let [before, after] = [before, after].map(|list| list.as_array().map_or(&[][..], Vec::as_slice));
+    let within = |some: &[Value], all: &[Value]| some.iter().filter(|item| counts(item)).all(|item| all.contains(item));
+    within(before, after) && within(after, before)
+}
