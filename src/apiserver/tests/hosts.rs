@@ -154,8 +154,11 @@ async fn prepare(admin: &Caller, host: &Caller) {
         let made = admin.post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", &definition).await;
         assert_eq!(made.code, 201, "{}", made.text);
     }
-    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}});
-    assert_eq!(admin.post("/api/v1/namespaces", &namespace).await.code, 201);
+    for name in ["shop", "nubium-hosts"] {
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        let made = admin.apply(&format!("/api/v1/namespaces/{name}?fieldManager=admin"), &namespace).await;
+        assert!(made.code < 300, "{}", made.text);
+    }
     let specs = [
         ("servers", json!({"flavor": "small", "disks": [{"name": "root", "blank": {}, "size": "1Gi"}]})),
         ("volumes", json!({"size": "1Gi"})),
@@ -263,12 +266,42 @@ async fn judge(admin: &Caller, host: &Caller) -> Vec<String> {
     wrong
 }
 
+/// A Host and a Lease, made and changed by the host of that name and by another one.
+async fn judge_itself(admin: &Caller, host: &Caller) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/nubium-hosts/leases";
+    for (version, kind, path) in [
+        ("nubium.dev/v1alpha1", "Host", "/apis/nubium.dev/v1alpha1/hosts"),
+        ("coordination.k8s.io/v1", "Lease", leases),
+    ] {
+        for name in [HOST, "rack-2"] {
+            let object = json!({"apiVersion": version, "kind": kind, "metadata": {"name": name}, "spec": {}});
+            let path = format!("{path}/{name}");
+            let makes = host.apply(&format!("{path}?fieldManager=nubium-agent&dryRun=All"), &object).await;
+            let made = admin.apply(&format!("{path}?fieldManager=admin"), &object).await;
+            let changes = host.apply(&format!("{path}?fieldManager=nubium-agent"), &object).await;
+            let expected = if name == HOST { [201, 201, 200] } else { [403, 201, 403] };
+            if [&makes, &made, &changes].map(|answer| answer.code) != expected {
+                wrong.push(format!("{kind} {name}: {}\n{}\n{}", makes.text, made.text, changes.text));
+            }
+            if kind == "Host" {
+                let status = json!({"status": {"conditions": [fact("AgentReady", "True")]}});
+                let told = host.merge(&format!("{path}/status?fieldManager=nubium-agent"), &status).await;
+                if told.code != expected[2] {
+                    wrong.push(format!("the status of {kind} {name}: {}", told.text));
+                }
+            }
+        }
+    }
+    wrong
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_changes_the_status_of_what_is_bound_to_it_only() {
     let ours = Ours::start().await;
     let host = ours.caller(Some(&Identity::host(HOST)));
     prepare(&ours.admin, &host).await;
-    let wrong = judge(&ours.admin, &host).await;
+    let wrong = [judge(&ours.admin, &host).await, judge_itself(&ours.admin, &host).await].concat();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
@@ -286,7 +319,11 @@ async fn and_so_on_kube_apiserver() {
     let refused = Write::Merge(json!({"devices": []}));
     let look = || async { send(&host, "servers/other", &refused, "&dryRun=All").await.code == 403 };
     eventually("the policy is in force", look).await;
-    let wrong = judge(&theirs.admin, &host).await;
+    let strange =
+        json!({"apiVersion": "nubium.dev/v1alpha1", "kind": "Host", "metadata": {"name": "rack-3"}, "spec": {}});
+    let path = "/apis/nubium.dev/v1alpha1/hosts/rack-3?fieldManager=nubium-agent&dryRun=All";
+    eventually("the other one is, too", || async { host.apply(path, &strange).await.code == 403 }).await;
+    let wrong = [judge(&theirs.admin, &host).await, judge_itself(&theirs.admin, &host).await].concat();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
