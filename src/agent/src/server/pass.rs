@@ -115,8 +115,11 @@ async fn pass<D: Driver>(context: Arc<Context<D>>, key: Key) -> Result<Next, kub
             }
         },
     };
-    let generation = server.metadata.generation;
-    if let (None, Some(rest)) = (&marked, context.setbacks.rest(&key, generation)) {
+    if let (None, Some((rest, unsaid))) = (&marked, context.setbacks.rest(&key, &server)) {
+        if let Some(status) = unsaid {
+            apply_status(&api, server.as_ref(), &OWNER, &status).await?;
+            context.setbacks.said(&key);
+        }
         return Ok(Next::After(rest));
     }
     let seed = match marked {
@@ -134,17 +137,24 @@ async fn pass<D: Driver>(context: Arc<Context<D>>, key: Key) -> Result<Next, kub
     let status = ServerStatus { conditions, devices: devices.unwrap_or_else(known), ..ServerStatus::default() };
     let waits_for_seed = marked.is_none() && seed.is_none() && wants_seed(&context, &server);
     let again = if waits_for_seed { Some(context.seeds.ask_again(&uid)) } else { again };
-    let again = if failed { Some(context.setbacks.failed(&key, generation)) } else { again };
+    let again = if failed { Some(context.setbacks.failed(&key, &server, status.clone())) } else { again };
     if !failed {
         context.setbacks.over(&key);
     }
-    let held =
-        if waits && status_differs(server.as_ref(), &OWNER, &status) { context.patience.hold(&key) } else { None };
+    let passing = waits && !is_said_to_run(&server) && status_differs(server.as_ref(), &OWNER, &status);
+    let held = if passing { context.patience.hold(&key) } else { None };
     if held.is_none() {
         context.patience.settled(&key);
         apply_status(&api, server.as_ref(), &OWNER, &status).await?;
+        context.setbacks.said(&key);
     }
     Ok(again.into_iter().chain(held).min().map_or(Next::Settled, Next::After))
+}
+
+/// Whether people are told that it runs: what takes that back is no passing state.
+fn is_said_to_run(server: &Server) -> bool {
+    let conditions = server.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    condition(conditions, "Running").is_some_and(|running| running.status == ConditionStatus::True)
 }
 
 /// This agent's part of a Server's status.
