@@ -47,6 +47,11 @@ impl Config {
         self.state.join("pools")
     }
 
+    /// The mark of an agent that ran here since the machine was booted or taken down.
+    pub fn mark(&self) -> PathBuf {
+        self.run.join("agent")
+    }
+
     /// netd's file.
     pub fn netd(&self) -> PathBuf {
         self.run.join("netd.json")

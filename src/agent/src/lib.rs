@@ -15,10 +15,12 @@ pub mod image;
 pub mod network;
 mod run;
 pub mod server;
+mod start;
 mod teardown;
 pub mod volume;
 
 pub use config::{Config, Door};
 pub use driver::{Driver, Facts};
 pub use run::{AgentError, run, run_on};
+pub use start::{Start, begin};
 pub use teardown::{DownError, down};

@@ -19,7 +19,7 @@ use crate::driver::{Driver, Linux};
 use crate::endpoint::{self, EndpointError, Lookup};
 use crate::network::Readiness;
 use crate::server::server_folder;
-use crate::{Config, host, image, network, server, volume};
+use crate::{Config, Start, host, image, network, server, volume};
 
 /// How long a guest may take to power off before it is turned off.
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
@@ -29,6 +29,8 @@ const STOP_DEADLINE: Duration = Duration::from_secs(30);
 pub enum AgentError {
     #[error("make the folder {}", path.display())]
     Folder { path: PathBuf, source: io::Error },
+    #[error("leave the mark {}", path.display())]
+    Mark { path: PathBuf, source: io::Error },
     #[error("start the private libvirt")]
     Private(#[from] PrivateError),
     #[error("ask libvirt")]
@@ -45,21 +47,23 @@ pub enum AgentError {
     Thread(#[from] JoinError),
 }
 
-/// Runs the agent of this machine until it is dropped. `client` is the identity of this host.
-pub async fn run(client: Client, config: Config) -> Result<(), AgentError> {
+/// Runs the agent of this machine until it is dropped. `client` is the identity of this host; how it starts is what
+/// [`begin`](crate::begin) said.
+pub async fn run(client: Client, config: Config, start: Start) -> Result<(), AgentError> {
     for path in [config.state.clone(), config.servers(), config.pools(), config.run.clone()] {
         make_folder(&path).map_err(|source| AgentError::Folder { path, source })?;
     }
     let machine = Linux::open(&config).await?;
-    run_on(client, config, machine).await
+    run_on(client, config, start, machine).await
 }
 
 /// Runs an agent over any machine until it is dropped.
-pub async fn run_on<D: Driver>(client: Client, config: Config, driver: D) -> Result<(), AgentError> {
+pub async fn run_on<D: Driver>(client: Client, config: Config, start: Start, driver: D) -> Result<(), AgentError> {
     let (config, driver) = (Arc::new(config), Arc::new(driver));
     let facts = driver.facts().clone();
     let recorder = Recorder::start(client.clone(), "nubium.dev/agent", &config.host);
     let readiness = Readiness::default();
+    let untold = server::Untold::default();
 
     let mine = format!("status.host={}", config.host);
     let servers = Shared::builder(Api::<Server>::all(client.clone())).fields(&mine).start();
@@ -87,6 +91,8 @@ pub async fn run_on<D: Driver>(client: Client, config: Config, driver: D) -> Res
         volumes: volumes.clone(),
         networks: networks.clone(),
         pools: pools.clone(),
+        start,
+        untold: untold.clone(),
     };
     tokio::join!(
         async {
@@ -95,7 +101,7 @@ pub async fn run_on<D: Driver>(client: Client, config: Config, driver: D) -> Res
                 None => std::future::pending().await,
             }
         },
-        host::beat(client.clone(), config.host.clone()),
+        host::beat(client.clone(), config.host.clone(), untold.clone()),
         reporter.run(),
         wake(Arc::clone(&driver), servers.clone(), queue.clone()),
         image::run(image::Context {
@@ -144,6 +150,7 @@ pub async fn run_on<D: Driver>(client: Client, config: Config, driver: D) -> Res
                 seeds: server::Rendered::default(),
                 setbacks: server::Setbacks::default(),
                 patience: Patience::default(),
+                untold,
             },
             queue
         ),
@@ -152,7 +159,7 @@ pub async fn run_on<D: Driver>(client: Client, config: Config, driver: D) -> Res
 }
 
 /// A folder that others may pass through and not list.
-fn make_folder(path: &std::path::Path) -> io::Result<()> {
+pub(crate) fn make_folder(path: &std::path::Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     std::fs::create_dir_all(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o711))

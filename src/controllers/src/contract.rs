@@ -8,8 +8,11 @@
 //! | `VolumesReady`, `NetworkReady`, `Running`, `RestartRequired` | the agent | Server | what was seen on the host |
 //! | `Released` | the agent | Server, Volume | a fresh look showed nothing left, at this generation |
 //! | `Provisioned` | the agent | Volume | the device exists as wished |
-//! | `AgentReady`, `ServersReported` | the agent | Host | it works; it has said all that it runs |
+//! | `AgentReady`, `ServersReported` | the agent | Host | it works; it has said all that it runs, of what it saw since it began |
 //! | `HardwareAcceleration`, `EgressReady`, `Strangers` | the agent | Host | for people: guests run by the processor; no other firewall keeps Networks from the outside; what is here without an object |
+//!
+//! The agent's Lease in `nubium-hosts` is its heartbeat: it vouches for what is said of the Servers there. Without a holder it
+//! says that the host was started anew, and that what was said of it before counts for nothing.
 
 /// Held on a Server until its host has released it and what it made is on its way out.
 pub const SERVER_FINALIZER: &str = "nubium.dev/server";

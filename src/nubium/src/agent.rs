@@ -122,8 +122,12 @@ pub async fn run(agent: Agent, kubeconfig: Option<PathBuf>) -> Result<()> {
     };
     let config = host.config(door)?;
     let client = crate::controllers::client(kubeconfig).await?;
+    let work = async {
+        let start = nubium_agent::begin(&client, &config).await?;
+        nubium_agent::run(client.clone(), config, start).await
+    };
     tokio::select! {
-        done = nubium_agent::run(client, config) => done.context("the agent cannot run"),
+        done = work => done.context("the agent cannot run"),
         () = until_told() => Ok(()),
     }
 }

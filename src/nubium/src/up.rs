@@ -2,11 +2,16 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use nubium_agent::Door;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::ListParams;
+use kube::{Api, Client};
 use nubium_agent::endpoint::Identity as DoorIdentity;
+use nubium_agent::{Door, Start};
+use nubium_api::{ConditionStatus, Server, condition};
 use nubium_apiserver::{ApiServer, Config, Identity};
 use nubium_cli::seed;
 use nubium_store::{AnyStore, SqliteStore};
@@ -18,6 +23,11 @@ use crate::agent::HostFlags;
 use crate::files::make_folder;
 use crate::pki::Pki;
 use crate::{install, lock};
+
+/// How long a store may take that nobody else uses.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long nobody is answered, at most, while something of before is still said; it is taken back in a moment.
+const TAKING_BACK: Duration = Duration::from_secs(5);
 
 /// A whole cloud on this machine.
 #[derive(Debug, Args)]
@@ -38,6 +48,7 @@ pub async fn run(up: Up) -> Result<()> {
     let state = host.state.clone();
     make_folder(&state, 0o711)?;
     let _held = lock::take(&state)?;
+    let begun = Timestamp::now();
 
     let pki = Pki::open(&state.join("pki"))?;
     let server = start_server(&state).await?;
@@ -45,7 +56,7 @@ pub async fn run(up: Up) -> Result<()> {
     let certificate = pki.authority().server(&names(&name, listen))?;
     let tls = pki.authority().server_config(&certificate)?;
 
-    let client = |identity: Identity| kube::Client::new(server.router_service().acting_as(identity), "default");
+    let client = |identity: Identity| Client::new(server.router_service().acting_as(identity), "default");
     let admin = client(Identity::admin("nubium"));
     install::definitions(&admin).await?;
     let home = std::env::var_os("HOME").map(std::path::PathBuf::from);
@@ -54,15 +65,25 @@ pub async fn run(up: Up) -> Result<()> {
     let (certificate, key) = pki.host(&name)?;
     let identity = DoorIdentity { ca: pki.ca(), certificate, key };
     let agent = host.config(Some(Door { listen: endpoint, advertise: endpoint.to_string(), identity }))?;
+    let own = client(Identity::host(&name));
+    // Before anybody is answered: what the store says of the guests may be of before the machine's last boot.
+    let start = tokio::time::timeout(PATIENCE, nubium_agent::begin(&own, &agent)).await;
+    let start = start.context("cannot give up this host's Lease")?.context("the agent cannot begin")?;
     let kubeconfig = state.join("admin.kubeconfig");
     pki.admin_kubeconfig(&kubeconfig, &reachable(listen).to_string())?;
     info!(%listen, host = name, kubeconfig = %kubeconfig.display(), "nubium is up");
 
+    let serve = async {
+        if start == Start::Anew {
+            let _ = tokio::time::timeout(TAKING_BACK, taken_back(&admin, &name, begun)).await;
+        }
+        server.serve_tls(listener, tls).await
+    };
     tokio::select! {
-        served = server.serve_tls(listener, tls) => served.context("the API server cannot go on"),
+        served = serve => served.context("the API server cannot go on"),
         () = server.run_background() => Ok(()),
-        () = nubium_controllers::run(admin, nubium_controllers::Config { instance: name.clone() }) => Ok(()),
-        done = nubium_agent::run(client(Identity::host(&name)), agent) => done.context("the agent cannot run"),
+        () = nubium_controllers::run(admin.clone(), nubium_controllers::Config { instance: name.clone() }) => Ok(()),
+        done = nubium_agent::run(own, agent, start) => done.context("the agent cannot run"),
         () = until_told() => {
             info!("nubium ends; guests go on");
             Ok(())
@@ -76,6 +97,20 @@ async fn start_server(state: &Path) -> Result<ApiServer> {
     let config = Config::default();
     let namespaces = [config.namespaces, vec![nubium_api::HOSTS_NAMESPACE.to_owned()]].concat();
     Ok(ApiServer::start(AnyStore::new(store), Config { namespaces, ..config }).await?)
+}
+
+/// Waits until no Server of this host is Ready by what was said before that time.
+async fn taken_back(admin: &Client, host: &str, begun: Timestamp) {
+    let servers: Api<Server> = Api::all(admin.clone());
+    let here = ListParams::default().fields(&format!("status.host={host}"));
+    let is_of_before = |server: &Server| {
+        let conditions = server.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+        condition(conditions, "Ready")
+            .is_some_and(|ready| ready.status == ConditionStatus::True && ready.last_transition_time.0 < begun)
+    };
+    while servers.list(&here).await.is_ok_and(|all| all.iter().any(is_of_before)) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// What the API server may be called.

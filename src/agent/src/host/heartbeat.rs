@@ -1,4 +1,7 @@
 //! The heartbeat: a Lease that is renewed while the agent runs. When it is not, the host's controller says Unknown.
+//!
+//! It vouches for what is said of the host's Servers, so it begins when all of them were told of. A Lease that has no
+//! holder says at once what its silence would say later: nobody here vouches for anything.
 
 use std::time::Duration;
 
@@ -12,11 +15,15 @@ use nubium_runtime::not_found;
 use serde_json::json;
 use tracing::warn;
 
+use crate::server::Untold;
+
 /// A Lease is renewed this often, and counts as given up after four times as long.
 const PERIOD: Duration = Duration::from_secs(10);
+const AGAIN: Duration = Duration::from_secs(1);
 
-/// Renews the Lease of `host` until dropped.
-pub async fn beat(client: Client, host: String) {
+/// Renews the Lease of `host`, from when no Server is left untold until dropped.
+pub async fn beat(client: Client, host: String, untold: Untold) {
+    untold.none_left().await;
     let leases: Api<Lease> = Api::namespaced(client, HOSTS_NAMESPACE);
     let mut silent = false;
     loop {
@@ -30,10 +37,27 @@ pub async fn beat(client: Client, host: String) {
                     warn!(%error, "could not renew this host's Lease");
                     silent = true;
                 }
-                Duration::from_secs(1)
+                AGAIN
             }
         };
         tokio::time::sleep(pause).await;
+    }
+}
+
+/// Gives the Lease of `host` up, if there is one; tries until it is done.
+pub async fn release(client: Client, host: &str) {
+    let leases: Api<Lease> = Api::namespaced(client, HOSTS_NAMESPACE);
+    let nobody = Patch::Merge(json!({"spec": {"holderIdentity": null}}));
+    let mut said = false;
+    while let Err(error) = leases.patch(host, &PatchParams::default(), &nobody).await {
+        if not_found(&error) {
+            return;
+        }
+        if !said {
+            warn!(%error, "could not give up this host's Lease");
+            said = true;
+        }
+        tokio::time::sleep(AGAIN).await;
     }
 }
 

@@ -6,5 +6,5 @@ mod report;
 mod reporter;
 
 pub use facts::{capacity, software};
-pub use heartbeat::beat;
+pub use heartbeat::{beat, release};
 pub use reporter::Reporter;

@@ -17,10 +17,15 @@ use tracing::warn;
 use super::facts::addresses;
 use super::report::{Report, create, write};
 use crate::driver::Driver;
-use crate::{Config, network, volume};
+use crate::server::Untold;
+use crate::{Config, Start, network, volume};
 
 const PERIOD: Duration = Duration::from_secs(5);
 const FIRST: Duration = Duration::from_millis(200);
+/// So long it is not told that Servers are still to be looked at: where that is a passing state, and where an agent that is
+/// only restarted lets stand what was said before.
+const PATIENCE: Duration = Duration::from_millis(150);
+const PATIENCE_AGAIN: Duration = Duration::from_secs(5);
 
 /// What the loop works with.
 pub struct Reporter<D> {
@@ -31,15 +36,23 @@ pub struct Reporter<D> {
     pub volumes: Shared<Volume>,
     pub networks: Shared<Network>,
     pub pools: Shared<StoragePool>,
+    pub start: Start,
+    pub untold: Untold,
 }
 
 impl<D: Driver> Reporter<D> {
     /// Runs until dropped.
     pub async fn run(self) {
         tokio::join!(self.servers.synced(), self.volumes.synced(), self.networks.synced(), self.pools.synced());
+        let patience = match self.start {
+            Start::Anew => PATIENCE,
+            Start::Again => PATIENCE_AGAIN,
+        };
+        let _ = tokio::time::timeout(patience, self.untold.none_left()).await;
         let mut trouble = false;
         loop {
-            let pause = match self.pass().await {
+            let left = self.untold.left();
+            let pause = match self.pass(left).await {
                 Ok(()) => {
                     trouble = false;
                     PERIOD
@@ -52,11 +65,15 @@ impl<D: Driver> Reporter<D> {
                     FIRST
                 }
             };
-            tokio::time::sleep(pause).await;
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.untold.none_left(), if left != Some(0) => {}
+            }
         }
     }
 
-    async fn pass(&self) -> Result<(), kube::Error> {
+    /// `left`: how many Servers nobody was told of yet, where that is known.
+    async fn pass(&self, left: Option<usize>) -> Result<(), kube::Error> {
         self.driver.revive().await;
         let host = create(&self.client, &self.config.host).await?;
         let generation = host.metadata.generation;
@@ -64,8 +81,7 @@ impl<D: Driver> Reporter<D> {
         match self.driver.domains().list().await {
             Ok(domains) => {
                 conditions.push(said("AgentReady", ConditionStatus::True, "Working", "libvirt answers".into()));
-                let message = "what runs here was looked at".to_owned();
-                conditions.push(said("ServersReported", ConditionStatus::True, "Reported", message));
+                conditions.push(servers_reported(left));
                 let owners = domains.iter().filter_map(|domain| domain.owner.as_ref());
                 let servers = owners.filter(|owner| {
                     let known = self.servers.get(&Key::new(owner.namespace.clone(), owner.name.clone()));
@@ -152,6 +168,20 @@ impl<D: Driver> Reporter<D> {
     }
 }
 
+/// Whether what is said of the Servers here is what was seen since the agent began.
+fn servers_reported(left: Option<usize>) -> Condition {
+    let not_yet = |message: String| said("ServersReported", ConditionStatus::False, "Looking", message);
+    match left {
+        Some(0) => {
+            let message = "what runs here was looked at".to_owned();
+            said("ServersReported", ConditionStatus::True, "Reported", message)
+        }
+        Some(1) => not_yet("1 Server here is still to be looked at".into()),
+        Some(left) => not_yet(format!("{left} Servers here are still to be looked at")),
+        None => not_yet("the Servers here are being listed".into()),
+    }
+}
+
 fn said(type_: &str, status: ConditionStatus, reason: &str, message: String) -> Condition {
     Condition {
         type_: type_.to_owned(),
@@ -160,5 +190,22 @@ fn said(type_: &str, status: ConditionStatus, reason: &str, message: String) -> 
         last_transition_time: Time(Timestamp::UNIX_EPOCH),
         reason: reason.to_owned(),
         message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_are_reported_when_none_is_left_to_be_told_of() {
+        let says = |left| {
+            let Condition { status, message, .. } = servers_reported(left);
+            (status, message)
+        };
+        assert_eq!(says(Some(0)).0, ConditionStatus::True);
+        assert_eq!(says(Some(1)), (ConditionStatus::False, "1 Server here is still to be looked at".into()));
+        assert_eq!(says(Some(3)), (ConditionStatus::False, "3 Servers here are still to be looked at".into()));
+        assert_eq!(says(None).0, ConditionStatus::False);
     }
 }

@@ -23,6 +23,7 @@ mod status;
 mod teardown;
 #[cfg(test)]
 mod tests;
+mod untold;
 mod words;
 
 use nubium_host::libvirt::Domains;
@@ -41,6 +42,7 @@ pub use setbacks::Setbacks;
 pub use slots::Slots;
 pub use status::{Blind, CONDITIONS, Report};
 pub use teardown::{Stopped, stop_all, undefine_all};
+pub use untold::Untold;
 
 /// One pass for one Server. `now` is Unix time in seconds.
 pub async fn reconcile<D: Domains, T: Taps, V: Disks, S: Seeds>(

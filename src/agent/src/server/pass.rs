@@ -17,7 +17,9 @@ use nubium_runtime::{
 };
 use tracing::debug;
 
-use super::{CONDITIONS, Desired, Machine, OpenPools, Rendered, Report, SeenMarked, Setbacks, Settings, Wish, make};
+use super::{
+    CONDITIONS, Desired, Machine, OpenPools, Rendered, Report, SeenMarked, Setbacks, Settings, Untold, Wish, make,
+};
 use crate::driver::Driver;
 use crate::network::Readiness;
 
@@ -42,6 +44,7 @@ pub struct Context<D> {
     pub setbacks: Setbacks,
     /// What a Server waits for is told when it lasts.
     pub patience: Patience,
+    pub untold: Untold,
 }
 
 /// Runs until dropped. `queue` is also filled by who hears libvirt's events.
@@ -53,6 +56,7 @@ pub async fn run<D: Driver>(context: Context<D>, queue: Queue<Key>) {
         context.networks.synced(),
         context.pools.synced()
     );
+    context.untold.expect(context.servers.list().iter().map(|server| Key::of(server.as_ref())));
     context.servers.feed_own(&queue);
     let servers = context.servers.clone();
     context.volumes.feed(&queue, move |volume| naming(&servers, volume, uses_volume));
@@ -70,7 +74,15 @@ pub async fn run<D: Driver>(context: Context<D>, queue: Queue<Key>) {
     });
     let context = Arc::new(context);
     let settings = Loop { name: "server", workers: WORKERS, resync: Some(RESYNC) };
-    nubium_runtime::run(settings, queue, move |key| pass(Arc::clone(&context), key)).await;
+    nubium_runtime::run(settings, queue, move |key| {
+        let context = Arc::clone(&context);
+        async move {
+            let next = pass(Arc::clone(&context), key.clone()).await?;
+            context.untold.told(&key);
+            Ok::<_, kube::Error>(next)
+        }
+    })
+    .await;
 }
 
 fn naming<K: Resource>(servers: &Shared<Server>, object: &K, uses: impl Fn(&Server, &str) -> bool) -> Vec<Key> {
@@ -96,6 +108,8 @@ fn uses_port(server: &Server, port: &str) -> bool {
     })
 }
 
+/// When it ends well, what is said of the Server is what was seen; what is held back is of a guest that is not here, and
+/// that nobody takes for running.
 async fn pass<D: Driver>(context: Arc<Context<D>>, key: Key) -> Result<Next, kube::Error> {
     let Some(server) = context.servers.get(&key) else {
         context.patience.settled(&key);

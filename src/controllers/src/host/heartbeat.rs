@@ -1,8 +1,8 @@
-//! When a heartbeat was heard, and what its silence means. Pure.
+//! When a heartbeat was heard, and what its silence means, or that its agent gave the Lease up. Pure.
 
 use std::time::Duration;
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::{api::coordination::v1::Lease, jiff::Timestamp};
 use nubium_api::{Condition, ConditionStatus};
 use tokio::time::Instant;
 
@@ -35,7 +35,22 @@ pub(super) fn hear(last: Option<Beat>, renewed: Timestamp, now: Instant, clock: 
     }
 }
 
-/// How a host stands. `silence` is the time since its last heartbeat, None when there never was one.
+/// When the Lease was renewed last.
+pub(super) fn renewed(lease: &Lease) -> Option<Timestamp> {
+    lease.spec.as_ref()?.renew_time.as_ref().map(|time| time.0)
+}
+
+/// Whether nobody holds the Lease: the agent gave it up, and takes it again when it has told all that it runs.
+pub(super) fn given_up(lease: &Lease) -> bool {
+    lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_ref()).is_none_or(String::is_empty)
+}
+
+/// How a host stands whose Lease was given up: when it was heard of last does not matter.
+pub(super) fn begun_anew() -> Verdict {
+    Verdict::unknown("StartedAnew", "its agent was started anew and has not told yet what runs on it")
+}
+
+/// How a host stands whose Lease is held. `silence` is the time since its last heartbeat, None when there never was one.
 pub(super) fn verdict(silence: Option<Duration>, agent: Option<&Condition>) -> Verdict {
     match silence {
         None => Verdict::unknown("NoHeartbeat", "its agent has not been heard of yet"),
@@ -52,6 +67,8 @@ pub(super) fn verdict(silence: Option<Duration>, agent: Option<&Condition>) -> V
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::coordination::v1::LeaseSpec;
+
     use super::*;
     use crate::verdict::{State, fact};
 
@@ -68,6 +85,18 @@ mod tests {
         let fresh = hear(Some(old), at(9999), Instant::now(), at(3605));
         assert_eq!((fresh.before, fresh.heard), (Duration::ZERO, Instant::now()));
         assert_eq!(hear(None, at(9999), start, at(3605)).before, Duration::ZERO);
+    }
+
+    #[test]
+    fn a_lease_is_given_up_when_nobody_holds_it() {
+        let held_by = |holder: Option<&str>| {
+            let holder_identity = holder.map(str::to_owned);
+            let spec = Some(LeaseSpec { holder_identity, ..LeaseSpec::default() });
+            Lease { spec, ..Lease::default() }
+        };
+        assert!(given_up(&held_by(None)) && given_up(&held_by(Some(""))) && given_up(&Lease::default()));
+        assert!(!given_up(&held_by(Some("host-a"))));
+        assert_eq!(begun_anew().state, State::Unknown);
     }
 
     #[test]

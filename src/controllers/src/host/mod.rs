@@ -1,11 +1,12 @@
-//! Host: Ready while its heartbeat comes. The agent renews a Lease in `nubium-hosts`; when that stops, `Ready` turns
-//! Unknown, and that of its Servers with it. Nothing is done to them: silence is not death.
+//! Host: Ready while its heartbeat comes. The agent renews a Lease in `nubium-hosts`; when that stops, or when the agent
+//! gives the Lease up because its machine was started anew, `Ready` turns Unknown, and that of its Servers with it.
+//! Nothing is done to them: silence is not death.
 
 mod heartbeat;
 
 use std::{collections::HashMap, sync::Arc};
 
-use k8s_openapi::{api::coordination::v1::Lease, jiff::Timestamp};
+use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Resource};
 use nubium_api::{ConditionStatus, HOSTS_NAMESPACE, Host, HostStatus, condition};
 use nubium_runtime::{Key, Loop, Next, Note, NoteKind, Owner, Queue, apply_status};
@@ -42,11 +43,15 @@ async fn reconcile(world: Arc<World>, beats: Arc<Beats>, key: Key) -> Result<Nex
         return Ok(Next::Gone);
     };
     let lease = world.leases.get(&Key::new(HOSTS_NAMESPACE, key.name.clone()));
-    let renewed = lease.as_deref().and_then(renewed);
+    let renewed = lease.as_deref().and_then(heartbeat::renewed);
     let silence = heard(&beats, &key.name, renewed);
+    let given_up = lease.as_deref().is_some_and(heartbeat::given_up);
     let generation = host.metadata.generation;
     let seen = host.status.clone().unwrap_or_default();
-    let verdict = heartbeat::verdict(silence, condition(&seen.conditions, "AgentReady"));
+    let verdict = match given_up {
+        true => heartbeat::begun_anew(),
+        false => heartbeat::verdict(silence, condition(&seen.conditions, "AgentReady")),
+    };
     let conditions = verdict.conditions(generation);
     let before = condition(&seen.conditions, "Ready").map(|ready| ready.status);
     let now = conditions.first().map(|ready| ready.status);
@@ -59,14 +64,16 @@ async fn reconcile(world: Arc<World>, beats: Arc<Beats>, key: Key) -> Result<Nex
         world.recorder.note(Note { regarding: host.object_ref(&()), kind, reason, action: "Watch".into(), text });
     }
     // The next heartbeat wakes this; the clock is for the one that does not come.
-    Ok(match silence.and_then(|silence| PATIENCE.checked_sub(silence)).filter(|rest| !rest.is_zero()) {
-        Some(rest) => Next::After(rest),
-        None => Next::Settled,
-    })
-}
-
-fn renewed(lease: &Lease) -> Option<Timestamp> {
-    lease.spec.as_ref()?.renew_time.as_ref().map(|time| time.0)
+    Ok(
+        match silence
+            .filter(|_| !given_up)
+            .and_then(|silence| PATIENCE.checked_sub(silence))
+            .filter(|rest| !rest.is_zero())
+        {
+            Some(rest) => Next::After(rest),
+            None => Next::Settled,
+        },
+    )
 }
 
 /// For how long no heartbeat was heard; None when there never was one.

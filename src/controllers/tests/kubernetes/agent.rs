@@ -68,8 +68,15 @@ pub async fn announce(client: &Client, host: &str, cpu: i32, memory: &str, age: 
     beat(client, host, age).await;
 }
 
+/// Gives the Lease up, as the agent of a machine that was just booted does.
+pub async fn give_up(client: &Client, host: &str) {
+    let leases: Api<Lease> = Api::namespaced(client.clone(), HOSTS_NAMESPACE);
+    let nobody = Patch::Merge(json!({"spec": {"holderIdentity": null}}));
+    leases.patch(host, &PatchParams::default(), &nobody).await.unwrap();
+}
+
 /// One heartbeat.
-async fn beat(client: &Client, host: &str, age: Duration) {
+pub async fn beat(client: &Client, host: &str, age: Duration) {
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let mut namespace = Namespace::default();
     namespace.metadata.name = Some(HOSTS_NAMESPACE.into());
@@ -77,7 +84,11 @@ async fn beat(client: &Client, host: &str, age: Duration) {
     let leases: Api<Lease> = Api::namespaced(client.clone(), HOSTS_NAMESPACE);
     let lease = Lease {
         metadata: ObjectMeta { name: Some(host.into()), ..ObjectMeta::default() },
-        spec: Some(LeaseSpec { renew_time: Some(MicroTime(Timestamp::now() - age)), ..LeaseSpec::default() }),
+        spec: Some(LeaseSpec {
+            holder_identity: Some(host.into()),
+            renew_time: Some(MicroTime(Timestamp::now() - age)),
+            ..LeaseSpec::default()
+        }),
     };
     leases.patch(host, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&lease)).await.unwrap();
 }

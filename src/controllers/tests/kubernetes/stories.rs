@@ -239,6 +239,33 @@ async fn a_silent_host_makes_its_servers_unknown_and_a_deleted_one_lets_them_go(
 }
 
 #[tokio::test]
+async fn a_host_that_is_started_anew_makes_its_servers_unknown_until_it_has_told() {
+    let Some(story) = Story::begin("anew").await else { return };
+    let host = story.namespace.as_str();
+    agent::announce(&story.client, host, 8, "8Gi", Duration::ZERO).await;
+    story.basics("10.10.0.0/24").await;
+    let mut spec = web();
+    spec["scheduling"] = json!({"host": host});
+    story.create::<Server>("web-1", spec).await;
+    let hosts: Api<Host> = Api::all(story.client.clone());
+    let ready = || async {
+        let conditions = hosts.get(host).await.unwrap().status.unwrap().conditions;
+        let ready = condition(&conditions, "Ready").unwrap();
+        (ready.status, ready.reason.clone())
+    };
+    story.ready::<Server>("web-1", "False", "Starting").await;
+    agent::give_up(&story.client, host).await;
+    story.ready::<Server>("web-1", "Unknown", "HostSilent").await;
+    assert_eq!(ready().await, (ConditionStatus::Unknown, "StartedAnew".to_owned()));
+    agent::beat(&story.client, host, Duration::ZERO).await;
+    story.ready::<Server>("web-1", "False", "Starting").await;
+    assert_eq!(ready().await, (ConditionStatus::True, "Ready".to_owned()));
+    story.delete::<Server>("web-1").await;
+    hosts.delete(host, &DeleteParams::default()).await.unwrap();
+    story.gone::<Server>("web-1").await;
+}
+
+#[tokio::test]
 async fn a_namespace_with_a_running_server_ends() {
     let Some(story) = Story::begin("ends").await else { return };
     if !story.namespaces_end {

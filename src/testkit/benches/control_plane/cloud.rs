@@ -24,20 +24,15 @@ const IMAGE_FILE: &str = "tiny.qcow2";
 
 /// Begins it; it runs until the process ends. What is given is its admin.
 pub async fn start(state: &Path) -> Result<Client> {
-    let store = SqliteStore::open(&state.join("store.db")).context("open the store")?;
-    let config = Config::default();
-    let namespaces = [config.namespaces, vec![nubium_api::HOSTS_NAMESPACE.to_owned()]].concat();
-    let server = ApiServer::start(AnyStore::new(store), Config { namespaces, ..config }).await?;
+    let server = serve(state).await?;
     let client = |identity| Client::new(server.router_service().acting_as(identity), "default");
     let admin = client(Identity::admin("nubium"));
-    define(&admin).await?;
-
-    let pools = SimPools::new();
-    pools.put_source(IMAGE_FILE, SimSource::Good { virtual_size: 1 << 30 });
     let background = server.clone();
     tokio::spawn(async move { background.run_background().await });
     tokio::spawn(nubium_controllers::run(admin.clone(), nubium_controllers::Config { instance: HOST.to_owned() }));
-    let agent = nubium_agent::run_on(client(Identity::host(HOST)), agent_config(state), SimMachine::new(pools));
+    let (own, config) = (client(Identity::host(HOST)), agent_config(state));
+    let begun = nubium_agent::begin(&own, &config).await?;
+    let agent = nubium_agent::run_on(own, config, begun, machine());
     tokio::spawn(async move {
         if let Err(error) = agent.await {
             eprintln!("the agent ended: {error}");
@@ -46,7 +41,24 @@ pub async fn start(state: &Path) -> Result<Client> {
     Ok(admin)
 }
 
-fn agent_config(state: &Path) -> nubium_agent::Config {
+/// An API server over a store in that folder, whose kinds are served.
+pub async fn serve(state: &Path) -> Result<ApiServer> {
+    let store = SqliteStore::open(&state.join("store.db")).context("open the store")?;
+    let config = Config::default();
+    let namespaces = [config.namespaces, vec![nubium_api::HOSTS_NAMESPACE.to_owned()]].concat();
+    let server = ApiServer::start(AnyStore::new(store), Config { namespaces, ..config }).await?;
+    define(&Client::new(server.router_service().acting_as(Identity::admin("nubium")), "default")).await?;
+    Ok(server)
+}
+
+/// A machine on which nothing was done yet.
+pub fn machine() -> SimMachine {
+    let pools = SimPools::new();
+    pools.put_source(IMAGE_FILE, SimSource::Good { virtual_size: 1 << 30 });
+    SimMachine::new(pools)
+}
+
+pub fn agent_config(state: &Path) -> nubium_agent::Config {
     nubium_agent::Config {
         host: HOST.to_owned(),
         state: state.to_owned(),
@@ -125,7 +137,8 @@ fn api_of(client: &Client, object: &Value) -> Result<Api<DynamicObject>> {
     })
 }
 
-async fn until(what: &str, holds: impl AsyncFn() -> Result<bool>) -> Result<()> {
+/// Waits until that holds, and not without end.
+pub async fn until(what: &str, holds: impl AsyncFn() -> Result<bool>) -> Result<()> {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while !holds().await? {
         if tokio::time::Instant::now() > deadline {

@@ -13,9 +13,11 @@ use nubium_testkit::seeds::SimSeeds;
 use nubium_testkit::volumes::SimPools;
 use uuid::Uuid;
 
+/// Clones are the same machine.
+#[derive(Clone)]
 pub struct SimMachine {
     facts: Facts,
-    domains: SimDomains,
+    pub domains: SimDomains,
     networks: SimNetworks,
     pools: Arc<SimPools>,
     seeds: SimSeeds,

@@ -1,0 +1,69 @@
+//! Which Servers nobody has been told of yet since this agent began: until none is left, what is said of them is of before.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use nubium_runtime::Key;
+use tokio::sync::watch;
+
+/// The Servers that were bound here when this agent began and had no complete pass since. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Untold(Arc<watch::Sender<Option<BTreeSet<Key>>>>);
+
+impl Default for Untold {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(None)))
+    }
+}
+
+impl Untold {
+    /// These are all that there are.
+    pub fn expect(&self, servers: impl IntoIterator<Item = Key>) {
+        self.0.send_replace(Some(servers.into_iter().collect()));
+    }
+
+    /// A pass for this one has ended well: what is said of it now is what was seen, or it is no more.
+    pub fn told(&self, server: &Key) {
+        self.0.send_if_modified(|untold| untold.as_mut().is_some_and(|untold| untold.remove(server)));
+    }
+
+    /// How many are left; `None`: it is not known yet which there are.
+    #[must_use]
+    pub fn left(&self) -> Option<usize> {
+        self.0.borrow().as_ref().map(BTreeSet::len)
+    }
+
+    /// Waits until none is left.
+    pub async fn none_left(&self) {
+        let mut untold = self.0.subscribe();
+        // The sender lives in self.
+        let _ = untold.wait_for(|untold| untold.as_ref().is_some_and(BTreeSet::is_empty)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn all_are_told_when_each_that_was_there_had_its_pass() {
+        let (untold, web, db) = (Untold::default(), Key::new("shop", "web"), Key::new("shop", "db"));
+        assert_eq!((untold.left(), untold.none_left().now_or_never()), (None, None), "nobody has listed them yet");
+        untold.expect([web.clone(), db.clone()]);
+        untold.told(&web);
+        untold.told(&web);
+        untold.told(&Key::new("shop", "bound-later"));
+        assert_eq!((untold.left(), untold.none_left().now_or_never()), (Some(1), None));
+        untold.told(&db);
+        assert_eq!((untold.left(), untold.none_left().now_or_never()), (Some(0), Some(())));
+    }
+
+    #[tokio::test]
+    async fn a_host_without_servers_has_told_all_as_soon_as_that_is_known() {
+        let untold = Untold::default();
+        untold.expect([]);
+        assert_eq!(untold.none_left().now_or_never(), Some(()));
+    }
+}
