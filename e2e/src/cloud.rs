@@ -77,6 +77,19 @@ impl Cloud {
         }
     }
 
+    /// Ends it as its admin does: guests are stopped, helpers ended, and nothing is left in /run. It can be
+    /// [started](Self::start) again.
+    pub fn down(&mut self) {
+        self.kill();
+        let said = text(self.nubium().arg("down").arg("--state").arg(&self.state));
+        said.unwrap_or_else(|error| panic!("{error:#}"));
+    }
+
+    /// Whether the API server, the controllers and the agent begin and end together.
+    pub fn is_one_process(&self) -> bool {
+        matches!(self.shape, Shape::Embedded)
+    }
+
     /// Where its log is.
     pub fn log(&self) -> PathBuf {
         self.state.join("e2e.log")
