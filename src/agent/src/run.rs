@@ -11,7 +11,7 @@ use nubium_api::{Image, Network, Port, Server, StoragePool, Volume};
 use nubium_host::libvirt::LibvirtError;
 use nubium_host::libvirt::private::PrivateError;
 use nubium_host::volume::sandbox::SandboxError;
-use nubium_runtime::{Key, Patience, Queue, Recorder, Shared};
+use nubium_runtime::{Key, Patience, Queue, Recorder, Shared, Troubles};
 use tokio::net::TcpListener;
 use tokio::task::JoinError;
 
@@ -134,6 +134,7 @@ pub async fn run_on<D: Driver>(client: Client, config: Config, start: Start, dri
             readiness: readiness.clone(),
             driver: Arc::clone(&driver),
             recorder: recorder.clone(),
+            troubles: Troubles::default(),
         }),
         server::run(
             server::Context {
@@ -149,6 +150,7 @@ pub async fn run_on<D: Driver>(client: Client, config: Config, start: Start, dri
                 recorder,
                 seeds: server::Rendered::default(),
                 setbacks: server::Setbacks::default(),
+                troubles: Troubles::default(),
                 patience: Patience::default(),
                 untold,
             },

@@ -22,6 +22,7 @@ mod run;
 mod shared;
 mod status;
 mod summary;
+mod troubles;
 
 pub use chain::Chain;
 pub use errors::{already_exists, conflict, conflicting, forbidden, not_found};
@@ -35,3 +36,4 @@ pub use run::{Loop, Next, PassError, Wait, run};
 pub use shared::{Shared, SharedBuilder};
 pub use status::{Owner, apply_status, claim_status, status_differs};
 pub use summary::{Summary, summary};
+pub use troubles::Troubles;

@@ -10,10 +10,9 @@ use nubium_host::libvirt::{Connection, Libvirt};
 use nubium_host::network::{LinuxNetworks, resolvers};
 use nubium_host::seed::SeedFiles;
 use nubium_host::volume::{DirectoryPools, Owner};
-use nubium_runtime::Chain;
+use nubium_runtime::{Chain, Key, Troubles};
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::Receiver;
-use tracing::warn;
 use uuid::Uuid;
 
 use super::{Driver, Facts};
@@ -30,6 +29,7 @@ pub struct Linux {
     networks: LinuxNetworks,
     netd: Netd,
     pools: Arc<DirectoryPools>,
+    troubles: Troubles,
 }
 
 /// The libvirt of this host, running: its own if there is one, else a private one.
@@ -71,6 +71,7 @@ impl Linux {
             connection,
             libvirt,
             facts,
+            troubles: Troubles::default(),
         })
     }
 }
@@ -125,10 +126,12 @@ impl Driver for Linux {
 
     async fn revive(&self) {
         let libvirt = self.libvirt.clone();
-        match tokio::task::spawn_blocking(move || libvirt.ensure()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(error = %Chain(&error), "could not start libvirtd again"),
-            Err(error) => warn!(%error, "could not start libvirtd again"),
-        }
+        let failed = match tokio::task::spawn_blocking(move || libvirt.ensure()).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(Chain(&error).to_string()),
+            Err(error) => Some(error.to_string()),
+        };
+        let failed = failed.map(|error| format!("cannot start libvirtd again: {error}"));
+        self.troubles.log(&Key::cluster("libvirtd"), failed.as_deref());
     }
 }

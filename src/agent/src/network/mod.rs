@@ -23,7 +23,7 @@ mod words;
 
 use nubium_api::{Network, Port};
 use nubium_host::network::Networks;
-use tracing::{debug, warn};
+use tracing::debug;
 
 pub use apply::{Outcome, StepError};
 pub use desired::{Desired, Invalid, Settings, WantedGuest};
@@ -69,9 +69,6 @@ pub async fn make(want: &Desired, settings: &Settings, host: &impl Networks, dhc
     }
     debug!(netns = %want.netns, steps = plan.steps.len(), "network plan");
     let outcome = apply::apply(plan, host, dhcp).await;
-    if let Some((step, error)) = &outcome.failed {
-        warn!(netns = %want.netns, step = %step, error = error as &dyn std::error::Error, "network pass failed");
-    }
     match observe(&want.netns, host, dhcp).await {
         Ok(after) => status::status(&settings.host, want, &before, outcome, &after),
         Err(error) => blind(error),

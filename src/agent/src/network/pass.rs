@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use kube::{Api, Client, Resource, ResourceExt};
 use nubium_api::{ConditionStatus, Network, NetworkHost, NetworkStatus, Port, condition, is_held};
-use nubium_runtime::{Key, Live, Loop, Next, Note, NoteKind, Owner, Queue, Recorder, Shared, apply_status, live_get};
+use nubium_runtime::{
+    Key, Live, Loop, Next, Note, NoteKind, Owner, Queue, Recorder, Shared, Troubles, apply_status, live_get,
+};
 
 use super::{Readiness, Report, Settings, Wish, reconcile};
 use crate::driver::Driver;
@@ -27,6 +29,7 @@ pub struct Context<D> {
     pub readiness: Readiness,
     pub driver: Arc<D>,
     pub recorder: Recorder,
+    pub troubles: Troubles,
 }
 
 /// The word under which [`BY_NETWORK`] files a Port.
@@ -54,7 +57,10 @@ pub async fn run<D: Driver>(context: Context<D>) {
 }
 
 async fn pass<D: Driver>(context: Arc<Context<D>>, key: Key) -> Result<Next, kube::Error> {
-    let Some(network) = context.networks.get(&key) else { return Ok(Next::Gone) };
+    let Some(network) = context.networks.get(&key) else {
+        context.troubles.over(&key);
+        return Ok(Next::Gone);
+    };
     let api: Api<Network> = Api::namespaced(context.client.clone(), &key.namespace);
     let Some((network, present)) = judge(&api, network).await? else { return Ok(Next::Gone) };
     if !is_held(network.as_ref()) {
@@ -80,7 +86,8 @@ async fn pass<D: Driver>(context: Arc<Context<D>>, key: Key) -> Result<Next, kub
     }
     let wish = Wish { network: &network, ports: &ports, present };
     let report = reconcile(wish, &context.settings, context.driver.networks(), context.driver.dhcp()).await;
-    let Report { entry, ports, mended, done: _, again } = report;
+    let Report { entry, ports, mended, done: _, failed, again } = report;
+    context.troubles.log(&key, failed.as_deref());
     for (port, ready) in ports {
         context.readiness.say(key.beside(port), ready);
     }

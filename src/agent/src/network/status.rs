@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use nubium_api::NetworkHost;
 
 use super::{
-    apply::{Outcome, StepError},
+    apply::Outcome,
     desired::{Desired, Invalid},
     observe::{LookError, Seen},
     plan::{Plan, Refusal, Step},
@@ -24,6 +24,8 @@ pub struct Report {
     pub mended: Vec<String>,
     /// What was done, in order.
     pub done: Vec<Step>,
+    /// What could not be done, and why; it is to be tried again.
+    pub failed: Option<String>,
     /// Whether to come back soon, unasked.
     pub again: bool,
 }
@@ -46,7 +48,7 @@ impl Report {
         };
         let entry = entry(host, generation, false, reason, chain(why));
         let again = matches!(why, Blind::Look(_));
-        Report { entry: Some(entry), ports: BTreeMap::new(), mended: Vec::new(), done: Vec::new(), again }
+        Report { entry: Some(entry), ports: BTreeMap::new(), mended: Vec::new(), done: Vec::new(), failed: None, again }
     }
 }
 
@@ -54,30 +56,25 @@ impl Report {
 pub fn status(host: &str, want: &Desired, before: &Seen, outcome: Outcome, after: &Seen) -> Report {
     let rest = Plan::new(want, after);
     let Outcome { done, failed, skipped: _ } = outcome;
+    let failed = failed.map(|(step, error)| format!("cannot {step}: {}", chain(&error)));
     let generation = Some(want.owner.generation);
     let entry = if want.present {
-        present(host, want, after, &rest, failed.as_ref())
+        present(host, want, after, &rest, failed.as_deref())
     } else {
-        Some(absent(host, generation, &rest, failed.as_ref()))
+        Some(absent(host, generation, &rest, failed.as_deref()))
     };
     let again = failed.is_some() || !rest.steps.is_empty() || !rest.refusals.is_empty();
-    Report { entry, ports: ports(want, after, &rest), mended: mended(want, before, &done), done, again }
+    Report { entry, ports: ports(want, after, &rest), mended: mended(want, before, &done), done, failed, again }
 }
 
-fn present(
-    host: &str,
-    want: &Desired,
-    after: &Seen,
-    rest: &Plan,
-    failed: Option<&(Step, StepError)>,
-) -> Option<NetworkHost> {
+fn present(host: &str, want: &Desired, after: &Seen, rest: &Plan, failed: Option<&str>) -> Option<NetworkHost> {
     if after.network.is_none() && want.guests.is_empty() && want.waiting.is_empty() && failed.is_none() {
         return None;
     }
     let generation = Some(want.owner.generation);
     let said = |ready, reason: &str, message| Some(entry(host, generation, ready, reason, message));
-    if let Some((step, error)) = failed {
-        return said(false, "Failed", format!("cannot {step}: {}", chain(error)));
+    if let Some(failed) = failed {
+        return said(false, "Failed", failed.to_owned());
     }
     if let Some(first) = rest.refusals.first() {
         return said(false, first.reason(), joined(&rest.refusals));
@@ -88,11 +85,9 @@ fn present(
     said(true, "Ready", "namespace, rules, way out and DHCP are in place".into())
 }
 
-fn absent(host: &str, generation: Option<i64>, rest: &Plan, failed: Option<&(Step, StepError)>) -> NetworkHost {
+fn absent(host: &str, generation: Option<i64>, rest: &Plan, failed: Option<&str>) -> NetworkHost {
     let mut said = match (failed, rest.refusals.first(), rest.steps.first()) {
-        (Some((step, error)), _, _) => {
-            entry(host, generation, false, "Failed", format!("cannot {step}: {}", chain(error)))
-        }
+        (Some(failed), _, _) => entry(host, generation, false, "Failed", failed.to_owned()),
         (None, Some(refusal), _) => entry(host, generation, false, refusal.reason(), refusal.to_string()),
         (None, None, Some(step)) => entry(host, generation, false, "Progressing", format!("still to do: {step}")),
         (None, None, None) => entry(host, generation, false, "Released", "nothing of it is left on this host".into()),

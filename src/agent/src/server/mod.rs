@@ -28,7 +28,7 @@ mod words;
 
 use nubium_host::libvirt::Domains;
 use nubium_host::seed::Seeds;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 pub use apply::{Outcome, StepError};
 pub use desired::{Desired, Invalid, Presence, SeenMarked, Settings, WantedDisk, WantedNic, Wish, server_folder};
@@ -75,10 +75,6 @@ pub async fn make<D: Domains, T: Taps, V: Disks, S: Seeds>(
     let outcome = apply::apply(plan, host).await;
     for step in &outcome.done {
         info!(server = want.name, namespace = want.namespace, step = %step, "done");
-    }
-    if let Some((step, error)) = &outcome.failed {
-        let error = error as &dyn std::error::Error;
-        warn!(server = want.name, namespace = want.namespace, step = %step, error, "server pass failed");
     }
     match observe(want, host, now).await {
         Ok(after) => status::status(want, host.settings, outcome, &after),

@@ -12,7 +12,7 @@ use nubium_api::{
 use nubium_host::seed::Seed;
 use nubium_host::volume::Pools;
 use nubium_runtime::{
-    Key, Live, Loop, Next, Note, NoteKind, Owner, Patience, Queue, Recorder, Shared, apply_status, live_get,
+    Key, Live, Loop, Next, Note, NoteKind, Owner, Patience, Queue, Recorder, Shared, Troubles, apply_status, live_get,
     status_differs,
 };
 use tracing::debug;
@@ -42,6 +42,7 @@ pub struct Context<D> {
     pub recorder: Recorder,
     pub seeds: Rendered,
     pub setbacks: Setbacks,
+    pub troubles: Troubles,
     /// What a Server waits for is told when it lasts.
     pub patience: Patience,
     pub untold: Untold,
@@ -114,6 +115,7 @@ async fn pass<D: Driver>(context: Arc<Context<D>>, key: Key) -> Result<Next, kub
     let Some(server) = context.servers.get(&key) else {
         context.patience.settled(&key);
         context.setbacks.over(&key);
+        context.troubles.over(&key);
         return Ok(Next::Gone);
     };
     let api: Api<Server> = Api::namespaced(context.client.clone(), &key.namespace);
@@ -144,6 +146,7 @@ async fn pass<D: Driver>(context: Arc<Context<D>>, key: Key) -> Result<Next, kub
         }
     };
     let report = look_and_act(&context, &server, seed.as_ref(), marked.as_ref()).await;
+    context.troubles.log(&key, report.failed.as_deref());
     attach(&context, &server, &report).await?;
     tell(&context, &server, &report);
     let Report { conditions, devices, attached: _, news: _, done: _, failed, waits, again } = report;
@@ -151,8 +154,8 @@ async fn pass<D: Driver>(context: Arc<Context<D>>, key: Key) -> Result<Next, kub
     let status = ServerStatus { conditions, devices: devices.unwrap_or_else(known), ..ServerStatus::default() };
     let waits_for_seed = marked.is_none() && seed.is_none() && wants_seed(&context, &server);
     let again = if waits_for_seed { Some(context.seeds.ask_again(&uid)) } else { again };
-    let again = if failed { Some(context.setbacks.failed(&key, &server, status.clone())) } else { again };
-    if !failed {
+    let again = if failed.is_some() { Some(context.setbacks.failed(&key, &server, status.clone())) } else { again };
+    if failed.is_none() {
         context.setbacks.over(&key);
     }
     let passing = waits && !is_said_to_run(&server) && status_differs(server.as_ref(), &OWNER, &status);

@@ -17,7 +17,7 @@ use nubium_host::libvirt::{DomainSeen, DomainState, Off, Pause, Stop};
 use nubium_runtime::Chain;
 use uuid::Uuid;
 
-use super::apply::{Outcome, StepError};
+use super::apply::Outcome;
 use super::desired::{Desired, Invalid, Presence, Settings};
 use super::observe::{LookError, Seen};
 use super::plan::{self, Plan, Refusal, Step};
@@ -39,8 +39,8 @@ pub struct Report {
     pub news: Vec<(&'static str, String)>,
     /// What was done, in order.
     pub done: Vec<Step>,
-    /// Something could not be done, and is to be tried again.
-    pub failed: bool,
+    /// What could not be done, and why; it is to be tried again.
+    pub failed: Option<String>,
     /// Nothing of it is here yet, and it waits for what others make: most such waits last a few milliseconds.
     pub waits: bool,
     /// Come back after this time, unasked.
@@ -74,7 +74,7 @@ impl Report {
             attached: Vec::new(),
             news: Vec::new(),
             done: Vec::new(),
-            failed: false,
+            failed: None,
             waits: false,
             again,
         }
@@ -110,9 +110,10 @@ impl Said {
 pub fn status(want: &Desired, settings: &Settings, outcome: Outcome, after: &Seen) -> Report {
     let rest = Plan::new(want, after, settings);
     let Outcome { done, failed, skipped: _ } = outcome;
+    let failed = failed.map(|(step, error)| format!("cannot {step}: {}", sentence(&Chain(&error).to_string())));
     let said = match want.presence {
-        Presence::Present => present(want, settings, after, &rest, failed.as_ref()),
-        Presence::Absent(_) => vec![released(after, &rest, failed.as_ref())],
+        Presence::Present => present(want, settings, after, &rest, failed.as_deref()),
+        Presence::Absent(_) => vec![released(after, &rest, failed.as_deref())],
     };
     let unfinished = failed.is_some() || !rest.steps.is_empty();
     let live = after.domain.as_ref().and_then(|domain| domain.live.as_ref());
@@ -124,18 +125,12 @@ pub fn status(want: &Desired, settings: &Settings, outcome: Outcome, after: &See
         news: done.iter().filter_map(Step::news).collect(),
         waits: after.domain.is_none() && matches!(rest.refusal, Some(Refusal::Waiting { .. })),
         done,
-        failed: failed.is_some(),
+        failed,
         again: rest.again.map(Duration::from_secs).or_else(|| unfinished.then_some(SOON)),
     }
 }
 
-fn present(
-    want: &Desired,
-    settings: &Settings,
-    after: &Seen,
-    rest: &Plan,
-    failed: Option<&(Step, StepError)>,
-) -> Vec<Said> {
+fn present(want: &Desired, settings: &Settings, after: &Seen, rest: &Plan, failed: Option<&str>) -> Vec<Said> {
     let mut said = vec![volumes(want, after), network(want, after), running(want, after, rest, failed)];
     let changes = changes(want, settings, after);
     if !changes.is_empty() {
@@ -215,14 +210,9 @@ fn sentence(text: &str) -> String {
     words.join(" ")
 }
 
-fn running(want: &Desired, after: &Seen, rest: &Plan, failed: Option<&(Step, StepError)>) -> Said {
-    if let Some((step, error)) = failed {
-        return Said::truth(
-            "Running",
-            is_running(after),
-            "StepFailed",
-            format!("cannot {step}: {}", sentence(&Chain(error).to_string())),
-        );
+fn running(want: &Desired, after: &Seen, rest: &Plan, failed: Option<&str>) -> Said {
+    if let Some(failed) = failed {
+        return Said::truth("Running", is_running(after), "StepFailed", failed);
     }
     let said = |reason, message: &str| Said::truth("Running", false, reason, message);
     if let Some(refusal @ (Refusal::NotOurs | Refusal::HeldByStranger { .. } | Refusal::OlderWish { .. })) =
@@ -280,10 +270,10 @@ fn is_running(after: &Seen) -> bool {
     after.domain.as_ref().is_some_and(|domain| domain.state == DomainState::Running)
 }
 
-fn released(after: &Seen, rest: &Plan, failed: Option<&(Step, StepError)>) -> Said {
+fn released(after: &Seen, rest: &Plan, failed: Option<&str>) -> Said {
     let said = |reason, message| Said::truth("Released", false, reason, message);
     match (failed, &rest.refusal, rest.steps.first()) {
-        (Some((step, error)), _, _) => said("StepFailed", format!("cannot {step}: {}", Chain(error))),
+        (Some(failed), _, _) => said("StepFailed", failed.to_owned()),
         // Another's domain is not ours to remove, and nothing of ours is left with it.
         (None, Some(_), _) => Said::truth("Released", true, "Released", "nothing of it is on this host"),
         (None, None, Some(step)) => said("Releasing", format!("still to do: {step}")),
