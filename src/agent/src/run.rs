@@ -135,6 +135,7 @@ pub async fn run_on<D: Driver>(client: Client, config: Config, start: Start, dri
             driver: Arc::clone(&driver),
             recorder: recorder.clone(),
             troubles: Troubles::default(),
+            unfinished: network::Unfinished::default(),
         }),
         server::run(
             server::Context {

@@ -19,6 +19,7 @@ mod status;
 mod teardown;
 #[cfg(test)]
 mod tests;
+mod unfinished;
 mod words;
 
 use nubium_api::{Network, Port};
@@ -36,6 +37,7 @@ pub use plan::{Found, Plan, Refusal, Step};
 pub use readiness::Readiness;
 pub use status::{Blind, Report};
 pub use teardown::{TeardownError, teardown};
+pub use unfinished::Unfinished;
 
 /// What a pass is about. `present` is false only after a live GET of the Network's very UID showed it marked for
 /// deletion; `ports` are those that name it and whose Server is bound to this host.

@@ -9,7 +9,7 @@ use nubium_runtime::{
     Key, Live, Loop, Next, Note, NoteKind, Owner, Queue, Recorder, Shared, Troubles, apply_status, live_get,
 };
 
-use super::{Readiness, Report, Settings, Wish, reconcile};
+use super::{Readiness, Report, Settings, Unfinished, Wish, reconcile};
 use crate::driver::Driver;
 
 /// What no event tells of (rules that somebody flushed) is found within this time.
@@ -30,6 +30,7 @@ pub struct Context<D> {
     pub driver: Arc<D>,
     pub recorder: Recorder,
     pub troubles: Troubles,
+    pub unfinished: Unfinished,
 }
 
 /// The word under which [`BY_NETWORK`] files a Port.
@@ -59,6 +60,7 @@ pub async fn run<D: Driver>(context: Context<D>) {
 async fn pass<D: Driver>(context: Arc<Context<D>>, key: Key) -> Result<Next, kube::Error> {
     let Some(network) = context.networks.get(&key) else {
         context.troubles.over(&key);
+        context.unfinished.forget(&key);
         return Ok(Next::Gone);
     };
     let api: Api<Network> = Api::namespaced(context.client.clone(), &key.namespace);
@@ -86,12 +88,13 @@ async fn pass<D: Driver>(context: Arc<Context<D>>, key: Key) -> Result<Next, kub
     }
     let wish = Wish { network: &network, ports: &ports, present };
     let report = reconcile(wish, &context.settings, context.driver.networks(), context.driver.dhcp()).await;
-    let Report { entry, ports, mended, done: _, failed, again } = report;
+    let news = context.unfinished.news(&key, &report);
+    let Report { entry, ports, mended: _, done: _, failed, left: _, was_made: _, again } = report;
     context.troubles.log(&key, failed.as_deref());
     for (port, ready) in ports {
         context.readiness.say(key.beside(port), ready);
     }
-    tell(&context, &network, before, entry.as_ref(), mended);
+    tell(&context, &network, before, entry.as_ref(), news);
     if entry.is_some() || before.is_some() {
         write(&context, &api, &network, entry).await?;
     }

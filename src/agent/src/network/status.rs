@@ -26,6 +26,10 @@ pub struct Report {
     pub done: Vec<Step>,
     /// What could not be done, and why; it is to be tried again.
     pub failed: Option<String>,
+    /// What is left to do, or cannot be done; `None`: nothing is known.
+    pub left: Option<Plan>,
+    /// Whether this very wish had been made here before, at least in part.
+    pub was_made: bool,
     /// Whether to come back soon, unasked.
     pub again: bool,
 }
@@ -48,7 +52,16 @@ impl Report {
         };
         let entry = entry(host, generation, false, reason, chain(why));
         let again = matches!(why, Blind::Look(_));
-        Report { entry: Some(entry), ports: BTreeMap::new(), mended: Vec::new(), done: Vec::new(), failed: None, again }
+        Report {
+            entry: Some(entry),
+            ports: BTreeMap::new(),
+            mended: Vec::new(),
+            done: Vec::new(),
+            failed: None,
+            left: None,
+            was_made: false,
+            again,
+        }
     }
 }
 
@@ -64,7 +77,9 @@ pub fn status(host: &str, want: &Desired, before: &Seen, outcome: Outcome, after
         Some(absent(host, generation, &rest, failed.as_deref()))
     };
     let again = failed.is_some() || !rest.steps.is_empty() || !rest.refusals.is_empty();
-    Report { entry, ports: ports(want, after, &rest), mended: mended(want, before, &done), done, failed, again }
+    let (ports, was_made) = (ports(want, after, &rest), was_made(want, before));
+    let mended = if was_made { done.iter().filter_map(Step::mends).collect() } else { Vec::new() };
+    Report { entry, ports, mended, done, failed, left: Some(rest), was_made, again }
 }
 
 fn present(host: &str, want: &Desired, after: &Seen, rest: &Plan, failed: Option<&str>) -> Option<NetworkHost> {
@@ -128,17 +143,14 @@ fn port_ready(want: &Desired, tap: &str, after: &Seen, rest: &Plan) -> bool {
     filtered && bridged && leased
 }
 
-/// Steps that mended something of a Network that this host had already made.
-fn mended(want: &Desired, before: &Seen, done: &[Step]) -> Vec<String> {
+/// Whether what is found missing was there once.
+fn was_made(want: &Desired, before: &Seen) -> bool {
     // Where the bridge, which carries the owner, is itself gone, that DHCP knew the Network says as much.
-    let made_before = match before.network.as_ref().and_then(|n| n.owner.as_ref()) {
-        Some(owner) => *owner == want.owner,
-        None => before.dhcp.configured.is_some(),
-    };
-    if !want.present || !made_before {
-        return Vec::new();
-    }
-    done.iter().filter_map(Step::mends).collect()
+    want.present
+        && match before.network.as_ref().and_then(|n| n.owner.as_ref()) {
+            Some(owner) => *owner == want.owner,
+            None => before.dhcp.configured.is_some(),
+        }
 }
 
 fn entry(host: &str, generation: Option<i64>, ready: bool, reason: &str, message: String) -> NetworkHost {

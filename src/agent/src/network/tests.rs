@@ -9,10 +9,11 @@ use nubium_host::network::{
     Backend, Guest, IptablesChain, NamespaceRules, Netns, Networks, Owner, RouteSeen, RulesSeen, TapSeen, Transit,
     gate_rules, names, sysctl, transit,
 };
+use nubium_runtime::Key;
 use nubium_testkit::network::{NetWorld, SimNetworks};
 use serde_json::json;
 
-use super::{Desired, Found, Plan, Refusal, Report, Settings, Step, egress, make, observe};
+use super::{Desired, Found, Plan, Refusal, Report, Settings, Step, Unfinished, egress, make, observe};
 
 fn settings() -> Settings {
     Settings { host: "box".into(), transit: transit::DEFAULT_CIDR, resolvers: vec!["192.0.2.53".parse().unwrap()] }
@@ -474,6 +475,48 @@ async fn only_what_was_whole_is_said_to_be_mended() {
     let mended = pass(&Small { generation: 3, guests: 2, egress: false, ..PLAIN }.desired(), &sim).await.mended;
     assert!(mended.iter().any(|m| m.contains("firewall rules of nubium.shop.blue were missing")), "{mended:?}");
     assert!(mended.iter().any(|m| m.contains("netd")), "{mended:?}");
+}
+
+#[tokio::test]
+async fn an_edited_wish_is_not_said_to_be_mended_in_however_many_passes_it_is_made() {
+    let key = Key::new("shop", "blue");
+    let ways = [(true, true), (true, false), (false, true), (false, false)];
+    for (from, to) in ways.iter().flat_map(|from| ways.iter().map(move |to| (*from, *to))) {
+        for fails in 0..8 {
+            let sim = host().await;
+            let unfinished = Unfinished::default();
+            let wish = |generation, (egress, host_access)| Small { generation, egress, host_access, ..PLAIN }.desired();
+            unfinished.news(&key, &pass(&wish(2, from), &sim).await);
+            sim.fail_after(fails);
+            for _ in 0..3 {
+                let news = unfinished.news(&key, &pass(&wish(3, to), &sim).await);
+                assert!(news.is_empty(), "{from:?} {to:?} {fails}: {news:?}");
+            }
+            // What is broken later is news, also when it could not be mended at once.
+            sim.world().namespaces.get_mut(&blue()).unwrap().rules = None;
+            let mut news = Vec::new();
+            for _ in 0..2 {
+                news.extend(unfinished.news(&key, &pass(&wish(3, to), &sim).await));
+            }
+            assert_eq!(news, ["the firewall rules of nubium.shop.blue were missing"]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_range_that_is_given_up_by_another_is_not_said_to_be_mended() {
+    let (sim, unfinished) = (host().await, Unfinished::default());
+    pass(&PLAIN.desired(), &sim).await;
+    let mut twin = PLAIN.network();
+    (twin.metadata.name, twin.metadata.uid) = (Some("green".into()), Some(uid(3)));
+    let twin = Desired::new(&twin, &PLAIN.ports(), true, &settings()).unwrap();
+    let key = Key::new("shop", "green");
+    let report = pass(&twin, &sim).await;
+    assert_eq!((unfinished.news(&key, &report), report.left.unwrap().refusals.len()), (Vec::new(), 1));
+    pass(&Small { generation: 3, host_access: false, ..PLAIN }.desired(), &sim).await;
+    let report = pass(&twin, &sim).await;
+    assert!(report.done.iter().any(|step| matches!(step, Step::AddHostRoute { .. })), "{:?}", report.done);
+    assert_eq!(unfinished.news(&key, &report), Vec::<String>::new());
 }
 
 #[test]

@@ -129,4 +129,13 @@ pub fn a_changed_wish_changes_the_host() {
     let report = agent.pass(&blue, std::slice::from_ref(&web.port), true);
     assert_eq!(report.entry.and_then(|e| e.reason).as_deref(), Some("OlderWish"));
     assert!(report.done.is_empty() && !web.fetches(SERVICE));
+
+    // Neither does the host's own way in and out of it, opened and closed, mend anything.
+    for (generation, host_access) in [(3, true), (4, false), (5, true)] {
+        closed.spec.host_access = host_access;
+        closed.metadata.generation = Some(generation);
+        let report = agent.ready(&closed, std::slice::from_ref(&web.port));
+        assert_eq!((report.mended, host_pings("10.10.0.5")), (Vec::<String>::new(), host_access));
+        agent.settled(&closed, std::slice::from_ref(&web.port));
+    }
 }
