@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::Connection;
 use crate::failure::told;
 use crate::manifest;
-use crate::resources::{Resource, served};
+use crate::resources::{Resource, of_object, served};
 
 /// What to apply.
 #[derive(Debug, Args)]
@@ -34,7 +34,7 @@ pub async fn run(connection: &Connection, apply: Apply) -> anyhow::Result<()> {
     let mut served = served(&connection.client).await.context("cannot ask the cloud what it serves")?;
     let mut failed = 0;
     for object in &objects {
-        if find(&served, object).is_none() {
+        if of_object(&served, object).is_err() {
             // A CRD may have come just before.
             served = crate::resources::served(&connection.client).await?;
         }
@@ -58,9 +58,7 @@ async fn apply_one(
     object: &Value,
     force: bool,
 ) -> anyhow::Result<String> {
-    let resource = find(served, object).with_context(|| {
-        format!("the cloud does not serve {} {}", text(&object["apiVersion"]), text(&object["kind"]))
-    })?;
+    let resource = of_object(served, object)?;
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
     let namespace = object["metadata"]["namespace"].as_str().unwrap_or(&connection.namespace);
     let path = resource.path(Some(namespace), Some(name));
@@ -84,13 +82,6 @@ async fn apply_one(
         false => ", but it is being deleted: apply it again once it is gone",
     };
     Ok(format!("{}/{name} {verb}{going}", resource.title()))
-}
-
-fn find<'a>(served: &'a [Resource], object: &Value) -> Option<&'a Resource> {
-    let api_version = object["apiVersion"].as_str()?;
-    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    let kind = object["kind"].as_str()?;
-    served.iter().find(|r| r.group == group && r.version == version && r.api.kind == kind)
 }
 
 fn title(object: &Value) -> String {

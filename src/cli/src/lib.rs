@@ -39,7 +39,7 @@ pub enum Command {
     Apply(apply::Apply),
     /// Show objects as a table, or as YAML or JSON
     Get(get::Get),
-    /// Delete an object, and wait until it is gone
+    /// Delete objects, by name or as files name them, and wait until they are gone
     Delete(delete::Delete),
     /// Read a Server's serial console
     Console(console::Console),
@@ -63,7 +63,7 @@ async fn run_on(connection: &Connection, command: Command) -> anyhow::Result<u8>
     match command {
         Command::Apply(command) => apply::run(connection, command).await.map(|()| 0),
         Command::Get(command) => get::run(connection, command).await.map(|()| 0),
-        Command::Delete(command) => delete::run(connection, command).await.map(|()| 0),
+        Command::Delete(command) => delete::run(connection, command).await,
         Command::Console(command) => console::run(connection, command).await.map(|()| 0),
         Command::Ssh(command) => ssh::run(connection, command).await,
         Command::PortForward(command) => port_forward::run(connection, command).await.map(|()| 0),

@@ -1,8 +1,9 @@
 //! From what a person types (`srv`, `server`, `servers.nubium.dev`, `nubium`) to the resources meant.
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResource;
 use kube::Client;
+use serde_json::Value;
 
 /// One kind that the API server serves.
 #[derive(Debug, Clone)]
@@ -76,6 +77,15 @@ pub async fn served(client: &Client) -> Result<Vec<Resource>, kube::Error> {
     }
     found.retain(|resource| !resource.api.name.contains('/'));
     Ok(found)
+}
+
+/// The resource of an object, by its apiVersion and kind.
+pub fn of_object<'a>(served: &'a [Resource], object: &Value) -> anyhow::Result<&'a Resource> {
+    let text = |field: &str| object[field].as_str().unwrap_or_default();
+    let (api_version, kind) = (text("apiVersion"), text("kind"));
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let found = served.iter().find(|r| r.group == group && r.version == version && r.api.kind == kind);
+    found.with_context(|| format!("the cloud does not serve {api_version} {kind}"))
 }
 
 /// The resources that `words` (separated by commas) name; a category names several.
