@@ -26,6 +26,9 @@ pub fn child_name(server: &str, disk_or_nic: &str) -> String {
     derive = "PartialEq",
     selectable = ".status.host",
     validation = Rule::new("size(self.metadata.name) <= 40 && !self.metadata.name.contains('.')").message("a Server's name is a DNS label of at most 40 letters, digits and dashes: its disks, NICs and host name are named after it"),
+    // By substring: startsWith and + may not cost what a name without a bound might, in kube-apiserver's eyes.
+    validation = Rule::new("self.spec.disks.all(a, !has(a.volume) || size(a.volume) <= size(self.metadata.name) || a.volume.substring(0, size(self.metadata.name)) != self.metadata.name || !self.spec.disks.exists(b, !has(b.volume) && a.volume.substring(size(self.metadata.name)) == '-' + b.name))").message("two disks cannot be the same volume: one disk makes the Volume (<server>-<disk>) that another one names"),
+    validation = Rule::new("!has(self.spec.nics) || self.spec.nics.all(a, !has(a.port) || size(a.port) <= size(self.metadata.name) || a.port.substring(0, size(self.metadata.name)) != self.metadata.name || !self.spec.nics.exists(b, !has(b.port) && a.port.substring(size(self.metadata.name)) == '-' + b.name))").message("two NICs cannot be the same port: one NIC makes the Port (<server>-<NIC>) that another one names"),
     doc = "Server is a virtual machine: its size, its disks, its NICs, and whether it runs.",
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Status", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),

@@ -108,6 +108,12 @@ fn one_volume_is_one_disk_and_one_port_one_nic() {
     let fine = spec(["x", "y"], ["x", "y"]);
     accepts_and_refuses("Server", &fine, &spec(["x", "x"], ["x", "y"]), "name each Volume once");
     accepts_and_refuses("Server", &fine, &spec(["x", "y"], ["x", "x"]), "name each Port once");
+    // The Server of these is called one.
+    accepts_and_refuses("Server", &fine, &spec(["x", "one-root"], ["x", "y"]), "makes the Volume (<server>-<disk>)");
+    accepts_and_refuses("Server", &fine, &spec(["x", "y"], ["one-eth0", "y"]), "makes the Port (<server>-<NIC>)");
+    for others in ["one", "one-", "one-a", "one-rooted", "two-root", "oneroot"] {
+        assert_eq!(refusals("Server", &spec([others, "y"], ["x", others]), None), [""; 0], "{others}");
+    }
 }
 
 #[test]

@@ -125,6 +125,22 @@ async fn a_name_taken_by_a_stranger_is_never_adopted() {
 }
 
 #[tokio::test]
+async fn what_a_server_makes_it_cannot_name_as_well() {
+    let Some(story) = Story::begin("named-twice").await else { return };
+    let refused = async |part: &str, named: Value| {
+        let mut spec = web();
+        spec[part].as_array_mut().unwrap().push(named);
+        let server = Server::new("web-1", serde_json::from_value(spec).unwrap());
+        story.api::<Server>().create(&PostParams::default(), &server).await.err().map(|error| error.to_string())
+    };
+    let disk = refused("disks", json!({"name": "data", "volume": "web-1-root"})).await.unwrap();
+    assert!(disk.contains("one disk makes the Volume"), "{disk}");
+    let nic = refused("nics", json!({"name": "eth1", "port": "web-1-eth0"})).await.unwrap();
+    assert!(nic.contains("one NIC makes the Port"), "{nic}");
+    assert_eq!(refused("disks", json!({"name": "data", "volume": "web-1-data"})).await, None, "nobody makes that one");
+}
+
+#[tokio::test]
 async fn a_wished_address_that_cannot_be_had_says_why_and_by_whom() {
     let Some(story) = Story::begin("address").await else { return };
     story.basics("10.10.0.0/29").await;
