@@ -25,6 +25,8 @@ pub struct Config {
     pub image_http_allow: Vec<IpNet>,
     /// Where the addresses between the host and its Networks come from.
     pub transit: Ipv4Net,
+    /// Ranges beside the private ones by which the host may reach Networks with `hostAccess`.
+    pub host_access_allow: Vec<Ipv4Net>,
     /// How guests shall be run.
     pub acceleration: Wish,
     /// The agent's own door, if it has one.

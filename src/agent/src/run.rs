@@ -128,6 +128,7 @@ pub async fn run_on<D: Driver>(client: Client, config: Config, start: Start, dri
                 host: config.host.clone(),
                 transit: config.transit,
                 resolvers: facts.resolvers,
+                host_access_allow: config.host_access_allow.clone(),
             },
             networks: networks.clone(),
             ports: ports.clone(),

@@ -311,7 +311,12 @@ impl Host {
 
     async fn network_pass(&self, cloud: &Cloud) {
         let wish = network::Wish { network: &cloud.network, ports: std::slice::from_ref(&cloud.port), present: true };
-        let settings = network::Settings { host: "box".into(), transit: transit::DEFAULT_CIDR, resolvers: Vec::new() };
+        let settings = network::Settings {
+            host: "box".into(),
+            transit: transit::DEFAULT_CIDR,
+            resolvers: Vec::new(),
+            host_access_allow: Vec::new(),
+        };
         let report = network::reconcile(wish, &settings, &self.networks, &self.netd).await;
         assert_eq!(report.entry.as_ref().and_then(|entry| entry.ready), Some(true), "{:?}", report.entry);
     }

@@ -40,7 +40,7 @@ pub struct NetworkSpec {
     /// How Servers reach what is outside the Network.
     #[serde(default)]
     pub egress: Egress,
-    /// Whether the host itself can reach the Servers' addresses. Two Networks whose ranges overlap cannot both have it on one host.
+    /// Whether the host itself can reach the Servers' addresses. Two Networks whose ranges overlap cannot both have it on one host, and a range that is not private has it only where the host's admin allowed it (--host-access-allow).
     #[serde(default)]
     pub host_access: bool,
 }

@@ -33,6 +33,10 @@ pub struct HostFlags {
     /// Where the addresses between the host and its Networks come from
     #[arg(long, default_value = "198.19.0.0/16", value_name = "CIDR")]
     pub transit_cidr: Ipv4Net,
+    /// A range that is not private and that hostAccess may yet be given to: what this host sends there then goes to that
+    /// Network; may be given several times
+    #[arg(long, value_name = "CIDR")]
+    pub host_access_allow: Vec<Ipv4Net>,
     /// How guests run: auto tries whether KVM works here
     #[arg(long, value_enum, default_value = "auto")]
     pub acceleration: AccelerationFlag,
@@ -78,6 +82,7 @@ impl HostFlags {
             image_dirs: self.image_dir.clone(),
             image_http_allow: self.image_http_allow.clone(),
             transit: self.transit_cidr,
+            host_access_allow: self.host_access_allow.clone(),
             acceleration: match self.acceleration {
                 AccelerationFlag::Auto => Wish::Auto,
                 AccelerationFlag::Kvm => Wish::Kvm,

@@ -18,6 +18,28 @@ pub struct Settings {
     pub transit: Ipv4Net,
     /// The DNS servers of Networks that name none: the host's real ones.
     pub resolvers: Vec<IpAddr>,
+    /// Ranges that `hostAccess` is given to although they are not private (`--host-access-allow`).
+    pub host_access_allow: Vec<Ipv4Net>,
+}
+
+/// Ranges that are nobody's on the internet: private, shared, for measurements, for documentation. To any other one the
+/// host may have traffic of its own, which a route into a Network would give to that Network's owner.
+const PRIVATE: [Ipv4Net; 8] = [
+    Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 8),
+    Ipv4Net::new_assert(Ipv4Addr::new(172, 16, 0, 0), 12),
+    Ipv4Net::new_assert(Ipv4Addr::new(192, 168, 0, 0), 16),
+    Ipv4Net::new_assert(Ipv4Addr::new(100, 64, 0, 0), 10),
+    Ipv4Net::new_assert(Ipv4Addr::new(198, 18, 0, 0), 15),
+    Ipv4Net::new_assert(Ipv4Addr::new(192, 0, 2, 0), 24),
+    Ipv4Net::new_assert(Ipv4Addr::new(198, 51, 100, 0), 24),
+    Ipv4Net::new_assert(Ipv4Addr::new(203, 0, 113, 0), 24),
+];
+
+impl Settings {
+    /// Whether the host may send what is for that range into a Network.
+    fn may_reach(&self, range: &Ipv4Net) -> bool {
+        PRIVATE.iter().chain(&self.host_access_allow).any(|allowed| allowed.contains(range))
+    }
 }
 
 /// What this host shall have of one Network.
@@ -31,7 +53,10 @@ pub struct Desired {
     pub gateway: Ipv4Addr,
     pub mtu: u32,
     pub egress: bool,
+    /// Wished, and given.
     pub host_access: bool,
+    /// Wished, and not given: the range is not a private one, and the host's admin did not allow it.
+    pub access_refused: bool,
     pub dhcp: bool,
     pub dns: Vec<Ipv4Addr>,
     pub transit: Ipv4Net,
@@ -107,7 +132,8 @@ impl Desired {
                 .collect(),
         };
         let egress = network.spec.egress.type_ == EgressType::NAT;
-        let host_access = network.spec.host_access;
+        let allowed = settings.may_reach(&range);
+        let host_access = network.spec.host_access && allowed;
         let transit = settings.transit;
         if (egress || host_access) && (transit.contains(&range) || range.contains(&transit)) {
             return Err(Invalid::Transit(range, transit));
@@ -123,6 +149,7 @@ impl Desired {
             mtu: u32::try_from(mtu).ok().filter(|mtu| (576..=65535).contains(mtu)).unwrap_or(DEFAULT_MTU as u32),
             egress,
             host_access,
+            access_refused: network.spec.host_access && !allowed,
             dhcp: subnet.dhcp.unwrap_or(true),
             dns,
             transit,
@@ -143,6 +170,7 @@ impl Desired {
             mtu: DEFAULT_MTU as u32,
             egress: false,
             host_access: false,
+            access_refused: false,
             dhcp: false,
             dns: Vec::new(),
             transit,

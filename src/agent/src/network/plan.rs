@@ -103,6 +103,8 @@ pub enum Refusal {
     InUse { taps: Vec<String> },
     /// `hostAccess`: the host already reaches that range somewhere else.
     RangeTaken { by: RoutedBy },
+    /// `hostAccess`: the range is not a private one.
+    RangePublic { range: Ipv4Net },
     /// The transit range is used for something else, or full.
     NoTransit { because: String },
     /// Another firewall drops what is forwarded.
@@ -201,6 +203,9 @@ impl Plan {
     }
 
     fn way(&mut self, want: &Desired, there: Option<&NetworkSeen>, host: &HostSeen) {
+        if want.access_refused {
+            self.refusals.push(Refusal::RangePublic { range: want.subnet });
+        }
         let name = want.way();
         // Those that lead here and are not ours: of a Network that had this name before.
         for (other, _) in

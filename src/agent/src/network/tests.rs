@@ -16,7 +16,12 @@ use serde_json::json;
 use super::{Desired, Found, Plan, Refusal, Report, Settings, Step, Unfinished, egress, make, observe};
 
 fn settings() -> Settings {
-    Settings { host: "box".into(), transit: transit::DEFAULT_CIDR, resolvers: vec!["192.0.2.53".parse().unwrap()] }
+    Settings {
+        host: "box".into(),
+        transit: transit::DEFAULT_CIDR,
+        resolvers: vec!["192.0.2.53".parse().unwrap()],
+        host_access_allow: Vec::new(),
+    }
 }
 
 fn uid(n: u8) -> String {
@@ -459,6 +464,45 @@ async fn what_cannot_be_is_refused_with_the_reason() {
     assert!(report.entry.unwrap().message.unwrap().contains("Network shop/blue"));
     pass(&Small { present: false, ..PLAIN }.desired(), &sim).await;
     assert_eq!(reason(&pass(&twin, &sim).await), "Ready");
+}
+
+/// What this host sends to others is not given to whoever takes their range for a Network.
+#[tokio::test]
+async fn a_range_that_is_not_private_is_reached_by_the_host_only_if_its_admin_allowed_it() {
+    let wish = |cidr: &str, small: Small, allow: &[&str]| {
+        let mut network = small.network();
+        network.spec.subnets[0].cidr = cidr.into();
+        let allow = allow.iter().map(|range| range.parse().unwrap()).collect();
+        let settings = Settings { host_access_allow: allow, ..settings() };
+        let mut port = small.ports().remove(0);
+        let inside = cidr.parse::<Ipv4Net>().unwrap().network().to_bits() + 11;
+        port.status.as_mut().unwrap().addresses[0].address = std::net::Ipv4Addr::from_bits(inside).to_string();
+        Desired::new(&network, &[port], true, &settings).unwrap()
+    };
+    for private in
+        ["10.0.0.0/8", "172.31.255.0/24", "192.168.7.0/24", "100.127.0.0/16", "198.18.0.0/16", "203.0.113.8/29"]
+    {
+        let want = wish(private, PLAIN, &[]);
+        assert!(want.host_access && !want.access_refused, "{private}");
+    }
+    for others in ["11.0.0.0/8", "172.32.0.0/24", "192.0.0.0/8", "100.0.0.0/8", "198.20.0.0/16", "203.0.112.0/23"] {
+        let want = wish(others, PLAIN, &["8.8.8.0/24"]);
+        assert!(!want.host_access && want.access_refused, "{others}");
+        assert!(!wish(others, Small { host_access: false, ..PLAIN }, &[]).access_refused, "{others}: nobody wished it");
+    }
+
+    // It had been allowed: the route goes, and all else stays.
+    let sim = host().await;
+    let routes = |sim: &SimNetworks| sim.world().host.ways.get(&names::way(&uid(1))).map(|way| way.routes.len());
+    let allowed = pass(&wish("8.8.8.0/24", PLAIN, &["8.0.0.0/8"]), &sim).await.entry.unwrap();
+    assert_eq!((allowed.reason.as_deref(), routes(&sim)), (Some("Ready"), Some(1)));
+    let report = pass(&wish("8.8.8.0/24", PLAIN, &[]), &sim).await;
+    let entry = report.entry.unwrap();
+    assert_eq!((entry.ready, entry.reason.as_deref(), routes(&sim)), (Some(false), Some("RangePublic"), Some(0)));
+    assert!(entry.message.unwrap().ends_with("--host-access-allow 8.8.8.0/24"));
+    assert!(report.ports["web-1-eth0"], "its guests do not wait for it");
+    let report = pass(&wish("8.8.8.0/24", Small { egress: false, ..PLAIN }, &[]), &sim).await;
+    assert_eq!((report.entry.unwrap().reason.as_deref(), routes(&sim)), (Some("RangePublic"), None));
 }
 
 #[tokio::test]

@@ -85,6 +85,7 @@ impl Refusal {
             Refusal::OlderWish { .. } => "OlderWish",
             Refusal::InUse { .. } => "InUse",
             Refusal::RangeTaken { .. } => "RangeTaken",
+            Refusal::RangePublic { .. } => "RangePublic",
             Refusal::NoTransit { .. } => "NoTransit",
             Refusal::Blocked { .. } => "FirewallBlocks",
         }
@@ -106,6 +107,11 @@ impl fmt::Display for Refusal {
             Refusal::RangeTaken { by } => {
                 write!(f, "hostAccess is not possible here: the host already reaches this range by {by}")
             }
+            Refusal::RangePublic { range } => write!(
+                f,
+                "hostAccess is not possible here: {range} is not a private range, and this host would no longer reach its \
+                 owner; use one such as 10.10.0.0/24, or let the host's admin give the agent --host-access-allow {range}"
+            ),
             Refusal::NoTransit { because } => {
                 write!(f, "there is no address for the way out: {because}; give the agent another --transit-cidr")
             }

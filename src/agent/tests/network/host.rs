@@ -62,6 +62,7 @@ impl Agent {
                 host: "box".into(),
                 transit: transit::DEFAULT_CIDR,
                 resolvers: vec!["192.0.2.53".parse().expect("an address")],
+                host_access_allow: Vec::new(),
             },
             runtime: tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime"),
         }

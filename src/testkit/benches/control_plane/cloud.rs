@@ -67,6 +67,7 @@ pub fn agent_config(state: &Path) -> nubium_agent::Config {
         image_dirs: Vec::new(),
         image_http_allow: Vec::new(),
         transit: nubium_host::network::transit::DEFAULT_CIDR,
+        host_access_allow: Vec::new(),
         acceleration: Wish::Tcg,
         door: None,
     }
