@@ -21,6 +21,11 @@ pub fn already_exists(error: &Error) -> bool {
     matches!(error, Error::Api(status) if status.code == 409 && status.reason == "AlreadyExists")
 }
 
+/// The API server does not take it, and will not when it is asked again: it is malformed, not allowed, or invalid.
+pub fn refused(error: &Error) -> bool {
+    matches!(error, Error::Api(status) if matches!(status.code, 400 | 403 | 413 | 422))
+}
+
 /// There is no such object.
 pub fn not_found(error: &Error) -> bool {
     is(error, 404, "NotFound")

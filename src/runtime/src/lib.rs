@@ -25,7 +25,7 @@ mod summary;
 mod troubles;
 
 pub use chain::Chain;
-pub use errors::{already_exists, conflict, conflicting, forbidden, not_found};
+pub use errors::{already_exists, conflict, conflicting, forbidden, not_found, refused};
 pub use events::{Note, NoteKind, Recorder};
 pub use finalizers::{add_finalizer, has_finalizer, remove_finalizer};
 pub use key::Key;

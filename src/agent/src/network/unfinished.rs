@@ -55,7 +55,7 @@ impl Refusal {
                     | Step::SetWay { .. }
                     | Step::AddHostRoute { .. }
             ),
-            Refusal::RangeTaken { .. } => matches!(step, Step::AddHostRoute { .. }),
+            Refusal::RangeTaken { .. } | Refusal::RangePublic { .. } => matches!(step, Step::AddHostRoute { .. }),
             Refusal::InUse { .. } | Refusal::Blocked { .. } => false,
         }
     }

@@ -13,7 +13,7 @@ use nubium_host::seed::Seed;
 use nubium_host::volume::Pools;
 use nubium_runtime::{
     Key, Live, Loop, Next, Note, NoteKind, Owner, Patience, Queue, Recorder, Shared, Troubles, apply_status, live_get,
-    status_differs,
+    refused, status_differs,
 };
 use tracing::debug;
 
@@ -78,9 +78,12 @@ pub async fn run<D: Driver>(context: Context<D>, queue: Queue<Key>) {
     nubium_runtime::run(settings, queue, move |key| {
         let context = Arc::clone(&context);
         async move {
-            let next = pass(Arc::clone(&context), key.clone()).await?;
-            context.untold.told(&key);
-            Ok::<_, kube::Error>(next)
+            let next = pass(Arc::clone(&context), key.clone()).await;
+            // One Server of which the API server takes no word must not keep the host silent for all of them.
+            if next.as_ref().err().is_none_or(refused) {
+                context.untold.told(&key);
+            }
+            next
         }
     })
     .await;
