@@ -32,6 +32,7 @@ pub async fn run(down: Down) -> Result<()> {
         println!("stopped nubium up");
     }
     let config = host.config(None)?;
+    println!("stopping what runs here; a guest has {timeout} s to power off");
     let stopped =
         nubium_agent::down(&config, Duration::from_secs(timeout), purge).await.context("cannot take this host down")?;
     for name in &stopped.gracefully {

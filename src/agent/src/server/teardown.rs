@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nubium_host::libvirt::{DomainSeen, DomainState, Domains, LibvirtError, Owner, Stop};
 use tokio::time::{Instant, sleep};
-use tracing::{info, warn};
+use tracing::{debug, warn};
 
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 const PRESS_EVERY: Duration = Duration::from_secs(5);
@@ -52,7 +52,7 @@ pub async fn stop_all(domains: &impl Domains, deadline: Duration, now: i64) -> R
                 domains.destroy(domain.uuid).await?;
                 stopped.hard.push(domain.name);
             } else if press {
-                info!(domain = domain.name, "asking it to power off");
+                debug!(domain = domain.name, "asking it to power off");
                 domains.shutdown(domain.uuid).await?;
             }
         }
