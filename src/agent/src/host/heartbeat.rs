@@ -11,9 +11,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use nubium_api::HOSTS_NAMESPACE;
-use nubium_runtime::not_found;
+use nubium_runtime::{Chain, Key, Troubles, not_found};
 use serde_json::json;
-use tracing::warn;
 
 use crate::server::Untold;
 
@@ -25,21 +24,12 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub async fn beat(client: Client, host: String, untold: Untold) {
     untold.none_left().await;
     let leases: Api<Lease> = Api::namespaced(client, HOSTS_NAMESPACE);
-    let mut silent = false;
+    let (key, troubles) = (Key::new(HOSTS_NAMESPACE, host.clone()), Troubles::default());
     loop {
-        let pause = match renew(&leases, &host, Timestamp::now()).await {
-            Ok(()) => {
-                silent = false;
-                PERIOD
-            }
-            Err(error) => {
-                if !silent {
-                    warn!(%error, "could not renew this host's Lease");
-                    silent = true;
-                }
-                AGAIN
-            }
-        };
+        let failed = renew(&leases, &host, Timestamp::now()).await.err();
+        let pause = if failed.is_some() { AGAIN } else { PERIOD };
+        let failed = failed.map(|error| format!("cannot renew this host's Lease: {}", Chain(&error)));
+        troubles.log(&key, failed.as_deref());
         tokio::time::sleep(pause).await;
     }
 }
@@ -48,15 +38,12 @@ pub async fn beat(client: Client, host: String, untold: Untold) {
 pub async fn release(client: Client, host: &str) {
     let leases: Api<Lease> = Api::namespaced(client, HOSTS_NAMESPACE);
     let nobody = Patch::Merge(json!({"spec": {"holderIdentity": null}}));
-    let mut said = false;
+    let (key, troubles) = (Key::new(HOSTS_NAMESPACE, host), Troubles::default());
     while let Err(error) = leases.patch(host, &PatchParams::default(), &nobody).await {
         if not_found(&error) {
             return;
         }
-        if !said {
-            warn!(%error, "could not give up this host's Lease");
-            said = true;
-        }
+        troubles.log(&key, Some(&format!("cannot give up this host's Lease: {}", Chain(&error))));
         tokio::time::sleep(AGAIN).await;
     }
 }

@@ -11,8 +11,7 @@ use nubium_api::{Condition, ConditionStatus, Network, Server, StoragePool, Volum
 use nubium_host::acceleration::Acceleration;
 use nubium_host::libvirt::{Accelerator, Domains};
 use nubium_host::network::{Netns, Networks};
-use nubium_runtime::{Chain, Key, Shared};
-use tracing::warn;
+use nubium_runtime::{Chain, Key, Shared, Troubles};
 
 use super::facts::addresses;
 use super::report::{Report, create, write};
@@ -49,22 +48,13 @@ impl<D: Driver> Reporter<D> {
             Start::Again => PATIENCE_AGAIN,
         };
         let _ = tokio::time::timeout(patience, self.untold.none_left()).await;
-        let mut trouble = false;
+        let (key, troubles) = (Key::cluster(&self.config.host), Troubles::default());
         loop {
             let left = self.untold.left();
-            let pause = match self.pass(left).await {
-                Ok(()) => {
-                    trouble = false;
-                    PERIOD
-                }
-                Err(error) => {
-                    if !trouble {
-                        warn!(error = %Chain(&error), "could not report this host");
-                        trouble = true;
-                    }
-                    FIRST
-                }
-            };
+            let failed = self.pass(left).await.err();
+            let pause = if failed.is_some() { FIRST } else { PERIOD };
+            let failed = failed.map(|error| format!("cannot report this host: {}", Chain(&error)));
+            troubles.log(&key, failed.as_deref());
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = self.untold.none_left(), if left != Some(0) => {}

@@ -64,16 +64,8 @@ async fn reconcile(world: Arc<World>, beats: Arc<Beats>, key: Key) -> Result<Nex
         world.recorder.note(Note { regarding: host.object_ref(&()), kind, reason, action: "Watch".into(), text });
     }
     // The next heartbeat wakes this; the clock is for the one that does not come.
-    Ok(
-        match silence
-            .filter(|_| !given_up)
-            .and_then(|silence| PATIENCE.checked_sub(silence))
-            .filter(|rest| !rest.is_zero())
-        {
-            Some(rest) => Next::After(rest),
-            None => Next::Settled,
-        },
-    )
+    let rest = silence.filter(|_| !given_up).and_then(|silence| PATIENCE.checked_sub(silence));
+    Ok(rest.filter(|rest| !rest.is_zero()).map_or(Next::Settled, Next::After))
 }
 
 /// For how long no heartbeat was heard; None when there never was one.
