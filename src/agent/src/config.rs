@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use ipnet::{IpNet, Ipv4Net};
-use nubium_host::acceleration::Wish;
+use nubium_host::acceleration::Mode;
 
 use crate::endpoint::Identity;
 
@@ -28,9 +28,9 @@ pub struct Config {
     /// Ranges beside the private ones by which the host may reach Networks with `hostAccess`.
     pub host_access_allow: Vec<Ipv4Net>,
     /// How guests shall be run.
-    pub acceleration: Wish,
+    pub acceleration: Mode,
     /// The agent's own door, if it has one.
-    pub door: Option<Door>,
+    pub door: Option<EndpointConfig>,
 }
 
 impl Config {
@@ -62,7 +62,7 @@ impl Config {
 
 /// Where the agent answers for consoles and streams, and as whom.
 #[derive(Debug, Clone)]
-pub struct Door {
+pub struct EndpointConfig {
     /// Where it listens.
     pub listen: SocketAddr,
     /// Where clients reach it, as told in the Host's status.

@@ -19,7 +19,7 @@ mod start;
 mod teardown;
 pub mod volume;
 
-pub use config::{Config, Door};
+pub use config::{Config, EndpointConfig};
 pub use driver::{Driver, Facts};
 pub use run::{AgentError, run, run_on};
 pub use start::{Start, begin};

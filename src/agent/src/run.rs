@@ -11,7 +11,7 @@ use nubium_api::{Image, Network, Port, Server, StoragePool, Volume};
 use nubium_host::libvirt::LibvirtError;
 use nubium_host::libvirt::private::PrivateError;
 use nubium_host::volume::sandbox::SandboxError;
-use nubium_runtime::{Key, Patience, Queue, Recorder, Shared, Troubles};
+use nubium_runtime::{Key, Queue, Recorder, Shared, StatusDebounce, WarnOnce};
 use tokio::net::TcpListener;
 use tokio::task::JoinError;
 
@@ -63,7 +63,7 @@ pub async fn run_on<D: Driver>(client: Client, config: Config, start: Start, dri
     let facts = driver.facts().clone();
     let recorder = Recorder::start(client.clone(), "nubium.dev/agent", &config.host);
     let readiness = Readiness::default();
-    let untold = server::Untold::default();
+    let untold = server::StartupReports::default();
 
     let mine = format!("status.host={}", config.host);
     let servers = Shared::builder(Api::<Server>::all(client.clone())).fields(&mine).start();
@@ -135,7 +135,7 @@ pub async fn run_on<D: Driver>(client: Client, config: Config, start: Start, dri
             readiness: readiness.clone(),
             driver: Arc::clone(&driver),
             recorder: recorder.clone(),
-            troubles: Troubles::default(),
+            troubles: WarnOnce::default(),
             unfinished: network::Unfinished::default(),
         }),
         server::run(
@@ -150,10 +150,10 @@ pub async fn run_on<D: Driver>(client: Client, config: Config, start: Start, dri
                 readiness,
                 driver,
                 recorder,
-                seeds: server::Rendered::default(),
-                setbacks: server::Setbacks::default(),
-                troubles: Troubles::default(),
-                patience: Patience::default(),
+                seeds: server::SeedCache::default(),
+                setbacks: server::Backoff::default(),
+                troubles: WarnOnce::default(),
+                patience: StatusDebounce::default(),
                 untold,
             },
             queue

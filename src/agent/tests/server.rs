@@ -10,13 +10,13 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use nubium_agent::network;
-use nubium_agent::server::{CONDITIONS, Machine, OpenPools, Report, SeenMarked, Settings, Step, Wish, reconcile};
+use nubium_agent::server::{CONDITIONS, Input, Machine, OpenPools, Report, SeenMarked, Settings, Step, reconcile};
 use nubium_api::{ConditionStatus, Network, Port, Server, Volume, condition};
 use nubium_host::libvirt::private::{Layout, PrivateLibvirt, REAPER_COMMAND, reaper_main};
 use nubium_host::libvirt::{Accelerator, Connection, DomainState, Domains};
 use nubium_host::network::{LinuxNetworks, names, transit};
 use nubium_host::seed::{Seed, SeedFiles};
-use nubium_host::volume::{DirectoryPool, FileName, Owner, Volumes};
+use nubium_host::volume::{DirectoryPool, FileName, FileOwner, Volumes};
 use nubium_runtime::{Live, live_get};
 use nubium_testkit::objects::Objects;
 use serde_json::json;
@@ -247,7 +247,7 @@ impl Host {
         libvirt.ensure().expect("libvirt starts");
         let (domains, _woken) = Connection::new(libvirt.layout().uri());
         let qemu = domains.qemu_ids().await.expect("libvirt answers");
-        let pool = DirectoryPool::open(&root.join("pool"), Owner { uid: qemu.uid, gid: qemu.gid }).expect("a pool");
+        let pool = DirectoryPool::open(&root.join("pool"), FileOwner { uid: qemu.uid, gid: qemu.gid }).expect("a pool");
         let volume = FileName::new("shop", "web-1-root", "00000002-0000-4000-8000-000000000000").expect("a name");
         pool.create_blank(&volume, 1 << 20).await.expect("a volume");
         let volume_path = pool.volume_path(&volume);
@@ -285,7 +285,7 @@ impl Host {
     async fn pass(&self, cloud: &Cloud) -> Report {
         let Cloud { server, volume, port, network, marked } = cloud;
         let seed = Seed { meta_data: "instance-id: 1\n".into(), user_data: String::new(), network_config: None };
-        let wish = Wish {
+        let wish = Input {
             server,
             volumes: std::slice::from_ref(volume),
             ports: std::slice::from_ref(port),
@@ -310,7 +310,7 @@ impl Host {
     }
 
     async fn network_pass(&self, cloud: &Cloud) {
-        let wish = network::Wish { network: &cloud.network, ports: std::slice::from_ref(&cloud.port), present: true };
+        let wish = network::Input { network: &cloud.network, ports: std::slice::from_ref(&cloud.port), present: true };
         let settings = network::Settings {
             host: "box".into(),
             transit: transit::DEFAULT_CIDR,

@@ -9,7 +9,9 @@ use std::{sync::Arc, time::Duration};
 
 use kube::ResourceExt;
 use nubium_api::{IPAddress, IPAddressStatus, Port};
-use nubium_runtime::{Key, Live, Loop, Next, Owner, Queue, apply_status, has_finalizer, live_get, remove_finalizer};
+use nubium_runtime::{
+    Key, Live, Loop, Next, Queue, StatusWriter, apply_status, has_finalizer, live_get, remove_finalizer,
+};
 
 use crate::{
     claims::terminating,
@@ -19,8 +21,8 @@ use crate::{
     world::{World, by, of_uid},
 };
 
-const OWNER: Owner<'_> =
-    Owner { manager: manager::ADDRESS, fields: &["observedGeneration"], conditions: SUMMARY, entry: None };
+const OWNER: StatusWriter<'_> =
+    StatusWriter { manager: manager::ADDRESS, fields: &["observedGeneration"], conditions: SUMMARY, entry: None };
 
 /// Runs passes for IPAddresses for ever.
 pub(crate) async fn run(world: Arc<World>) {
@@ -51,8 +53,7 @@ async fn reconcile(world: Arc<World>, key: Key) -> Result<Next, Error> {
     let going = terminating(claim.as_ref());
     if cached.as_ref().is_none_or(|port| going && has_another(port, &claim)) {
         let ports = world.api::<Port>(&port);
-        let live =
-            live_get(&ports, &port.name, &claim.spec.port_uid).await.map_err(calling::<Port>("look for", &port))?;
+        let live = live_get(&ports, &port.name, &claim.spec.port_uid).await.map_err(calling::<Port>("get", &port))?;
         let free = match &live {
             Live::Gone(_) => true,
             Live::Wanted(port) => going && has_another(port, &claim),
@@ -60,7 +61,7 @@ async fn reconcile(world: Arc<World>, key: Key) -> Result<Next, Error> {
         };
         if free && going {
             let gone = remove_finalizer(&api, &claim, IP_ADDRESS_FINALIZER).await;
-            gone.map_err(calling::<IPAddress>("let go", &key))?;
+            gone.map_err(calling::<IPAddress>("remove the finalizer from", &key))?;
         } else if free {
             // Its Port went without it: a pass was cut off between the two.
             world.delete::<IPAddress>(&key, of_uid(claim.uid())).await?;

@@ -23,7 +23,7 @@ pub(crate) fn host_of(server: &Server) -> Option<&str> {
 
 /// Whether a Server that is being deleted has nothing left on any host: never bound, or released as a fresh look
 /// showed. Until then its guest may run.
-pub(crate) fn let_go(server: &Server) -> bool {
+pub(crate) fn is_released(server: &Server) -> bool {
     let conditions = server.status.as_ref().map_or(&[][..], |status| &status.conditions);
     terminating(server) && (host_of(server).is_none() || holds(conditions, "Released", server.metadata.generation))
 }
@@ -52,7 +52,7 @@ pub(crate) fn port_users(port: &Port, servers: Vec<Arc<Server>>) -> Vec<Arc<Serv
 }
 
 fn in_turn(servers: Vec<Arc<Server>>, uid: Option<&String>, uses: impl Fn(&Server) -> bool) -> Vec<Arc<Server>> {
-    let mut users: Vec<_> = servers.into_iter().filter(|server| uses(server) && !let_go(server)).collect();
+    let mut users: Vec<_> = servers.into_iter().filter(|server| uses(server) && !is_released(server)).collect();
     users.sort_by_key(|server| {
         // A Server that goes without ever having been bound claims nothing before the others.
         let rank = (!has(server, uid), host_of(server).is_none(), terminating(server.as_ref()));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kube::Api;
 use nubium_api::{Flavor, FlavorStatus};
-use nubium_runtime::{Key, Loop, Next, Owner, Queue, apply_status};
+use nubium_runtime::{Key, Loop, Next, Queue, StatusWriter, apply_status};
 
 use crate::{
     claims::terminating,
@@ -14,8 +14,8 @@ use crate::{
     world::World,
 };
 
-const OWNER: Owner<'_> =
-    Owner { manager: manager::FLAVOR, fields: &["observedGeneration"], conditions: SUMMARY, entry: None };
+const OWNER: StatusWriter<'_> =
+    StatusWriter { manager: manager::FLAVOR, fields: &["observedGeneration"], conditions: SUMMARY, entry: None };
 
 /// Runs passes for Flavors for ever.
 pub(crate) async fn run(world: Arc<World>) {

@@ -4,7 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use kube::{Api, ResourceExt};
 use nubium_api::{StoragePool, StoragePoolStatus};
-use nubium_runtime::{Key, Loop, Next, Owner, Queue, add_finalizer, apply_status, has_finalizer, remove_finalizer};
+use nubium_runtime::{
+    Key, Loop, Next, Queue, StatusWriter, add_finalizer, apply_status, has_finalizer, remove_finalizer,
+};
 
 use crate::{
     claims::terminating,
@@ -14,8 +16,8 @@ use crate::{
     world::{World, by, pool_name},
 };
 
-const OWNER: Owner<'_> =
-    Owner { manager: manager::POOL, fields: &["observedGeneration"], conditions: SUMMARY, entry: None };
+const OWNER: StatusWriter<'_> =
+    StatusWriter { manager: manager::POOL, fields: &["observedGeneration"], conditions: SUMMARY, entry: None };
 
 /// Runs passes for StoragePools for ever.
 pub(crate) async fn run(world: Arc<World>) {
@@ -48,14 +50,18 @@ async fn reconcile(world: Arc<World>, key: Key) -> Result<Next, Error> {
         }
         let volumes = world.volumes.by(by::POOL, &key.name);
         if volumes.is_empty() {
-            remove_finalizer(&api, &pool, POOL_FINALIZER).await.map_err(calling::<StoragePool>("let go", &key))?;
+            remove_finalizer(&api, &pool, POOL_FINALIZER)
+                .await
+                .map_err(calling::<StoragePool>("remove the finalizer from", &key))?;
             return Ok(Next::Settled);
         }
         let volumes: Vec<String> =
             volumes.iter().map(|volume| format!("Volume {}", Key::of(volume.as_ref()))).collect();
         Verdict::working("InUse", format!("it is to be deleted, and waits: {} lives in it", names(&volumes)))
     } else {
-        add_finalizer(&api, &pool, POOL_FINALIZER).await.map_err(calling::<StoragePool>("hold", &key))?;
+        add_finalizer(&api, &pool, POOL_FINALIZER)
+            .await
+            .map_err(calling::<StoragePool>("add the finalizer to", &key))?;
         verdict(&world, &key.name)
     };
     let generation = pool.metadata.generation;

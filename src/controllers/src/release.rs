@@ -4,7 +4,7 @@
 //! ```text
 //!  deleted ─▶ InUse=True (by whom) ─▶ InUse=False (leave, for good) ─▶ every host: released ─▶ finalizer off
 //! ```
-//! Leave is a decision that is read back from the status: once agents may destroy, a Server that names the object
+//! ReleasePhase is a decision that is read back from the status: once agents may destroy, a Server that names the object
 //! after that does not call them back.
 
 use nubium_api::{Condition, ConditionStatus};
@@ -16,7 +16,7 @@ use crate::{
 
 /// How far an object that is being deleted is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Leave {
+pub(crate) enum ReleasePhase {
     /// These use it.
     InUse(Vec<String>),
     /// These hosts have been asked to release it, and have not yet.
@@ -31,18 +31,18 @@ pub(crate) fn leave(
     generation: Option<i64>,
     users: Vec<String>,
     holding: Vec<String>,
-) -> Leave {
+) -> ReleasePhase {
     let given = current(conditions, IN_USE, generation).is_some_and(|fact| fact.status == ConditionStatus::False);
     if !given && !users.is_empty() {
-        Leave::InUse(users)
+        ReleasePhase::InUse(users)
     } else if !holding.is_empty() {
-        Leave::Releasing(holding)
+        ReleasePhase::Releasing(holding)
     } else {
-        Leave::Free
+        ReleasePhase::Free
     }
 }
 
-impl Leave {
+impl ReleasePhase {
     /// What is told of the object.
     pub fn verdict(&self) -> Verdict {
         match self {
@@ -78,21 +78,24 @@ mod tests {
     #[test]
     fn users_come_before_hosts_and_hosts_before_the_end() {
         let at = |users: &[&str], hosts: &[&str]| leave(&[], Some(2), list(users), list(hosts));
-        assert_eq!(at(&["Server web-1"], &["a"]), Leave::InUse(list(&["Server web-1"])));
-        assert_eq!(at(&[], &["a"]), Leave::Releasing(list(&["a"])));
-        assert_eq!(at(&[], &[]), Leave::Free);
+        assert_eq!(at(&["Server web-1"], &["a"]), ReleasePhase::InUse(list(&["Server web-1"])));
+        assert_eq!(at(&[], &["a"]), ReleasePhase::Releasing(list(&["a"])));
+        assert_eq!(at(&[], &[]), ReleasePhase::Free);
     }
 
     #[test]
     fn leave_is_not_taken_back_but_counts_for_its_generation_only() {
-        let given = [Leave::Releasing(list(&["a"])).condition(Some(2))];
-        assert_eq!(leave(&given, Some(2), list(&["Server late"]), list(&["a"])), Leave::Releasing(list(&["a"])));
-        assert_eq!(leave(&given, Some(3), list(&["Server late"]), list(&["a"])), Leave::InUse(list(&["Server late"])));
+        let given = [ReleasePhase::Releasing(list(&["a"])).condition(Some(2))];
+        assert_eq!(leave(&given, Some(2), list(&["Server late"]), list(&["a"])), ReleasePhase::Releasing(list(&["a"])));
+        assert_eq!(
+            leave(&given, Some(3), list(&["Server late"]), list(&["a"])),
+            ReleasePhase::InUse(list(&["Server late"]))
+        );
     }
 
     #[test]
     fn the_message_says_who() {
-        let verdict = Leave::InUse(list(&["Server web-1", "Server web-2"])).verdict();
+        let verdict = ReleasePhase::InUse(list(&["Server web-1", "Server web-2"])).verdict();
         assert_eq!(verdict.message, "it is to be deleted, and waits: Server web-1 and Server web-2 use it");
     }
 }

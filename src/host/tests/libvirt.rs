@@ -17,8 +17,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, chown};
 use nubium_host::libvirt::private::{CONSOLE_LOG_BYTES, Layout, PrivateLibvirt, REAPER_COMMAND, reaper_main};
 use nubium_host::libvirt::{
-    Accelerator, Connection, DiskFile, DiskFormat, DiskSpec, DomainSpec, DomainState, Domains, Element, NicSpec, Off,
-    Owner, Pause, QemuIds, Slot, Stop, alias, merge,
+    Accelerator, Connection, DiskFile, DiskFormat, DiskSpec, DomainRecord, DomainSpec, DomainState, Domains, Element,
+    NicSpec, Off, Pause, QemuIds, Slot, Stop, alias, merge,
 };
 use uuid::Uuid;
 
@@ -285,7 +285,7 @@ impl Host {
         self.give(&overlay, qemu);
         let file = |path, format| DiskFile { path, format };
         DomainSpec {
-            owner: Owner {
+            owner: DomainRecord {
                 namespace: "test".into(),
                 name: name.into(),
                 uid: Uuid::from_u128(number << 64 | 0x4000_8000_0000_0000_0000),

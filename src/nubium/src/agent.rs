@@ -7,8 +7,8 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use ipnet::{IpNet, Ipv4Net};
 use nubium_agent::endpoint::Identity;
-use nubium_agent::{Config, Door};
-use nubium_host::acceleration::Wish;
+use nubium_agent::{Config, EndpointConfig};
+use nubium_host::acceleration::Mode;
 
 use crate::up::until_told;
 
@@ -73,7 +73,7 @@ impl HostFlags {
     }
 
     /// The agent's configuration.
-    pub fn config(&self, door: Option<Door>) -> Result<Config> {
+    pub fn config(&self, door: Option<EndpointConfig>) -> Result<Config> {
         Ok(Config {
             host: self.name()?,
             state: self.state.clone(),
@@ -84,9 +84,9 @@ impl HostFlags {
             transit: self.transit_cidr,
             host_access_allow: self.host_access_allow.clone(),
             acceleration: match self.acceleration {
-                AccelerationFlag::Auto => Wish::Auto,
-                AccelerationFlag::Kvm => Wish::Kvm,
-                AccelerationFlag::Tcg => Wish::Tcg,
+                AccelerationFlag::Auto => Mode::Auto,
+                AccelerationFlag::Kvm => Mode::Kvm,
+                AccelerationFlag::Tcg => Mode::Tcg,
             },
             door,
         })
@@ -118,7 +118,7 @@ pub struct Agent {
 pub async fn run(agent: Agent, kubeconfig: Option<PathBuf>) -> Result<()> {
     let Agent { host, endpoint, advertise, ca, certificate, key } = agent;
     let door = match (ca, certificate, key) {
-        (Some(ca), Some(certificate), Some(key)) => Some(Door {
+        (Some(ca), Some(certificate), Some(key)) => Some(EndpointConfig {
             listen: endpoint,
             advertise: advertise.unwrap_or_else(|| endpoint.to_string()),
             identity: Identity { ca, certificate, key },

@@ -10,7 +10,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::ListParams;
 use kube::{Api, Client};
 use nubium_agent::endpoint::Identity as DoorIdentity;
-use nubium_agent::{Door, Start};
+use nubium_agent::{EndpointConfig, Start};
 use nubium_api::{ConditionStatus, Server, condition};
 use nubium_apiserver::{ApiServer, Config, Identity};
 use nubium_cli::seed;
@@ -64,7 +64,7 @@ pub async fn run(up: Up) -> Result<()> {
 
     let (certificate, key) = pki.host(&name)?;
     let identity = DoorIdentity { ca: pki.ca(), certificate, key };
-    let agent = host.config(Some(Door { listen: endpoint, advertise: endpoint.to_string(), identity }))?;
+    let agent = host.config(Some(EndpointConfig { listen: endpoint, advertise: endpoint.to_string(), identity }))?;
     let own = client(Identity::host(&name));
     // Before anybody is answered: what the store says of the guests may be of before the machine's last boot.
     let start = tokio::time::timeout(PATIENCE, nubium_agent::begin(&own, &agent)).await;

@@ -1,7 +1,7 @@
 //! Writes a status by server-side apply, and only when it differs.
 //!
 //! Every writer of a kind's status has a field manager and a set of fields that nobody else writes. It applies all of
-//! them at once; what it leaves out is taken away. Which fields those are is said in an [`Owner`], so that the
+//! them at once; what it leaves out is taken away. Which fields those are is said in an [`StatusWriter`], so that the
 //! comparison with the cached object needs no managedFields: a field that is ours, is there, and is no longer in what
 //! we say, is a difference.
 
@@ -22,7 +22,7 @@ use crate::{
 
 /// A writer of part of a kind's status, and the part.
 #[derive(Debug, Clone, Copy)]
-pub struct Owner<'a> {
+pub struct StatusWriter<'a> {
     /// The field manager, such as `nubium-scheduler`.
     pub manager: &'a str,
     /// The top-level fields of the status that are this writer's alone, as in JSON (`observedGeneration`).
@@ -37,7 +37,12 @@ pub struct Owner<'a> {
 ///
 /// `status` is the writer's whole part; empty options are left out of it and so taken away. `lastTransitionTime` in it
 /// may be anything. If the name now belongs to another object (UID), nothing is left there, and it is a conflict.
-pub async fn apply_status<K, S>(api: &Api<K>, seen: &K, owner: &Owner<'_>, status: &S) -> Result<bool, kube::Error>
+pub async fn apply_status<K, S>(
+    api: &Api<K>,
+    seen: &K,
+    owner: &StatusWriter<'_>,
+    status: &S,
+) -> Result<bool, kube::Error>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
     S: Serialize,
@@ -47,7 +52,12 @@ where
 
 /// Like [`apply_status`], and fails with a conflict if the object is no longer the version that `seen` is:
 /// compare-and-swap, for decisions that rest on what was read.
-pub async fn claim_status<K, S>(api: &Api<K>, seen: &K, owner: &Owner<'_>, status: &S) -> Result<bool, kube::Error>
+pub async fn claim_status<K, S>(
+    api: &Api<K>,
+    seen: &K,
+    owner: &StatusWriter<'_>,
+    status: &S,
+) -> Result<bool, kube::Error>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
     S: Serialize,
@@ -56,13 +66,17 @@ where
 }
 
 /// Whether [`apply_status`] would write.
-pub fn status_differs<K: Serialize, S: Serialize>(seen: &K, owner: &Owner<'_>, status: &S) -> bool {
+pub fn status_differs<K: Serialize, S: Serialize>(seen: &K, owner: &StatusWriter<'_>, status: &S) -> bool {
     // What cannot be compared is for the write to fail on.
     compare(seen, owner, status).map_or(true, |change| change.is_some())
 }
 
 /// The writer's part as it should be written; None when it is there already.
-fn compare<K: Serialize, S: Serialize>(seen: &K, owner: &Owner<'_>, status: &S) -> Result<Option<Value>, kube::Error> {
+fn compare<K: Serialize, S: Serialize>(
+    seen: &K,
+    owner: &StatusWriter<'_>,
+    status: &S,
+) -> Result<Option<Value>, kube::Error> {
     let mut own = serde_json::to_value(status).map_err(kube::Error::SerdeError)?;
     let before = serde_json::to_value(seen).map_err(kube::Error::SerdeError)?.get_mut("status").map(Value::take);
     let before = before.unwrap_or(Value::Null);
@@ -72,7 +86,13 @@ fn compare<K: Serialize, S: Serialize>(seen: &K, owner: &Owner<'_>, status: &S) 
     Ok(differs(&own, &before, owner).then_some(own))
 }
 
-async fn write<K, S>(api: &Api<K>, seen: &K, owner: &Owner<'_>, status: &S, exact: bool) -> Result<bool, kube::Error>
+async fn write<K, S>(
+    api: &Api<K>,
+    seen: &K,
+    owner: &StatusWriter<'_>,
+    status: &S,
+    exact: bool,
+) -> Result<bool, kube::Error>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
     S: Serialize,
@@ -98,7 +118,7 @@ where
 }
 
 /// Takes the writer's whole part out of a status; its own next pass says what is true of this object.
-async fn take_back<K>(api: &Api<K>, told: &K, owner: &Owner<'_>) -> Result<(), kube::Error>
+async fn take_back<K>(api: &Api<K>, told: &K, owner: &StatusWriter<'_>) -> Result<(), kube::Error>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
 {
@@ -113,7 +133,7 @@ where
 }
 
 /// Whether what `owner` wants to be there is not exactly what is there of its part.
-fn differs(own: &Value, seen: &Value, owner: &Owner<'_>) -> bool {
+fn differs(own: &Value, seen: &Value, owner: &StatusWriter<'_>) -> bool {
     owner.fields.iter().any(|field| own.get(field) != seen.get(field))
         || owner.conditions.iter().any(|type_| find(own, type_) != find(seen, type_))
         || owner.entry.is_some_and(|(list, name)| entry(own, list, name) != entry(seen, list, name))
@@ -124,7 +144,7 @@ fn entry<'a>(status: &'a Value, list: &str, name: &str) -> Option<&'a Value> {
 }
 
 /// Something in `own` that `owner` does not say it owns.
-fn undeclared(own: &Value, owner: &Owner<'_>) -> Option<String> {
+fn undeclared(own: &Value, owner: &StatusWriter<'_>) -> Option<String> {
     let list = owner.entry.map(|(list, _)| list);
     let stranger = own.as_object()?.keys().find(|field| {
         !owner.fields.contains(&field.as_str()) && Some(field.as_str()) != list && field.as_str() != "conditions"
@@ -140,7 +160,7 @@ fn undeclared(own: &Value, owner: &Owner<'_>) -> Option<String> {
 mod tests {
     use super::*;
 
-    const AGENT: Owner<'_> = Owner {
+    const AGENT: StatusWriter<'_> = StatusWriter {
         manager: "nubium-agent",
         fields: &["capacity"],
         conditions: &["Running"],

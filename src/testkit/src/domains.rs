@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nubium_host::libvirt::{
-    DomainSeen, DomainState, Domains, Element, Facts, LibvirtError, METADATA_URI, Off, Owner, Pause, PoolError,
+    DomainRecord, DomainSeen, DomainState, Domains, Element, Facts, LibvirtError, METADATA_URI, Off, Pause, PoolError,
     XmlError,
 };
 use uuid::Uuid;
@@ -134,7 +134,8 @@ impl SimDomain {
     fn seen(&self, uuid: Uuid) -> Result<DomainSeen, LibvirtError> {
         let tree = Element::parse(&self.definition).map_err(LibvirtError::Xml)?;
         let live = self.live.as_deref().map(|xml| Element::parse(xml).and_then(|tree| Facts::read(&tree))).transpose();
-        let owner = tree.find("metadata").map(Owner::from_metadata).transpose().map_err(LibvirtError::Xml)?.flatten();
+        let owner =
+            tree.find("metadata").map(DomainRecord::from_metadata).transpose().map_err(LibvirtError::Xml)?.flatten();
         Ok(DomainSeen {
             uuid,
             name: self.name.clone(),
@@ -226,7 +227,7 @@ impl Domains for SimDomains {
         Ok(())
     }
 
-    async fn set_owner(&self, owner: Owner) -> Result<(), LibvirtError> {
+    async fn set_owner(&self, owner: DomainRecord) -> Result<(), LibvirtError> {
         let mut record = owner.to_element("nubium:server");
         record.attributes.insert(0, ("xmlns:nubium".into(), METADATA_URI.into()));
         self.on(DomainVerb::SetOwner, "write the domain's record", owner.uid, |domain, _| {

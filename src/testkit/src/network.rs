@@ -11,8 +11,8 @@ use std::{
 
 use ipnet::Ipv4Net;
 use nubium_host::network::{
-    Bridge, BridgeSeen, GateSeen, Guest, HostSeen, IptablesChain, Neighbours, Netns, NetworkError, NetworkSeen,
-    Networks, OutSeen, Result, RouteSeen, RulesSeen, Ruleset, Tap, TapSeen, Transit, Way, WaySeen, names::BRIDGE,
+    Bridge, BridgeSeen, Guest, HostFirewallSeen, HostSeen, IptablesChain, Neighbours, Netns, NetworkError, NetworkSeen,
+    Networks, OutSeen, Result, RouteSeen, RulesSeen, Ruleset, Tap, TapSeen, Transit, Uplink, UplinkSeen, names::BRIDGE,
     sysctl,
 };
 use nubium_netd::{Dhcp, DhcpError, DhcpSeen, Network};
@@ -41,8 +41,8 @@ pub struct SimNetworks {
 
 impl Default for SimNetworks {
     fn default() -> Self {
-        let gate = GateSeen { rules: None, forwarding: false, firewall: Default::default() };
-        let host = HostSeen { ways: BTreeMap::new(), foreign_routes: Vec::new(), gate };
+        let host_firewall = HostFirewallSeen { rules: None, forwarding: false, firewall: Default::default() };
+        let host = HostSeen { uplinks: BTreeMap::new(), foreign_routes: Vec::new(), host_firewall };
         let world = NetWorld {
             namespaces: BTreeMap::new(),
             host,
@@ -103,9 +103,9 @@ impl NetWorld {
     }
 
     /// The host's end goes, and with it the inner end and the routes.
-    fn remove_way(&mut self, name: &str) {
-        let Some(way) = self.host.ways.remove(name) else { return };
-        if let Some(inside) = way.netns.and_then(|netns| self.namespaces.get_mut(&netns)) {
+    fn remove_uplink(&mut self, name: &str) {
+        let Some(uplink) = self.host.uplinks.remove(name) else { return };
+        if let Some(inside) = uplink.netns.and_then(|netns| self.namespaces.get_mut(&netns)) {
             inside.out = None;
         }
     }
@@ -222,19 +222,19 @@ impl Networks for SimNetworks {
         Ok(())
     }
 
-    async fn set_way(&self, netns: &Netns, way: &Way) -> Result<()> {
-        let mut world = self.change("set the way out")?;
-        let Way { name, owner, transit, mtu } = way.clone();
-        let pair = |seen: &WaySeen| seen.addresses.iter().any(|net| Transit::of(net.addr()) == transit);
-        if let Some((by, _)) = world.host.ways.iter().find(|(other, seen)| **other != name && pair(seen)) {
+    async fn set_uplink(&self, netns: &Netns, uplink: &Uplink) -> Result<()> {
+        let mut world = self.change("set the uplink")?;
+        let Uplink { name, owner, transit, mtu } = uplink.clone();
+        let pair = |seen: &UplinkSeen| seen.addresses.iter().any(|net| Transit::of(net.addr()) == transit);
+        if let Some((by, _)) = world.host.uplinks.iter().find(|(other, seen)| **other != name && pair(seen)) {
             return Err(NetworkError::TransitTaken { pair: transit.to_string(), by: by.clone() });
         }
         let inside = world.inside(netns)?;
         let had_inner = inside.out.is_some();
         inside.out = Some(OutSeen { mtu, up: true, addresses: vec![transit.inner_net()], default_route: true });
         // Without its other end, it is a new pair, and no route leads over it yet.
-        let routes = world.host.ways.get(&name).filter(|_| had_inner).map(|w| w.routes.clone()).unwrap_or_default();
-        let seen = WaySeen {
+        let routes = world.host.uplinks.get(&name).filter(|_| had_inner).map(|w| w.routes.clone()).unwrap_or_default();
+        let seen = UplinkSeen {
             owner: Some(owner),
             netns: Some(netns.clone()),
             mtu,
@@ -242,48 +242,52 @@ impl Networks for SimNetworks {
             addresses: vec![transit.host_net()],
             routes,
         };
-        world.host.ways.insert(name, seen);
+        world.host.uplinks.insert(name, seen);
         Ok(())
     }
 
-    async fn delete_way(&self, name: &str) -> Result<()> {
-        self.change("delete a way out")?.remove_way(name);
+    async fn delete_uplink(&self, name: &str) -> Result<()> {
+        self.change("delete an uplink")?.remove_uplink(name);
         Ok(())
     }
 
-    async fn add_host_route(&self, netns: &Netns, subnet: Ipv4Net, way: &Way) -> Result<()> {
+    async fn add_host_route(&self, netns: &Netns, subnet: Ipv4Net, uplink: &Uplink) -> Result<()> {
         let mut world = self.change("add a route")?;
         if let Some(by) = world.host.routed_by(subnet, netns) {
             return Err(NetworkError::RangeRouted { range: subnet.to_string(), by: by.to_string() });
         }
-        let seen = world.host.ways.get_mut(&way.name).ok_or_else(|| NetworkError::NoLink { name: way.name.clone() })?;
+        let seen = world
+            .host
+            .uplinks
+            .get_mut(&uplink.name)
+            .ok_or_else(|| NetworkError::NoLink { name: uplink.name.clone() })?;
         seen.routes.retain(|route| route.destination != subnet);
-        let gateway = Some(way.transit.inner());
-        seen.routes.push(RouteSeen { destination: subnet, gateway, link: Some(way.name.clone()) });
+        let gateway = Some(uplink.transit.inner());
+        seen.routes.push(RouteSeen { destination: subnet, gateway, link: Some(uplink.name.clone()) });
         Ok(())
     }
 
-    async fn delete_host_route(&self, subnet: Ipv4Net, way: &str) -> Result<()> {
+    async fn delete_host_route(&self, subnet: Ipv4Net, uplink: &str) -> Result<()> {
         let mut world = self.change("delete a route")?;
-        if let Some(seen) = world.host.ways.get_mut(way) {
+        if let Some(seen) = world.host.uplinks.get_mut(uplink) {
             seen.routes.retain(|route| route.destination != subnet);
         }
         Ok(())
     }
 
-    async fn set_gate_rules(&self, rules: &Ruleset) -> Result<()> {
-        self.change("set the gate")?.host.gate.rules = in_force(rules);
+    async fn set_host_firewall(&self, rules: &Ruleset) -> Result<()> {
+        self.change("set the host_firewall")?.host.host_firewall.rules = in_force(rules);
         Ok(())
     }
 
     async fn enable_forwarding(&self) -> Result<()> {
-        self.change("enable forwarding")?.host.gate.forwarding = true;
+        self.change("enable forwarding")?.host.host_firewall.forwarding = true;
         Ok(())
     }
 
     async fn allow_in_firewall(&self, chain: &IptablesChain) -> Result<()> {
         let mut world = self.change("tell the firewall")?;
-        for (other, in_place) in &mut world.host.gate.firewall.iptables {
+        for (other, in_place) in &mut world.host.host_firewall.firewall.iptables {
             *in_place |= other == chain;
         }
         Ok(())
@@ -326,24 +330,24 @@ impl Networks for SimNetworks {
     async fn delete_link(&self, name: &str) -> Result<()> {
         let mut world = self.change("delete a link")?;
         world.taps.remove(name);
-        world.remove_way(name);
+        world.remove_uplink(name);
         Ok(())
     }
 
     async fn delete_namespace(&self, netns: &Netns) -> Result<()> {
         let mut world = self.change("delete a namespace")?;
         world.namespaces.remove(netns);
-        world.host.ways.retain(|_, way| way.netns.as_ref() != Some(netns));
+        world.host.uplinks.retain(|_, uplink| uplink.netns.as_ref() != Some(netns));
         Ok(())
     }
 
     async fn teardown_host(&self) -> Result<()> {
         let mut world = self.change("tear down")?;
         world.taps.clear();
-        world.host.ways.clear();
-        world.host.gate.rules = None;
-        world.host.gate.forwarding = false;
-        for (_, in_place) in &mut world.host.gate.firewall.iptables {
+        world.host.uplinks.clear();
+        world.host.host_firewall.rules = None;
+        world.host.host_firewall.forwarding = false;
+        for (_, in_place) in &mut world.host.host_firewall.firewall.iptables {
             *in_place = false;
         }
         Ok(())

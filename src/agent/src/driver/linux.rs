@@ -4,13 +4,13 @@ use std::future::Future;
 use std::sync::Arc;
 
 use nubium_host::acceleration::{Acceleration, Probe};
-use nubium_host::image::{Fence, Folders, Rules};
+use nubium_host::image::{AddressPolicy, Folders, Rules};
 use nubium_host::libvirt::private::{Layout, PrivateLibvirt};
 use nubium_host::libvirt::{Connection, Libvirt};
 use nubium_host::network::{LinuxNetworks, resolvers};
 use nubium_host::seed::SeedFiles;
-use nubium_host::volume::{DirectoryPools, Owner};
-use nubium_runtime::{Chain, Key, Troubles};
+use nubium_host::volume::{DirectoryPools, FileOwner};
+use nubium_runtime::{Chain, Key, WarnOnce};
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::Receiver;
 use uuid::Uuid;
@@ -29,7 +29,7 @@ pub struct Linux {
     networks: LinuxNetworks,
     netd: Netd,
     pools: Arc<DirectoryPools>,
-    troubles: Troubles,
+    troubles: WarnOnce,
 }
 
 /// The libvirt of this host, running: its own if there is one, else a private one.
@@ -59,10 +59,10 @@ impl Linux {
         };
         let rules = Rules {
             folders: Folders(config.image_dirs.clone()),
-            fence: Fence { allow: config.image_http_allow.clone(), ..Fence::default() },
+            fence: AddressPolicy { allow: config.image_http_allow.clone(), ..AddressPolicy::default() },
             ..Rules::default()
         };
-        let owner = Owner { uid: facts.qemu.uid, gid: facts.qemu.gid };
+        let owner = FileOwner { uid: facts.qemu.uid, gid: facts.qemu.gid };
         Ok(Self {
             pools: Arc::new(DirectoryPools::new(config.pools(), owner, rules)?),
             networks: LinuxNetworks::new(config.state.clone()),
@@ -71,7 +71,7 @@ impl Linux {
             connection,
             libvirt,
             facts,
-            troubles: Troubles::default(),
+            troubles: WarnOnce::default(),
         })
     }
 }

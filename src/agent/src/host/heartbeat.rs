@@ -11,20 +11,20 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use nubium_api::HOSTS_NAMESPACE;
-use nubium_runtime::{Chain, Key, Troubles, not_found};
+use nubium_runtime::{Chain, Key, WarnOnce, not_found};
 use serde_json::json;
 
-use crate::server::Untold;
+use crate::server::StartupReports;
 
 /// A Lease is renewed this often, and counts as given up after four times as long.
 const PERIOD: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// Renews the Lease of `host`, from when no Server is left untold until dropped.
-pub async fn beat(client: Client, host: String, untold: Untold) {
+pub async fn beat(client: Client, host: String, untold: StartupReports) {
     untold.none_left().await;
     let leases: Api<Lease> = Api::namespaced(client, HOSTS_NAMESPACE);
-    let (key, troubles) = (Key::new(HOSTS_NAMESPACE, host.clone()), Troubles::default());
+    let (key, troubles) = (Key::new(HOSTS_NAMESPACE, host.clone()), WarnOnce::default());
     loop {
         let failed = renew(&leases, &host, Timestamp::now()).await.err();
         let pause = if failed.is_some() { AGAIN } else { PERIOD };
@@ -38,7 +38,7 @@ pub async fn beat(client: Client, host: String, untold: Untold) {
 pub async fn release(client: Client, host: &str) {
     let leases: Api<Lease> = Api::namespaced(client, HOSTS_NAMESPACE);
     let nobody = Patch::Merge(json!({"spec": {"holderIdentity": null}}));
-    let (key, troubles) = (Key::new(HOSTS_NAMESPACE, host), Troubles::default());
+    let (key, troubles) = (Key::new(HOSTS_NAMESPACE, host), WarnOnce::default());
     while let Err(error) = leases.patch(host, &PatchParams::default(), &nobody).await {
         if not_found(&error) {
             return;

@@ -5,7 +5,7 @@ use kube::{Api, Client};
 use nubium_api::{
     Acceleration, Condition, Host, HostAddress, HostCapacity, HostPool, HostSoftware, HostSpec, HostStatus,
 };
-use nubium_runtime::{Owner, already_exists, apply_status};
+use nubium_runtime::{StatusWriter, already_exists, apply_status};
 
 /// What an agent says of its host; the whole of its part.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,7 +23,7 @@ pub struct Report {
 /// The condition types that are this agent's.
 const CONDITIONS: [&str; 5] = ["AgentReady", "ServersReported", "HardwareAcceleration", "EgressReady", "Strangers"];
 
-const OWNER: Owner<'static> = Owner {
+const OWNER: StatusWriter<'static> = StatusWriter {
     manager: "nubium-agent",
     fields: &["capacity", "pools", "addresses", "acceleration", "endpoint", "software"],
     conditions: &CONDITIONS,

@@ -11,12 +11,12 @@ use nubium_api::{Condition, ConditionStatus, Network, Server, StoragePool, Volum
 use nubium_host::acceleration::Acceleration;
 use nubium_host::libvirt::{Accelerator, Domains};
 use nubium_host::network::{Netns, Networks};
-use nubium_runtime::{Chain, Key, Shared, Troubles};
+use nubium_runtime::{Chain, Key, Shared, WarnOnce};
 
 use super::facts::addresses;
 use super::report::{Report, create, write};
 use crate::driver::Driver;
-use crate::server::Untold;
+use crate::server::StartupReports;
 use crate::{Config, Start, network, volume};
 
 const PERIOD: Duration = Duration::from_secs(5);
@@ -36,7 +36,7 @@ pub struct Reporter<D> {
     pub networks: Shared<Network>,
     pub pools: Shared<StoragePool>,
     pub start: Start,
-    pub untold: Untold,
+    pub untold: StartupReports,
 }
 
 impl<D: Driver> Reporter<D> {
@@ -48,7 +48,7 @@ impl<D: Driver> Reporter<D> {
             Start::Again => PATIENCE_AGAIN,
         };
         let _ = tokio::time::timeout(patience, self.untold.none_left()).await;
-        let (key, troubles) = (Key::cluster(&self.config.host), Troubles::default());
+        let (key, troubles) = (Key::cluster(&self.config.host), WarnOnce::default());
         loop {
             let left = self.untold.left();
             let failed = self.pass(left).await.err();
@@ -117,7 +117,7 @@ impl<D: Driver> Reporter<D> {
     async fn egress(&self) -> Condition {
         match self.driver.networks().look_host().await {
             Ok(seen) => {
-                let network::Egress { ready, reason, message } = network::egress(&seen.gate);
+                let network::Egress { ready, reason, message } = network::egress(&seen.host_firewall);
                 let status = if ready { ConditionStatus::True } else { ConditionStatus::False };
                 said("EgressReady", status, reason, message)
             }

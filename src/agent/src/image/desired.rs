@@ -6,7 +6,7 @@ use nubium_host::volume::{BadName, FileName};
 
 /// What is to become of the image's files here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wish {
+pub enum Presence {
     /// Verified and in the pool.
     Present,
     /// As it is: marked for deletion, and something may still use it.
@@ -15,10 +15,10 @@ pub enum Wish {
     Gone,
 }
 
-/// The wish as a validated value.
+/// The presence as a validated value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Desired {
-    pub wish: Wish,
+    pub presence: Presence,
     pub file: FileName,
     pub source: Source,
     /// Without one (a file of the host) the bytes are taken as they are.
@@ -45,7 +45,7 @@ pub fn file_of(image: &Image) -> Result<FileName, BadName> {
     FileName::new(&part(&meta.namespace), &part(&meta.name), &part(&meta.uid))
 }
 
-pub(super) fn desired(image: &Image, wish: Wish) -> Result<Desired, Invalid> {
+pub(super) fn desired(image: &Image, presence: Presence) -> Result<Desired, Invalid> {
     let spec = &image.spec.source;
     let source = match (&spec.http, &spec.file) {
         (Some(http), None) => Source::Http { url: http.url.clone() },
@@ -58,5 +58,5 @@ pub(super) fn desired(image: &Image, wish: Wish) -> Result<Desired, Invalid> {
         Some(SpecChecksum { sha256: None, sha512: Some(hex) }) => Some(Checksum::sha512(hex)?),
         Some(_) => return Err(Invalid::Checksums),
     };
-    Ok(Desired { wish, file: file_of(image)?, source, checksum })
+    Ok(Desired { presence, file: file_of(image)?, source, checksum })
 }

@@ -8,7 +8,7 @@
 //!   │                  │  └────▶ Unsafe           verified bytes that must not be used: only another Image helps
 //!   └── file is there ◀┘
 //! ```
-//! | wish | file | import | step |
+//! | presence | file | import | step |
 //! |---|---|---|---|
 //! | Present | no | Idle, Failed and due | Start |
 //! | Present, Keep | yes | any | – |
@@ -28,7 +28,7 @@ mod tests;
 
 use nubium_host::image::Images;
 
-pub use desired::{Desired, Invalid, Wish, file_of};
+pub use desired::{Desired, Invalid, Presence, file_of};
 pub use imports::Imports;
 pub use observe::{Import, Seen};
 pub use pass::{Context, run};
@@ -38,7 +38,7 @@ pub use status::{Looked, entry};
 /// More than the longest way through the table: stop, delete, look.
 const STEPS: usize = 3;
 
-/// Brings one pool closer to the wish and looks again. What runs on (an import) wakes the key when it ends.
+/// Brings one pool closer to the presence and looks again. What runs on (an import) wakes the key when it ends.
 pub async fn reconcile<I: Images + Clone + 'static>(
     want: &Desired,
     pool: &str,
@@ -47,7 +47,7 @@ pub async fn reconcile<I: Images + Clone + 'static>(
 ) -> Looked {
     let mut seen = observe::observe(want, pool, images, imports).await?;
     for _ in 0..STEPS {
-        let Some(step) = next(want.wish, &seen) else { break };
+        let Some(step) = next(want.presence, &seen) else { break };
         apply::apply(step, want, pool, images, imports).await?;
         seen = observe::observe(want, pool, images, imports).await?;
     }

@@ -9,9 +9,11 @@ use nubium_api::{
     ConditionStatus, DEFAULT_POOL, Image, ImageHost, ImageStatus, StoragePool, Volume, condition, is_held,
 };
 use nubium_host::volume::Pools;
-use nubium_runtime::{Key, Live, Loop, Next, Note, NoteKind, Owner, Queue, Recorder, Shared, apply_status, live_get};
+use nubium_runtime::{
+    Key, Live, Loop, Next, Note, NoteKind, Queue, Recorder, Shared, StatusWriter, apply_status, live_get,
+};
 
-use super::desired::{Desired, Wish, desired};
+use super::desired::{Desired, Presence, desired};
 use super::imports::{Imports, PROGRESS_EVERY};
 use super::observe::Import;
 use super::{Looked, reconcile, status};
@@ -61,13 +63,13 @@ fn elsewhere(volume: &Volume) -> Option<(Key, String)> {
 pub(super) async fn pass<P: Pools>(world: Arc<World<P>>, key: Key) -> Result<Next, kube::Error> {
     let Some(image) = world.context.images.get(&key) else { return Ok(Next::Gone) };
     let api: Api<Image> = Api::namespaced(world.context.client.clone(), &key.namespace);
-    let Some((image, wish)) = judge(&api, image).await? else { return Ok(Next::Gone) };
+    let Some((image, presence)) = judge(&api, image).await? else { return Ok(Next::Gone) };
     if !is_held(image.as_ref()) {
         // The event of its finalizer comes next.
         return Ok(Next::Settled);
     }
     let before = own_entry(&image, &world.context.host);
-    let (mut entry, next) = match desired(&image, wish) {
+    let (mut entry, next) = match desired(&image, presence) {
         Ok(want) => {
             if let Some(verdict) = before.filter(|before| before.reason.as_deref() == Some("UnsafeImage")) {
                 world.imports.recall_unsafe(DEFAULT_POOL, &want.file, verdict.message.clone().unwrap_or_default());
@@ -84,19 +86,20 @@ pub(super) async fn pass<P: Pools>(world: Arc<World<P>>, key: Key) -> Result<Nex
     }
     tell(&world, &image, before, &entry);
     let manager = format!("nubium-agent-{}", world.context.host);
-    let owner = Owner { manager: &manager, fields: &[], conditions: &[], entry: Some(("hosts", &world.context.host)) };
+    let owner =
+        StatusWriter { manager: &manager, fields: &[], conditions: &[], entry: Some(("hosts", &world.context.host)) };
     let status = ImageStatus { hosts: vec![entry], ..ImageStatus::default() };
     apply_status(&api, image.as_ref(), &owner, &status).await?;
     Ok(next)
 }
 
 /// The object and what it asks for. To be gone it has to be marked, seen live, and declared unused at that generation.
-async fn judge(api: &Api<Image>, cached: Arc<Image>) -> Result<Option<(Arc<Image>, Wish)>, kube::Error> {
+async fn judge(api: &Api<Image>, cached: Arc<Image>) -> Result<Option<(Arc<Image>, Presence)>, kube::Error> {
     if cached.metadata.deletion_timestamp.is_none() {
-        return Ok(Some((cached, Wish::Present)));
+        return Ok(Some((cached, Presence::Present)));
     }
     match live_get(api, &cached.name_any(), &cached.uid().unwrap_or_default()).await? {
-        Live::Wanted(image) => Ok(Some((Arc::new(*image), Wish::Present))),
+        Live::Wanted(image) => Ok(Some((Arc::new(*image), Presence::Present))),
         Live::Gone(_) => Ok(None),
         Live::Marked(marked) => {
             let image = marked.object();
@@ -104,7 +107,7 @@ async fn judge(api: &Api<Image>, cached: Arc<Image>) -> Result<Option<(Arc<Image
             let unused = condition(conditions, "InUse").is_some_and(|in_use| {
                 in_use.status == ConditionStatus::False && in_use.observed_generation == marked.generation()
             });
-            Ok(Some((Arc::new(image.clone()), if unused { Wish::Gone } else { Wish::Keep })))
+            Ok(Some((Arc::new(image.clone()), if unused { Presence::Gone } else { Presence::Keep })))
         }
     }
 }
@@ -113,16 +116,16 @@ async fn judge(api: &Api<Image>, cached: Arc<Image>) -> Result<Option<(Arc<Image
 async fn serve<P: Pools>(world: &World<P>, key: &Key, want: &Desired) -> (ImageHost, Next) {
     let context = &world.context;
     let Some(default) = context.pools.get(&Key::cluster(DEFAULT_POOL)) else {
-        return (status::no_pool(want.wish), Next::Settled);
+        return (status::no_pool(want.presence), Next::Settled);
     };
-    let wanted = |pool: &str| match want.wish {
-        Wish::Gone => true,
-        Wish::Present => {
+    let wanted = |pool: &str| match want.presence {
+        Presence::Gone => true,
+        Presence::Present => {
             let needs =
                 |volume: &Arc<Volume>| elsewhere(volume).is_some_and(|(image, name)| image == *key && name == pool);
             context.volumes.list().iter().any(needs)
         }
-        Wish::Keep => false,
+        Presence::Keep => false,
     };
     let mut others = Vec::new();
     for pool in context.pools.list() {
@@ -133,7 +136,7 @@ async fn serve<P: Pools>(world: &World<P>, key: &Key, want: &Desired) -> (ImageH
     let looked = in_pool(world, &default, want).await;
     let mut entry = status::entry(want, &looked);
     entry.source_format = world.imports.format(DEFAULT_POOL, &want.file).map(|format| format.as_str().to_owned());
-    if want.wish == Wish::Gone {
+    if want.presence == Presence::Gone {
         // Released is said of the whole host: the first pool that still has something speaks for it.
         let left = others.iter().map(|other| status::entry(want, other)).find(|other| other.released != Some(true));
         entry = left.unwrap_or(entry);

@@ -1,6 +1,6 @@
-//! The next step towards the wish. Pure.
+//! The next step towards the presence. Pure.
 
-use super::desired::Wish;
+use super::desired::Presence;
 use super::observe::{Import, Seen};
 
 /// One step; each is idempotent.
@@ -15,16 +15,18 @@ pub enum Step {
 }
 
 /// The table in the module's documentation.
-pub fn next(wish: Wish, seen: &Seen) -> Option<Step> {
-    match (wish, seen.file.is_some(), &seen.import) {
-        (Wish::Present, false, Import::Idle | Import::Failed { due: true, .. }) => Some(Step::Start),
-        (Wish::Present, false, Import::Running { .. } | Import::Failed { due: false, .. } | Import::Unsafe { .. }) => {
-            None
-        }
-        (Wish::Present | Wish::Keep, true, _) => None,
-        (Wish::Keep, false, _) => None,
-        (Wish::Gone, _, Import::Running { .. }) => Some(Step::Stop),
-        (Wish::Gone, true, Import::Idle | Import::Failed { .. } | Import::Unsafe { .. }) => Some(Step::Delete),
-        (Wish::Gone, false, Import::Idle | Import::Failed { .. } | Import::Unsafe { .. }) => None,
+pub fn next(presence: Presence, seen: &Seen) -> Option<Step> {
+    match (presence, seen.file.is_some(), &seen.import) {
+        (Presence::Present, false, Import::Idle | Import::Failed { due: true, .. }) => Some(Step::Start),
+        (
+            Presence::Present,
+            false,
+            Import::Running { .. } | Import::Failed { due: false, .. } | Import::Unsafe { .. },
+        ) => None,
+        (Presence::Present | Presence::Keep, true, _) => None,
+        (Presence::Keep, false, _) => None,
+        (Presence::Gone, _, Import::Running { .. }) => Some(Step::Stop),
+        (Presence::Gone, true, Import::Idle | Import::Failed { .. } | Import::Unsafe { .. }) => Some(Step::Delete),
+        (Presence::Gone, false, Import::Idle | Import::Failed { .. } | Import::Unsafe { .. }) => None,
     }
 }

@@ -5,7 +5,7 @@ use nubium_host::image::Progress;
 use nubium_host::volume::VolumeError;
 use nubium_runtime::Chain;
 
-use super::desired::{Desired, Wish};
+use super::desired::{Desired, Presence};
 use super::observe::{Import, Seen};
 
 /// What one look, after the steps, showed; or why nobody could look or a step failed.
@@ -29,8 +29,8 @@ pub fn entry(want: &Desired, looked: &Looked) -> ImageHost {
         let ready = said(Some(true), "Imported", format!("it is in the pool at {}", file.path.display()));
         return ImageHost { virtual_size: size, ..ready };
     }
-    match (want.wish, &seen.import) {
-        (Wish::Gone, Import::Idle | Import::Failed { .. } | Import::Unsafe { .. }) => {
+    match (want.presence, &seen.import) {
+        (Presence::Gone, Import::Idle | Import::Failed { .. } | Import::Unsafe { .. }) => {
             ImageHost { released: Some(true), ..said(Some(false), "Released", "nothing of it is left here".into()) }
         }
         (_, Import::Unsafe { message }) => said(Some(false), "UnsafeImage", message.clone()),
@@ -39,14 +39,14 @@ pub fn entry(want: &Desired, looked: &Looked) -> ImageHost {
             said(Some(false), reason, message.clone())
         }
         (_, Import::Running { progress, .. }) => running(*progress),
-        (Wish::Keep, Import::Idle) => said(Some(false), "Deleting", "it is being deleted".into()),
-        (Wish::Present, Import::Idle) => said(Some(false), "Downloading", "it is about to be fetched".into()),
+        (Presence::Keep, Import::Idle) => said(Some(false), "Deleting", "it is being deleted".into()),
+        (Presence::Present, Import::Idle) => said(Some(false), "Downloading", "it is about to be fetched".into()),
     }
 }
 
 /// The entry while there is no pool to look in; then there is nothing to release either.
-pub fn no_pool(wish: Wish) -> ImageHost {
-    let released = (wish == Wish::Gone).then_some(true);
+pub fn no_pool(presence: Presence) -> ImageHost {
+    let released = (presence == Presence::Gone).then_some(true);
     let message = format!("there is no StoragePool {DEFAULT_POOL}; make one");
     ImageHost { released, ..said(Some(false), "PoolNotFound", message) }
 }

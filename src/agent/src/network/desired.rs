@@ -1,4 +1,4 @@
-//! The wish: a Network and its Ports on this host, as validated values with every default filled in.
+//! The input: a Network and its Ports on this host, as validated values with every default filled in.
 
 use std::{
     collections::BTreeMap,
@@ -7,14 +7,14 @@ use std::{
 
 use ipnet::Ipv4Net;
 use nubium_api::{DEFAULT_MTU, EgressType, Network, Port};
-use nubium_host::network::{Guest, MacAddr, Netns, Owner, names};
+use nubium_host::network::{Guest, MacAddr, MadeFrom, Netns, names};
 
 /// What is the same for all Networks of this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// This Host's name.
     pub host: String,
-    /// Where the /31 of a way out comes from (`--transit-cidr`).
+    /// Where the /31 of an uplink comes from (`--transit-cidr`).
     pub transit: Ipv4Net,
     /// The DNS servers of Networks that name none: the host's real ones.
     pub resolvers: Vec<IpAddr>,
@@ -46,7 +46,7 @@ impl Settings {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Desired {
     pub netns: Netns,
-    pub owner: Owner,
+    pub owner: MadeFrom,
     /// False only after a live GET of this very UID showed it marked for deletion.
     pub present: bool,
     pub subnet: Ipv4Net,
@@ -102,7 +102,7 @@ impl Desired {
         let uid = meta.uid.clone().ok_or(Invalid::Unborn("UID"))?;
         let generation = meta.generation.ok_or(Invalid::Unborn("generation"))?;
         if !present {
-            return Ok(Self::gone(Netns::new(namespace, name), Owner { uid, generation }, settings.transit));
+            return Ok(Self::gone(Netns::new(namespace, name), MadeFrom { uid, generation }, settings.transit));
         }
         let [subnet] = network.spec.subnets.as_slice() else {
             return Err(Invalid::Subnets(network.spec.subnets.len()));
@@ -142,7 +142,7 @@ impl Desired {
         let (guests, waiting) = guests(ports, range, gateway);
         Ok(Desired {
             netns: Netns::new(namespace, name),
-            owner: Owner { uid, generation },
+            owner: MadeFrom { uid, generation },
             present,
             subnet: range,
             gateway,
@@ -158,9 +158,9 @@ impl Desired {
         })
     }
 
-    /// The wish that nothing of it be here. It needs no more than a name and a UID, so that a Network whose spec
+    /// The input that nothing of it be here. It needs no more than a name and a UID, so that a Network whose spec
     /// cannot be made true can still be deleted.
-    fn gone(netns: Netns, owner: Owner, transit: Ipv4Net) -> Self {
+    fn gone(netns: Netns, owner: MadeFrom, transit: Ipv4Net) -> Self {
         Desired {
             netns,
             owner,
@@ -179,13 +179,13 @@ impl Desired {
         }
     }
 
-    /// The host's end of the way out.
-    pub fn way(&self) -> String {
-        names::way(&self.owner.uid)
+    /// The host's end of the uplink.
+    pub fn uplink(&self) -> String {
+        names::uplink(&self.owner.uid)
     }
 
-    /// Whether the namespace has a way out at all.
-    pub fn wants_way(&self) -> bool {
+    /// Whether the namespace has an uplink at all.
+    pub fn wants_uplink(&self) -> bool {
         self.present && (self.egress || self.host_access)
     }
 }

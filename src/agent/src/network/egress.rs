@@ -4,14 +4,14 @@
 //! | seen | says |
 //! |---|---|
 //! | a chain on `forward` drops what no rule of it let through, and we cannot tell it otherwise | False, with the chain and the command |
-//! | iptables, Docker's or ufw's rules | True: the first Network with a way out puts two rules before theirs |
+//! | iptables, Docker's or ufw's rules | True: the first Network with an uplink puts two rules before theirs |
 //! | nothing of the kind | True |
 
-use nubium_host::network::{FirewallSeen, GateSeen};
+use nubium_host::network::{FirewallSeen, HostFirewallSeen};
 
 use super::plan::Refusal;
 
-/// What was seen of the way out.
+/// What was seen of the uplink.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Egress {
     pub ready: bool,
@@ -19,9 +19,9 @@ pub struct Egress {
     pub message: String,
 }
 
-/// Judges the way out by a look at the host.
+/// Judges the uplink by a look at the host.
 #[must_use]
-pub fn egress(seen: &GateSeen) -> Egress {
+pub fn egress(seen: &HostFirewallSeen) -> Egress {
     match blocked(&seen.firewall) {
         Some(refusal) => Egress { ready: false, reason: refusal.reason(), message: refusal.to_string() },
         None => Egress {

@@ -9,6 +9,7 @@
 
 mod apply;
 mod desired;
+mod display;
 mod egress;
 mod netd;
 mod observe;
@@ -20,7 +21,6 @@ mod teardown;
 #[cfg(test)]
 mod tests;
 mod unfinished;
-mod words;
 
 use nubium_api::{Network, Port};
 use nubium_host::network::Networks;
@@ -42,23 +42,23 @@ pub use unfinished::Unfinished;
 /// What a pass is about. `present` is false only after a live GET of the Network's very UID showed it marked for
 /// deletion; `ports` are those that name it and whose Server is bound to this host.
 #[derive(Debug, Clone)]
-pub struct Wish<'a> {
+pub struct Input<'a> {
     pub network: &'a Network,
     pub ports: &'a [Port],
     pub present: bool,
 }
 
 /// One pass for one Network.
-pub async fn reconcile(wish: Wish<'_>, settings: &Settings, host: &impl Networks, dhcp: &impl Dhcp) -> Report {
-    let generation = wish.network.metadata.generation;
-    let want = match Desired::new(wish.network, wish.ports, wish.present, settings) {
+pub async fn reconcile(input: Input<'_>, settings: &Settings, host: &impl Networks, dhcp: &impl Dhcp) -> Report {
+    let generation = input.network.metadata.generation;
+    let want = match Desired::new(input.network, input.ports, input.present, settings) {
         Ok(want) => want,
         Err(invalid) => return Report::blind(&settings.host, generation, &invalid.into()),
     };
     make(&want, settings, host, dhcp).await
 }
 
-/// One pass for a wish that is already validated.
+/// One pass for a input that is already validated.
 pub async fn make(want: &Desired, settings: &Settings, host: &impl Networks, dhcp: &impl Dhcp) -> Report {
     let blind = |error: LookError| Report::blind(&settings.host, Some(want.owner.generation), &error.into());
     let before = match observe(&want.netns, host, dhcp).await {

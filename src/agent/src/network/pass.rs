@@ -6,10 +6,10 @@ use std::time::Duration;
 use kube::{Api, Client, Resource, ResourceExt};
 use nubium_api::{ConditionStatus, Network, NetworkHost, NetworkStatus, Port, condition, is_held};
 use nubium_runtime::{
-    Key, Live, Loop, Next, Note, NoteKind, Owner, Queue, Recorder, Shared, Troubles, apply_status, live_get,
+    Key, Live, Loop, Next, Note, NoteKind, Queue, Recorder, Shared, StatusWriter, WarnOnce, apply_status, live_get,
 };
 
-use super::{Readiness, Report, Settings, Unfinished, Wish, reconcile};
+use super::{Input, Readiness, Report, Settings, Unfinished, reconcile};
 use crate::driver::Driver;
 
 /// What no event tells of (rules that somebody flushed) is found within this time.
@@ -29,7 +29,7 @@ pub struct Context<D> {
     pub readiness: Readiness,
     pub driver: Arc<D>,
     pub recorder: Recorder,
-    pub troubles: Troubles,
+    pub troubles: WarnOnce,
     pub unfinished: Unfinished,
 }
 
@@ -86,8 +86,8 @@ async fn pass<D: Driver>(context: Arc<Context<D>>, key: Key) -> Result<Next, kub
         };
         write(&context, &api, &network, Some(begun)).await?;
     }
-    let wish = Wish { network: &network, ports: &ports, present };
-    let report = reconcile(wish, &context.settings, context.driver.networks(), context.driver.dhcp()).await;
+    let input = Input { network: &network, ports: &ports, present };
+    let report = reconcile(input, &context.settings, context.driver.networks(), context.driver.dhcp()).await;
     let news = context.unfinished.news(&key, &report);
     let Report { entry, ports, mended: _, done: _, failed, left: _, was_made: _, again } = report;
     context.troubles.log(&key, failed.as_deref());
@@ -109,7 +109,7 @@ async fn write<D>(
 ) -> Result<bool, kube::Error> {
     let host = context.settings.host.as_str();
     let manager = format!("nubium-agent-{host}");
-    let owner = Owner { manager: &manager, fields: &[], conditions: &[], entry: Some(("hosts", host)) };
+    let owner = StatusWriter { manager: &manager, fields: &[], conditions: &[], entry: Some(("hosts", host)) };
     let status = NetworkStatus { hosts: entry.into_iter().collect(), ..NetworkStatus::default() };
     apply_status(api, network, &owner, &status).await
 }

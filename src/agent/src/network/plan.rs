@@ -1,14 +1,14 @@
-//! The difference between the wish and the host, as an ordered list of steps.
+//! The difference between the input and the host, as an ordered list of steps.
 //!
-//! Order, when it is wished: the namespace, its rules before anything can speak, the bridge, its neighbours, the host's gate before
-//! a way leads to it, the way, who may use it, the taps, DHCP. When it is not: DHCP lets go, the way, the namespace.
+//! Order, when it is wished: the namespace, its rules before anything can speak, the bridge, its neighbours, the host's host_firewall before
+//! an uplink leads to it, the uplink, who may use it, the taps, DHCP. When it is not: DHCP lets go, the uplink, the namespace.
 
 use std::collections::BTreeMap;
 
 use ipnet::Ipv4Net;
 use nubium_host::network::{
     Bridge, Guest, HostSeen, IptablesChain, NamespaceRules, Neighbours, Netns, NetworkSeen, RoutedBy, RulesSeen,
-    Ruleset, Transit, Way, WaySeen, gate_rules, names, sysctl, transit,
+    Ruleset, Transit, Uplink, UplinkSeen, host_firewall_rules, names, sysctl, transit,
 };
 use nubium_netd as netd;
 
@@ -21,7 +21,7 @@ pub enum Found {
     Missing,
     /// Something of ours that somebody changed.
     Damaged,
-    /// Ours, whole, and made for an earlier wish.
+    /// Ours, whole, and made for an earlier input.
     Outdated,
 }
 
@@ -49,7 +49,7 @@ pub enum Step {
         netns: Netns,
         neighbours: Neighbours,
     },
-    SetGateRules {
+    SetHostFirewall {
         rules: Ruleset,
         found: Found,
     },
@@ -57,22 +57,22 @@ pub enum Step {
     AllowInFirewall {
         chain: IptablesChain,
     },
-    DeleteWay {
+    DeleteUplink {
         name: String,
     },
-    SetWay {
+    SetUplink {
         netns: Netns,
-        way: Way,
+        uplink: Uplink,
         found: Found,
     },
     DeleteHostRoute {
         subnet: Ipv4Net,
-        way: String,
+        uplink: String,
     },
     AddHostRoute {
         netns: Netns,
         subnet: Ipv4Net,
-        way: Way,
+        uplink: Uplink,
     },
     AttachTap {
         netns: Netns,
@@ -97,7 +97,7 @@ pub enum Step {
 pub enum Refusal {
     /// The namespace holds guests of a Network that is no more: they are left alone.
     HeldByStranger { uid: String },
-    /// What is there was made for a later generation than the wish we were given.
+    /// What is there was made for a later generation than the input we were given.
     OlderWish { there: i64 },
     /// It shall go, and these taps are still in it.
     InUse { taps: Vec<String> },
@@ -170,7 +170,7 @@ impl Plan {
         if there.map_or(!neighbours.is_empty(), |there| there.neighbours != neighbours) {
             self.steps.push(Step::SetNeighbours { netns: netns.clone(), neighbours });
         }
-        self.way(want, there, &seen.host);
+        self.uplink(want, there, &seen.host);
         for (tap, state) in there.iter().flat_map(|t| &t.taps) {
             if !state.works(want.mtu) {
                 self.steps.push(Step::AttachTap { netns: netns.clone(), tap: tap.clone(), mtu: want.mtu });
@@ -202,34 +202,34 @@ impl Plan {
         self.steps.push(Step::SetBridge { netns: want.netns.clone(), bridge, found });
     }
 
-    fn way(&mut self, want: &Desired, there: Option<&NetworkSeen>, host: &HostSeen) {
+    fn uplink(&mut self, want: &Desired, there: Option<&NetworkSeen>, host: &HostSeen) {
         if want.access_refused {
             self.refusals.push(Refusal::RangePublic { range: want.subnet });
         }
-        let name = want.way();
+        let name = want.uplink();
         // Those that lead here and are not ours: of a Network that had this name before.
         for (other, _) in
-            host.ways.iter().filter(|(other, way)| **other != name && way.netns.as_ref() == Some(&want.netns))
+            host.uplinks.iter().filter(|(other, uplink)| **other != name && uplink.netns.as_ref() == Some(&want.netns))
         {
-            self.steps.push(Step::DeleteWay { name: other.clone() });
+            self.steps.push(Step::DeleteUplink { name: other.clone() });
         }
-        let seen = host.ways.get(&name);
-        if !want.wants_way() {
+        let seen = host.uplinks.get(&name);
+        if !want.wants_uplink() {
             if seen.is_some() {
-                self.steps.push(Step::DeleteWay { name });
+                self.steps.push(Step::DeleteUplink { name });
             }
             return;
         }
         let Some(transit) = self.transit(want, seen, host) else { return };
-        self.gate(want, host);
-        let way = Way { name: name.clone(), owner: want.owner.clone(), transit, mtu: want.mtu };
-        if let Some(found) = compare_way(&way, want, seen, there) {
-            self.steps.push(Step::SetWay { netns: want.netns.clone(), way: way.clone(), found });
+        self.host_firewall(want, host);
+        let uplink = Uplink { name: name.clone(), owner: want.owner.clone(), transit, mtu: want.mtu };
+        if let Some(found) = compare_uplink(&uplink, want, seen, there) {
+            self.steps.push(Step::SetUplink { netns: want.netns.clone(), uplink: uplink.clone(), found });
         }
         let routes: Vec<_> = seen.iter().flat_map(|s| &s.routes).collect();
         let wanted = |d: Ipv4Net| want.host_access && d == want.subnet;
         for route in routes.iter().filter(|r| !wanted(r.destination)) {
-            self.steps.push(Step::DeleteHostRoute { subnet: route.destination, way: name.clone() });
+            self.steps.push(Step::DeleteHostRoute { subnet: route.destination, uplink: name.clone() });
         }
         if !want.host_access {
             return;
@@ -237,15 +237,15 @@ impl Plan {
         if let Some(by) = host.routed_by(want.subnet, &want.netns) {
             self.refusals.push(Refusal::RangeTaken { by });
             if routes.iter().any(|r| wanted(r.destination)) {
-                self.steps.push(Step::DeleteHostRoute { subnet: want.subnet, way: name });
+                self.steps.push(Step::DeleteHostRoute { subnet: want.subnet, uplink: name });
             }
         } else if !routes.iter().any(|r| wanted(r.destination) && r.gateway == Some(transit.inner())) {
-            self.steps.push(Step::AddHostRoute { netns: want.netns.clone(), subnet: want.subnet, way });
+            self.steps.push(Step::AddHostRoute { netns: want.netns.clone(), subnet: want.subnet, uplink });
         }
     }
 
     /// The pair it has, or a free one.
-    fn transit(&mut self, want: &Desired, seen: Option<&WaySeen>, host: &HostSeen) -> Option<Transit> {
+    fn transit(&mut self, want: &Desired, seen: Option<&UplinkSeen>, host: &HostSeen) -> Option<Transit> {
         let cidr = want.transit;
         if let Some(by) = host.foreign_routes.iter().find(|route| {
             let d = route.destination;
@@ -258,10 +258,11 @@ impl Plan {
             return None;
         }
         let has = seen
-            .and_then(|way| way.addresses.iter().find(|net| cidr.contains(&net.addr())))
+            .and_then(|uplink| uplink.addresses.iter().find(|net| cidr.contains(&net.addr())))
             .map(|net| Transit::of(net.addr()))
             .filter(|pair| {
-                host.ways.values().filter(|w| w.addresses.iter().any(|n| Transit::of(n.addr()) == *pair)).count() == 1
+                host.uplinks.values().filter(|w| w.addresses.iter().any(|n| Transit::of(n.addr()) == *pair)).count()
+                    == 1
             });
         let pair = has.or_else(|| transit::choose(cidr, &want.owner.uid, &host.transits_taken()));
         if pair.is_none() {
@@ -270,25 +271,25 @@ impl Plan {
         pair
     }
 
-    /// What all ways share on the host.
-    fn gate(&mut self, want: &Desired, host: &HostSeen) {
-        let rules = gate_rules(want.transit);
-        if let Some(found) = compare_rules(&rules, host.gate.rules.as_ref()) {
-            self.steps.push(Step::SetGateRules { rules, found });
+    /// What all uplinks share on the host.
+    fn host_firewall(&mut self, want: &Desired, host: &HostSeen) {
+        let rules = host_firewall_rules(want.transit);
+        if let Some(found) = compare_rules(&rules, host.host_firewall.rules.as_ref()) {
+            self.steps.push(Step::SetHostFirewall { rules, found });
         }
         // The host answers for itself without forwarding; only egress passes through it.
         if !want.egress {
             return;
         }
-        if !host.gate.forwarding {
+        if !host.host_firewall.forwarding {
             self.steps.push(Step::EnableForwarding);
         }
-        for (chain, in_place) in &host.gate.firewall.iptables {
+        for (chain, in_place) in &host.host_firewall.firewall.iptables {
             if !in_place {
                 self.steps.push(Step::AllowInFirewall { chain: chain.clone() });
             }
         }
-        self.refusals.extend(egress::blocked(&host.gate.firewall));
+        self.refusals.extend(egress::blocked(&host.host_firewall.firewall));
     }
 
     fn dhcp(&mut self, want: &Desired, there: Option<&NetworkSeen>, seen: &Seen) {
@@ -322,9 +323,9 @@ impl Plan {
         if seen.dhcp.configured.is_some() {
             self.steps.push(Step::ForgetDhcp { netns: want.netns.clone() });
         }
-        for (name, way) in &seen.host.ways {
-            if *name == want.way() || (there.is_some() && way.netns.as_ref() == Some(&want.netns)) {
-                self.steps.push(Step::DeleteWay { name: name.clone() });
+        for (name, uplink) in &seen.host.uplinks {
+            if *name == want.uplink() || (there.is_some() && uplink.netns.as_ref() == Some(&want.netns)) {
+                self.steps.push(Step::DeleteUplink { name: name.clone() });
             }
         }
         if there.is_some() {
@@ -387,15 +388,20 @@ fn compare_rules(want: &Ruleset, seen: Option<&RulesSeen>) -> Option<Found> {
     }
 }
 
-fn compare_way(way: &Way, want: &Desired, seen: Option<&WaySeen>, there: Option<&NetworkSeen>) -> Option<Found> {
+fn compare_uplink(
+    uplink: &Uplink,
+    want: &Desired,
+    seen: Option<&UplinkSeen>,
+    there: Option<&NetworkSeen>,
+) -> Option<Found> {
     let (Some(outer), Some(inner)) = (seen, there.and_then(|t| t.out.as_ref())) else { return Some(Found::Missing) };
     let outer_good =
-        outer.up && outer.addresses == [way.transit.host_net()] && outer.netns.as_ref() == Some(&want.netns);
-    let inner_good = inner.up && inner.default_route && inner.addresses == [way.transit.inner_net()];
+        outer.up && outer.addresses == [uplink.transit.host_net()] && outer.netns.as_ref() == Some(&want.netns);
+    let inner_good = inner.up && inner.default_route && inner.addresses == [uplink.transit.inner_net()];
     if !outer_good || !inner_good {
         return Some(Found::Damaged);
     }
-    let current = outer.mtu == way.mtu && inner.mtu == way.mtu && outer.owner.as_ref() == Some(&way.owner);
+    let current = outer.mtu == uplink.mtu && inner.mtu == uplink.mtu && outer.owner.as_ref() == Some(&uplink.owner);
     (!current).then_some(Found::Outdated)
 }
 

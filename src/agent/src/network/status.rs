@@ -28,7 +28,7 @@ pub struct Report {
     pub failed: Option<String>,
     /// What is left to do, or cannot be done; `None`: nothing is known.
     pub left: Option<Plan>,
-    /// Whether this very wish had been made here before, at least in part.
+    /// Whether this very input had been made here before, at least in part.
     pub was_made: bool,
     /// Whether to come back soon, unasked.
     pub again: bool,
@@ -97,7 +97,7 @@ fn present(host: &str, want: &Desired, after: &Seen, rest: &Plan, failed: Option
     if let Some(step) = rest.steps.first() {
         return said(false, "Progressing", format!("still to do: {step}"));
     }
-    said(true, "Ready", "namespace, rules, way out and DHCP are in place".into())
+    said(true, "Ready", "namespace, rules, uplink and DHCP are in place".into())
 }
 
 fn absent(host: &str, generation: Option<i64>, rest: &Plan, failed: Option<&str>) -> NetworkHost {

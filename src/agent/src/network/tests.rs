@@ -1,4 +1,4 @@
-//! Passes over a simulated host, from every state to every wish, against an oracle that was written without the
+//! Passes over a simulated host, from every state to every input, against an oracle that was written without the
 //! planner: it says what the host must look like, not what was to be done.
 
 use std::collections::BTreeMap;
@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use ipnet::Ipv4Net;
 use nubium_api::{Network, Port};
 use nubium_host::network::{
-    Backend, Guest, IptablesChain, NamespaceRules, Netns, Networks, Owner, RouteSeen, RulesSeen, TapSeen, Transit,
-    gate_rules, names, sysctl, transit,
+    Backend, Guest, IptablesChain, MadeFrom, NamespaceRules, Netns, Networks, RouteSeen, RulesSeen, TapSeen, Transit,
+    host_firewall_rules, names, sysctl, transit,
 };
 use nubium_runtime::Key;
 use nubium_testkit::network::{NetWorld, SimNetworks};
@@ -28,7 +28,7 @@ fn uid(n: u8) -> String {
     format!("{n:08x}-0000-4000-8000-000000000000")
 }
 
-/// A small wish; the numbers are what tells it from the others.
+/// A small input; the numbers are what tells it from the others.
 #[derive(Debug, Clone, Copy)]
 struct Small {
     uid: u8,
@@ -97,7 +97,7 @@ fn blue() -> Netns {
 /// A host on which Docker lives, and another Network, which nothing here may ever touch.
 async fn host() -> SimNetworks {
     let sim = SimNetworks::new();
-    sim.world().host.gate.firewall.iptables =
+    sim.world().host.host_firewall.firewall.iptables =
         vec![(IptablesChain { backend: Backend::Nft, chain: "DOCKER-USER".into() }, false)];
     let uplink = RouteSeen { destination: "192.0.2.0/24".parse().unwrap(), gateway: None, link: Some("eth0".into()) };
     sim.world().host.foreign_routes.push(uplink);
@@ -131,14 +131,14 @@ const DAMAGES: &[Damage] = &[
     ("nothing", |_| {}),
     ("the namespace is gone", |w| {
         w.namespaces.remove(&blue());
-        w.host.ways.retain(|_, way| way.netns != Some(blue()));
+        w.host.uplinks.retain(|_, uplink| uplink.netns != Some(blue()));
         w.listens.remove(blue().as_str());
     }),
     ("only the namespace was made", |w| {
         let inside = w.namespaces.get_mut(&blue()).unwrap();
         (inside.bridge, inside.owner, inside.rules, inside.out) = (None, None, None, None);
         inside.guests.clear();
-        w.host.ways.retain(|_, way| way.netns != Some(blue()));
+        w.host.uplinks.retain(|_, uplink| uplink.netns != Some(blue()));
         w.served.remove(blue().as_str());
         w.listens.remove(blue().as_str());
     }),
@@ -170,8 +170,8 @@ const DAMAGES: &[Damage] = &[
     ("an earlier generation", |w| w.namespaces.get_mut(&blue()).unwrap().owner.as_mut().unwrap().generation = 1),
     ("another Network of that name was here", |w| {
         w.namespaces.get_mut(&blue()).unwrap().owner.as_mut().unwrap().uid = uid(7);
-        let way = w.host.ways.remove(&names::way(&uid(1))).unwrap();
-        w.host.ways.insert(names::way(&uid(7)), way);
+        let uplink = w.host.uplinks.remove(&names::uplink(&uid(1))).unwrap();
+        w.host.uplinks.insert(names::uplink(&uid(7)), uplink);
     }),
     ("a tap is down and off the bridge", |w| {
         let taps = &mut w.namespaces.get_mut(&blue()).unwrap().taps;
@@ -184,29 +184,29 @@ const DAMAGES: &[Damage] = &[
         w.namespaces.get_mut(&blue()).unwrap().out.as_mut().unwrap().default_route = false;
     }),
     ("the inner end has another MTU", |w| w.namespaces.get_mut(&blue()).unwrap().out.as_mut().unwrap().mtu = 1500),
-    ("the way out is gone", |w| {
-        w.host.ways.remove(&names::way(&uid(1)));
+    ("the uplink is gone", |w| {
+        w.host.uplinks.remove(&names::uplink(&uid(1)));
         w.namespaces.get_mut(&blue()).unwrap().out = None;
     }),
-    ("the host's end is down", |w| w.host.ways.get_mut(&names::way(&uid(1))).unwrap().up = false),
+    ("the host's end is down", |w| w.host.uplinks.get_mut(&names::uplink(&uid(1))).unwrap().up = false),
     ("the host's end has the other Network's pair", |w| {
-        let other = w.host.ways[&names::way(&uid(2))].addresses.clone();
-        w.host.ways.get_mut(&names::way(&uid(1))).unwrap().addresses = other;
+        let other = w.host.uplinks[&names::uplink(&uid(2))].addresses.clone();
+        w.host.uplinks.get_mut(&names::uplink(&uid(1))).unwrap().addresses = other;
     }),
-    ("the host's route is gone", |w| w.host.ways.get_mut(&names::way(&uid(1))).unwrap().routes.clear()),
+    ("the host's route is gone", |w| w.host.uplinks.get_mut(&names::uplink(&uid(1))).unwrap().routes.clear()),
     ("the host's route goes elsewhere", |w| {
-        let route = &mut w.host.ways.get_mut(&names::way(&uid(1))).unwrap().routes[0];
+        let route = &mut w.host.uplinks.get_mut(&names::uplink(&uid(1))).unwrap().routes[0];
         route.gateway = Some("198.19.9.9".parse().unwrap());
     }),
     ("a route too many", |w| {
-        let way = w.host.ways.get_mut(&names::way(&uid(1))).unwrap();
-        let (destination, link) = ("10.99.0.0/24".parse().unwrap(), way.routes[0].link.clone());
-        way.routes.push(RouteSeen { destination, gateway: way.routes[0].gateway, link });
+        let uplink = w.host.uplinks.get_mut(&names::uplink(&uid(1))).unwrap();
+        let (destination, link) = ("10.99.0.0/24".parse().unwrap(), uplink.routes[0].link.clone());
+        uplink.routes.push(RouteSeen { destination, gateway: uplink.routes[0].gateway, link });
     }),
-    ("the host's rules are flushed", |w| w.host.gate.rules = None),
-    ("the host's rules are changed", |w| w.host.gate.rules.as_mut().unwrap().intact = false),
-    ("forwarding is off", |w| w.host.gate.forwarding = false),
-    ("Docker was restarted", |w| w.host.gate.firewall.iptables[0].1 = false),
+    ("the host's rules are flushed", |w| w.host.host_firewall.rules = None),
+    ("the host's rules are changed", |w| w.host.host_firewall.rules.as_mut().unwrap().intact = false),
+    ("forwarding is off", |w| w.host.host_firewall.forwarding = false),
+    ("Docker was restarted", |w| w.host.host_firewall.firewall.iptables[0].1 = false),
     ("netd is dead", |w| {
         w.netd_runs = false;
         w.listens.clear();
@@ -227,9 +227,9 @@ const DAMAGES: &[Damage] = &[
 fn check(want: &Desired, before: &NetWorld, world: &NetWorld, context: &str) {
     let there = world.namespaces.get(&want.netns);
     let had_taps = before.namespaces.get(&want.netns).is_some_and(|n| !n.taps.is_empty());
-    let way = world.host.ways.get(&names::way(&want.owner.uid));
+    let uplink = world.host.uplinks.get(&names::uplink(&want.owner.uid));
     if !want.present {
-        assert!(there.is_none() && way.is_none(), "{context}: nothing is left");
+        assert!(there.is_none() && uplink.is_none(), "{context}: nothing is left");
         assert!(!world.served.contains_key(want.netns.as_str()), "{context}: DHCP let go");
         return;
     }
@@ -262,28 +262,31 @@ fn check(want: &Desired, before: &NetWorld, world: &NetWorld, context: &str) {
     assert!(there.taps.values().all(|tap| *tap == on_bridge()), "{context}: {:?}", there.taps);
 
     if *egress || *host_access {
-        let way = way.unwrap_or_else(|| panic!("{context}: the way out"));
-        let pair = Transit::of(way.addresses[0].addr());
+        let uplink = uplink.unwrap_or_else(|| panic!("{context}: the uplink"));
+        let pair = Transit::of(uplink.addresses[0].addr());
         assert!(transit::DEFAULT_CIDR.contains(&pair.host()), "{context}");
-        assert!(way.up && way.mtu == 1430 && way.addresses == [pair.host_net()], "{context}");
-        assert_eq!((way.netns.as_ref(), way.owner.as_ref()), (Some(&want.netns), Some(&want.owner)), "{context}");
+        assert!(uplink.up && uplink.mtu == 1430 && uplink.addresses == [pair.host_net()], "{context}");
+        assert_eq!((uplink.netns.as_ref(), uplink.owner.as_ref()), (Some(&want.netns), Some(&want.owner)), "{context}");
         let out = there.out.as_ref().unwrap_or_else(|| panic!("{context}: the inner end"));
         assert!(out.up && out.mtu == 1430 && out.default_route && out.addresses == [pair.inner_net()], "{context}");
-        let twins = world.host.ways.values().filter(|w| w.addresses == way.addresses).count();
+        let twins = world.host.uplinks.values().filter(|w| w.addresses == uplink.addresses).count();
         assert_eq!(twins, 1, "{context}: a pair is one Network's");
-        let routes: Vec<_> = way.routes.iter().map(|r| (r.destination, r.gateway)).collect();
+        let routes: Vec<_> = uplink.routes.iter().map(|r| (r.destination, r.gateway)).collect();
         let wanted: Vec<_> = host_access.then_some((*subnet, Some(pair.inner()))).into_iter().collect();
         assert_eq!(routes, wanted, "{context}: who the host reaches");
-        let gate = RulesSeen { digest: gate_rules(want.transit).digest(), intact: true };
-        assert_eq!(world.host.gate.rules, Some(gate), "{context}");
+        let host_firewall = RulesSeen { digest: host_firewall_rules(want.transit).digest(), intact: true };
+        assert_eq!(world.host.host_firewall.rules, Some(host_firewall), "{context}");
     } else {
-        assert!(way.is_none() && there.out.is_none(), "{context}: no way out");
+        assert!(uplink.is_none() && there.out.is_none(), "{context}: no uplink");
     }
     if *egress {
-        assert!(world.host.gate.forwarding && world.host.gate.firewall.iptables[0].1, "{context}: the gate is open");
+        assert!(
+            world.host.host_firewall.forwarding && world.host.host_firewall.firewall.iptables[0].1,
+            "{context}: the host_firewall is open"
+        );
     }
-    let leading_here = world.host.ways.values().filter(|w| w.netns.as_ref() == Some(&want.netns)).count();
-    assert_eq!(leading_here, usize::from(*egress || *host_access), "{context}: no other way leads here");
+    let leading_here = world.host.uplinks.values().filter(|w| w.netns.as_ref() == Some(&want.netns)).count();
+    assert_eq!(leading_here, usize::from(*egress || *host_access), "{context}: no other uplink leads here");
 
     let served = world.served.get(want.netns.as_str());
     assert_eq!(served.is_some(), want.dhcp, "{context}: DHCP");
@@ -303,13 +306,13 @@ fn check(want: &Desired, before: &NetWorld, world: &NetWorld, context: &str) {
 async fn reaches_the_wish_from_every_state() {
     let mut reached = 0;
     for (damage, harm) in DAMAGES {
-        for wish in wishes() {
-            let context = format!("{damage}, then {wish:?}");
+        for input in wishes() {
+            let context = format!("{damage}, then {input:?}");
             let sim = host().await;
             pass(&PLAIN.desired(), &sim).await;
             harm(&mut sim.world());
             let before = sim.world().clone();
-            let want = wish.desired();
+            let want = input.desired();
             let report = pass(&want, &sim).await;
             let again = pass(&want, &sim).await;
             let world = sim.world().clone();
@@ -317,7 +320,11 @@ async fn reaches_the_wish_from_every_state() {
             // The other Network and everybody else's routes are as they were, whatever happened.
             let red = Netns::new("shop", "red");
             assert_eq!(world.namespaces[&red], before.namespaces[&red], "{context}");
-            assert_eq!(world.host.ways[&names::way(&uid(2))], before.host.ways[&names::way(&uid(2))], "{context}");
+            assert_eq!(
+                world.host.uplinks[&names::uplink(&uid(2))],
+                before.host.uplinks[&names::uplink(&uid(2))],
+                "{context}"
+            );
             assert_eq!(world.host.foreign_routes, before.host.foreign_routes, "{context}");
             assert_eq!(world.served.get(red.as_str()), before.served.get(red.as_str()), "{context}");
 
@@ -408,14 +415,14 @@ async fn rules_are_in_force_before_anything_can_speak() {
     let steps = Plan::new(&want, &seen).steps;
     let at = |wanted: fn(&Step) -> bool| steps.iter().position(wanted).unwrap();
     let rules = at(|s| matches!(s, Step::ReplaceRules { .. }));
-    assert!(rules < at(|s| matches!(s, Step::SetBridge { .. })) && rules < at(|s| matches!(s, Step::SetWay { .. })));
+    assert!(rules < at(|s| matches!(s, Step::SetBridge { .. })) && rules < at(|s| matches!(s, Step::SetUplink { .. })));
     assert!(at(|s| matches!(s, Step::SetBridge { .. })) < at(|s| matches!(s, Step::ServeDhcp { .. })));
     // Taking away goes the other way round: first who listens, then the links, then the namespace.
     pass(&want, &sim).await;
     let gone = Small { present: false, ..PLAIN }.desired();
     let steps = Plan::new(&gone, &observe(&want.netns, &sim, &sim).await.unwrap()).steps;
     assert!(
-        matches!(steps.as_slice(), [Step::ForgetDhcp { .. }, Step::DeleteWay { .. }, Step::DeleteNamespace { .. }]),
+        matches!(steps.as_slice(), [Step::ForgetDhcp { .. }, Step::DeleteUplink { .. }, Step::DeleteNamespace { .. }]),
         "{steps:?}"
     );
 }
@@ -431,7 +438,7 @@ async fn what_cannot_be_is_refused_with_the_reason() {
     {
         let mut world = sim.world();
         let inside = world.namespaces.get_mut(&blue()).unwrap();
-        inside.owner = Some(Owner { uid: uid(9), generation: 1 });
+        inside.owner = Some(MadeFrom { uid: uid(9), generation: 1 });
         inside.taps.insert(tap(1), on_bridge());
     }
     let before = sim.world().clone();
@@ -439,8 +446,8 @@ async fn what_cannot_be_is_refused_with_the_reason() {
     assert_eq!((reason(&report).as_str(), report.ports["web-1-eth0"]), ("HeldByStranger", false));
     assert_eq!(*sim.world(), before);
 
-    // A wish out of an old cache.
-    sim.world().namespaces.get_mut(&blue()).unwrap().owner = Some(Owner { uid: uid(1), generation: 3 });
+    // A input out of an old cache.
+    sim.world().namespaces.get_mut(&blue()).unwrap().owner = Some(MadeFrom { uid: uid(1), generation: 3 });
     assert_eq!(reason(&pass(&want, &sim).await), "OlderWish");
 
     // The range, and the transit range, in use by the host for something else.
@@ -469,7 +476,7 @@ async fn what_cannot_be_is_refused_with_the_reason() {
 /// What this host sends to others is not given to whoever takes their range for a Network.
 #[tokio::test]
 async fn a_range_that_is_not_private_is_reached_by_the_host_only_if_its_admin_allowed_it() {
-    let wish = |cidr: &str, small: Small, allow: &[&str]| {
+    let input = |cidr: &str, small: Small, allow: &[&str]| {
         let mut network = small.network();
         network.spec.subnets[0].cidr = cidr.into();
         let allow = allow.iter().map(|range| range.parse().unwrap()).collect();
@@ -482,26 +489,30 @@ async fn a_range_that_is_not_private_is_reached_by_the_host_only_if_its_admin_al
     for private in
         ["10.0.0.0/8", "172.31.255.0/24", "192.168.7.0/24", "100.127.0.0/16", "198.18.0.0/16", "203.0.113.8/29"]
     {
-        let want = wish(private, PLAIN, &[]);
+        let want = input(private, PLAIN, &[]);
         assert!(want.host_access && !want.access_refused, "{private}");
     }
     for others in ["11.0.0.0/8", "172.32.0.0/24", "192.0.0.0/8", "100.0.0.0/8", "198.20.0.0/16", "203.0.112.0/23"] {
-        let want = wish(others, PLAIN, &["8.8.8.0/24"]);
+        let want = input(others, PLAIN, &["8.8.8.0/24"]);
         assert!(!want.host_access && want.access_refused, "{others}");
-        assert!(!wish(others, Small { host_access: false, ..PLAIN }, &[]).access_refused, "{others}: nobody wished it");
+        assert!(
+            !input(others, Small { host_access: false, ..PLAIN }, &[]).access_refused,
+            "{others}: nobody wished it"
+        );
     }
 
     // It had been allowed: the route goes, and all else stays.
     let sim = host().await;
-    let routes = |sim: &SimNetworks| sim.world().host.ways.get(&names::way(&uid(1))).map(|way| way.routes.len());
-    let allowed = pass(&wish("8.8.8.0/24", PLAIN, &["8.0.0.0/8"]), &sim).await.entry.unwrap();
+    let routes =
+        |sim: &SimNetworks| sim.world().host.uplinks.get(&names::uplink(&uid(1))).map(|uplink| uplink.routes.len());
+    let allowed = pass(&input("8.8.8.0/24", PLAIN, &["8.0.0.0/8"]), &sim).await.entry.unwrap();
     assert_eq!((allowed.reason.as_deref(), routes(&sim)), (Some("Ready"), Some(1)));
-    let report = pass(&wish("8.8.8.0/24", PLAIN, &[]), &sim).await;
+    let report = pass(&input("8.8.8.0/24", PLAIN, &[]), &sim).await;
     let entry = report.entry.unwrap();
     assert_eq!((entry.ready, entry.reason.as_deref(), routes(&sim)), (Some(false), Some("RangePublic"), Some(0)));
     assert!(entry.message.unwrap().ends_with("--host-access-allow 8.8.8.0/24"));
     assert!(report.ports["web-1-eth0"], "its guests do not wait for it");
-    let report = pass(&wish("8.8.8.0/24", Small { egress: false, ..PLAIN }, &[]), &sim).await;
+    let report = pass(&input("8.8.8.0/24", Small { egress: false, ..PLAIN }, &[]), &sim).await;
     assert_eq!((report.entry.unwrap().reason.as_deref(), routes(&sim)), (Some("RangePublic"), None));
 }
 
@@ -511,7 +522,7 @@ async fn only_what_was_whole_is_said_to_be_mended() {
     let first = pass(&PLAIN.desired(), &sim).await;
     assert!(!first.done.is_empty() && first.mended.is_empty(), "making is not mending: {:?}", first.mended);
     let more = pass(&Small { guests: 2, ..PLAIN }.desired(), &sim).await;
-    assert!(!more.done.is_empty() && more.mended.is_empty(), "nor is a changed wish: {:?}", more.mended);
+    assert!(!more.done.is_empty() && more.mended.is_empty(), "nor is a changed input: {:?}", more.mended);
     let newer = pass(&Small { generation: 3, guests: 2, egress: false, ..PLAIN }.desired(), &sim).await;
     assert!(!newer.done.is_empty() && newer.mended.is_empty(), "{:?}", newer.mended);
     sim.world().namespaces.get_mut(&blue()).unwrap().rules = None;
@@ -524,23 +535,24 @@ async fn only_what_was_whole_is_said_to_be_mended() {
 #[tokio::test]
 async fn an_edited_wish_is_not_said_to_be_mended_in_however_many_passes_it_is_made() {
     let key = Key::new("shop", "blue");
-    let ways = [(true, true), (true, false), (false, true), (false, false)];
-    for (from, to) in ways.iter().flat_map(|from| ways.iter().map(move |to| (*from, *to))) {
+    let uplinks = [(true, true), (true, false), (false, true), (false, false)];
+    for (from, to) in uplinks.iter().flat_map(|from| uplinks.iter().map(move |to| (*from, *to))) {
         for fails in 0..8 {
             let sim = host().await;
             let unfinished = Unfinished::default();
-            let wish = |generation, (egress, host_access)| Small { generation, egress, host_access, ..PLAIN }.desired();
-            unfinished.news(&key, &pass(&wish(2, from), &sim).await);
+            let input =
+                |generation, (egress, host_access)| Small { generation, egress, host_access, ..PLAIN }.desired();
+            unfinished.news(&key, &pass(&input(2, from), &sim).await);
             sim.fail_after(fails);
             for _ in 0..3 {
-                let news = unfinished.news(&key, &pass(&wish(3, to), &sim).await);
+                let news = unfinished.news(&key, &pass(&input(3, to), &sim).await);
                 assert!(news.is_empty(), "{from:?} {to:?} {fails}: {news:?}");
             }
             // What is broken later is news, also when it could not be mended at once.
             sim.world().namespaces.get_mut(&blue()).unwrap().rules = None;
             let mut news = Vec::new();
             for _ in 0..2 {
-                news.extend(unfinished.news(&key, &pass(&wish(3, to), &sim).await));
+                news.extend(unfinished.news(&key, &pass(&input(3, to), &sim).await));
             }
             assert_eq!(news, ["the firewall rules of nubium.shop.blue were missing"]);
         }
@@ -594,7 +606,7 @@ fn a_wish_is_checked_and_filled_in() {
 #[test]
 fn steps_and_refusals_read_well() {
     let netns = blue();
-    let rules = gate_rules(transit::DEFAULT_CIDR);
+    let rules = host_firewall_rules(transit::DEFAULT_CIDR);
     let step = Step::ReplaceRules { netns, rules, found: Found::Damaged };
     assert_eq!(step.to_string(), "put in the rules of nubium.shop.blue, which were changed by somebody");
     let blocked = Refusal::Blocked { by: vec!["inet firewalld filter_FORWARD".into()] };
@@ -605,19 +617,19 @@ fn steps_and_refusals_read_well() {
 async fn a_firewall_that_blocks_is_told_by_the_host_and_by_each_network_in_the_same_words() {
     let sim = host().await;
     let want = Desired::new(&PLAIN.network(), &PLAIN.ports(), true, &settings()).unwrap();
-    let of_host = async || egress(&sim.look_host().await.unwrap().gate);
+    let of_host = async || egress(&sim.look_host().await.unwrap().host_firewall);
     let of_network = async || pass(&want, &sim).await.entry.unwrap();
     assert_eq!(of_network().await.ready, Some(true));
     assert!(of_host().await.ready, "Docker's rules are no hindrance: they are told");
 
-    sim.world().host.gate.firewall.blocked_by = vec!["inet mine gate".into()];
+    sim.world().host.host_firewall.firewall.blocked_by = vec!["inet mine host_firewall".into()];
     let (host, network) = (of_host().await, of_network().await);
     assert_eq!((host.ready, network.ready), (false, Some(false)));
     assert_eq!(network.reason.as_deref(), Some(host.reason));
     assert_eq!(network.message.as_ref(), Some(&host.message));
-    assert!(host.message.contains("nft insert rule inet mine gate"), "{}", host.message);
+    assert!(host.message.contains("nft insert rule inet mine host_firewall"), "{}", host.message);
     assert_eq!(of_host().await, host, "nothing new is said while nothing changes");
 
-    sim.world().host.gate.firewall.blocked_by.clear();
+    sim.world().host.host_firewall.firewall.blocked_by.clear();
     assert!(of_host().await.ready && of_network().await.ready == Some(true));
 }

@@ -1,4 +1,4 @@
-//! What a pass could not finish: a later one that does it makes the wish true, and mends nothing.
+//! What a pass could not finish: a later one that does it makes the input true, and mends nothing.
 
 use std::collections::HashMap;
 use std::mem::discriminant;
@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use super::plan::{Plan, Refusal, Step};
 use super::status::Report;
 
-/// What of each Network's wish was never done. All of it can be lost.
+/// What of each Network's input was never done. All of it can be lost.
 #[derive(Default)]
 pub struct Unfinished(Mutex<HashMap<Key, Plan>>);
 
@@ -19,7 +19,7 @@ impl Unfinished {
         let Some(mut left) = report.left.clone() else { return Vec::new() };
         let mut all = self.0.lock();
         let before = all.remove(network).unwrap_or_default();
-        // Of a wish that was made before, what was not unfinished then is broken now.
+        // Of a input that was made before, what was not unfinished then is broken now.
         left.steps.retain(|step| !report.was_made || before.waits_for(step));
         if left != Plan::default() {
             all.insert(network.clone(), left);
@@ -49,10 +49,10 @@ impl Refusal {
             Refusal::HeldByStranger { .. } | Refusal::OlderWish { .. } => true,
             Refusal::NoTransit { .. } => matches!(
                 step,
-                Step::SetGateRules { .. }
+                Step::SetHostFirewall { .. }
                     | Step::EnableForwarding
                     | Step::AllowInFirewall { .. }
-                    | Step::SetWay { .. }
+                    | Step::SetUplink { .. }
                     | Step::AddHostRoute { .. }
             ),
             Refusal::RangeTaken { .. } | Refusal::RangePublic { .. } => matches!(step, Step::AddHostRoute { .. }),

@@ -4,8 +4,8 @@ use nubium_host::libvirt::{Domains, LibvirtError};
 use nubium_host::network::NetworkError;
 use nubium_host::seed::{SeedError, Seeds};
 
-use super::machine::{Disks, Machine, Taps};
 use super::plan::{Plan, Step};
+use super::ports::{Disks, Machine, Taps};
 
 /// What came of a plan.
 #[derive(Debug, Default)]

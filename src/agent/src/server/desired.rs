@@ -1,4 +1,4 @@
-//! The wish: a Server and what it refers to, as validated values with every default filled in.
+//! The input: a Server and what it refers to, as validated values with every default filled in.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -48,7 +48,7 @@ impl SeenMarked {
 
 /// What a pass is about.
 #[derive(Debug, Clone, Copy)]
-pub struct Wish<'a> {
+pub struct Input<'a> {
     pub server: &'a Server,
     /// The Volumes, Ports and Networks that it refers to and that exist; others may be among them.
     pub volumes: &'a [Volume],
@@ -133,8 +133,8 @@ pub enum Invalid {
 impl Desired {
     /// # Errors
     /// [`Invalid`], of which none lets anything be started, stopped or removed.
-    pub fn new(wish: Wish<'_>, settings: &Settings) -> Result<Self, Invalid> {
-        let Wish { server, volumes, ports, networks, seed, marked } = wish;
+    pub fn new(input: Input<'_>, settings: &Settings) -> Result<Self, Invalid> {
+        let Input { server, volumes, ports, networks, seed, marked } = input;
         let meta = &server.metadata;
         let namespace = meta.namespace.clone().ok_or(Invalid::Unborn("namespace"))?;
         let name = meta.name.clone().ok_or(Invalid::Unborn("name"))?;

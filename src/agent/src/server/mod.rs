@@ -10,53 +10,53 @@
 //! marked for deletion.
 
 mod apply;
+mod backoff;
 mod desired;
-mod machine;
+mod display;
 mod observe;
 mod pass;
 mod plan;
+mod ports;
 mod power;
-mod rendered;
-mod setbacks;
+mod seed_cache;
 mod slots;
+mod startup_reports;
 mod status;
 mod teardown;
 #[cfg(test)]
 mod tests;
-mod untold;
-mod words;
 
 use nubium_host::libvirt::Domains;
 use nubium_host::seed::Seeds;
 use tracing::{debug, info};
 
 pub use apply::{Outcome, StepError};
-pub use desired::{Desired, Invalid, Presence, SeenMarked, Settings, WantedDisk, WantedNic, Wish, server_folder};
-pub use machine::{Disks, Machine, OpenPools, Taps};
+pub use backoff::Backoff;
+pub use desired::{Desired, Input, Invalid, Presence, SeenMarked, Settings, WantedDisk, WantedNic, server_folder};
 pub use observe::{LookError, Seen, observe};
 pub use pass::{Context, run};
 pub use plan::{Found, Plan, Refusal, Step, Why};
+pub use ports::{Disks, Machine, OpenPools, Taps};
 pub use power::{Due, Move, Power, next};
-pub use rendered::Rendered;
-pub use setbacks::Setbacks;
+pub use seed_cache::SeedCache;
 pub use slots::Slots;
+pub use startup_reports::StartupReports;
 pub use status::{Blind, CONDITIONS, Report};
 pub use teardown::{Stopped, stop_all, undefine_all};
-pub use untold::Untold;
 
 /// One pass for one Server. `now` is Unix time in seconds.
 pub async fn reconcile<D: Domains, T: Taps, V: Disks, S: Seeds>(
-    wish: Wish<'_>,
+    input: Input<'_>,
     host: &Machine<'_, D, T, V, S>,
     now: i64,
 ) -> Report {
-    match Desired::new(wish, host.settings) {
+    match Desired::new(input, host.settings) {
         Ok(want) => make(&want, host, now).await,
-        Err(invalid) => Report::blind(wish.server.metadata.generation, &invalid.into()),
+        Err(invalid) => Report::blind(input.server.metadata.generation, &invalid.into()),
     }
 }
 
-/// One pass for a wish that is already validated.
+/// One pass for a input that is already validated.
 pub async fn make<D: Domains, T: Taps, V: Disks, S: Seeds>(
     want: &Desired,
     host: &Machine<'_, D, T, V, S>,

@@ -9,7 +9,7 @@ use nubium_host::volume::{VolumeError, VolumeSeen};
 use uuid::Uuid;
 
 use super::desired::{Desired, Presence};
-use super::machine::{Disks, Machine, Taps};
+use super::ports::{Disks, Machine, Taps};
 
 /// A guest that a full pool has paused goes on when there is this much: with less it would stop again at once.
 const ROOM: u64 = 16 << 20;

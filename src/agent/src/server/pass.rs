@@ -12,13 +12,14 @@ use nubium_api::{
 use nubium_host::seed::Seed;
 use nubium_host::volume::Pools;
 use nubium_runtime::{
-    Key, Live, Loop, Next, Note, NoteKind, Owner, Patience, Queue, Recorder, Shared, Troubles, apply_status, live_get,
-    refused, status_differs,
+    Key, Live, Loop, Next, Note, NoteKind, Queue, Recorder, Shared, StatusDebounce, StatusWriter, WarnOnce,
+    apply_status, live_get, refused, status_differs,
 };
 use tracing::debug;
 
 use super::{
-    CONDITIONS, Desired, Machine, OpenPools, Rendered, Report, SeenMarked, Setbacks, Settings, Untold, Wish, make,
+    Backoff, CONDITIONS, Desired, Input, Machine, OpenPools, Report, SeedCache, SeenMarked, Settings, StartupReports,
+    make,
 };
 use crate::driver::Driver;
 use crate::network::Readiness;
@@ -40,12 +41,12 @@ pub struct Context<D> {
     pub readiness: Readiness,
     pub driver: Arc<D>,
     pub recorder: Recorder,
-    pub seeds: Rendered,
-    pub setbacks: Setbacks,
-    pub troubles: Troubles,
+    pub seeds: SeedCache,
+    pub setbacks: Backoff,
+    pub troubles: WarnOnce,
     /// What a Server waits for is told when it lasts.
-    pub patience: Patience,
-    pub untold: Untold,
+    pub patience: StatusDebounce,
+    pub untold: StartupReports,
 }
 
 /// Runs until dropped. `queue` is also filled by who hears libvirt's events.
@@ -178,12 +179,12 @@ fn is_said_to_run(server: &Server) -> bool {
 }
 
 /// This agent's part of a Server's status.
-const OWNER: Owner<'static> =
-    Owner { manager: "nubium-agent", fields: &["devices"], conditions: &CONDITIONS, entry: None };
+const OWNER: StatusWriter<'static> =
+    StatusWriter { manager: "nubium-agent", fields: &["devices"], conditions: &CONDITIONS, entry: None };
 
 /// This loop's part of a Volume's status.
-const ATTACHMENT: Owner<'static> =
-    Owner { manager: "nubium-agent-server", fields: &["attachedTo"], conditions: &[], entry: None };
+const ATTACHMENT: StatusWriter<'static> =
+    StatusWriter { manager: "nubium-agent-server", fields: &["attachedTo"], conditions: &[], entry: None };
 
 async fn look_and_act<D: Driver>(
     context: &Context<D>,
@@ -197,8 +198,8 @@ async fn look_and_act<D: Driver>(
         own(&context.volumes, |volume| here(&volume.namespace()) && uses_volume(server, &volume.name_any()));
     let ports: Vec<Port> = own(&context.ports, |port| here(&port.namespace()) && uses_port(server, &port.name_any()));
     let networks: Vec<Network> = own(&context.networks, |network| here(&network.namespace()));
-    let wish = Wish { server, volumes: &volumes, ports: &ports, networks: &networks, seed, marked };
-    let mut want = match Desired::new(wish, &context.settings) {
+    let input = Input { server, volumes: &volumes, ports: &ports, networks: &networks, seed, marked };
+    let mut want = match Desired::new(input, &context.settings) {
         Ok(want) => want,
         Err(invalid) => return Report::blind(server.metadata.generation, &invalid.into()),
     };

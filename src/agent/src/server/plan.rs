@@ -1,4 +1,4 @@
-//! The difference between the wish and the host, as an ordered list of steps.
+//! The difference between the input and the host, as an ordered list of steps.
 //!
 //! A start, in order: the seed and the definition (whose record names all that is made from here on), the taps, QEMU with
 //! its guest halted, each tap into its Network, and only then the guest runs. The way out, in order: the guest off, its
@@ -7,7 +7,8 @@
 use std::path::PathBuf;
 
 use nubium_host::libvirt::{
-    DiskFile, DiskFormat, DiskSpec, DomainSeen, DomainSpec, DomainState, Element, NicSpec, Off, Owner, Stop, merge,
+    DiskFile, DiskFormat, DiskSpec, DomainRecord, DomainSeen, DomainSpec, DomainState, Element, NicSpec, Off, Stop,
+    merge,
 };
 use nubium_host::network::{Netns, Tap};
 use nubium_host::seed::Seed;
@@ -66,7 +67,7 @@ pub enum Step {
         why: Why,
     },
     Remember {
-        owner: Owner,
+        owner: DomainRecord,
     },
     RemoveFolder {
         path: PathBuf,
@@ -101,7 +102,7 @@ pub enum Refusal {
     NotOurs,
     /// A domain of that name belongs to an earlier Server.
     HeldByStranger { uid: Uuid },
-    /// What is there was made for a later generation than the wish we were given.
+    /// What is there was made for a later generation than the input we were given.
     OlderWish { there: i64 },
     /// What a start needs is not there yet.
     Waiting { volumes: Vec<String>, networks: Vec<String>, seed: bool },
@@ -121,7 +122,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Pure: the same wish and world give the same plan.
+    /// Pure: the same input and world give the same plan.
     #[must_use]
     pub fn new(want: &Desired, seen: &Seen, settings: &Settings) -> Self {
         match refuse(want, seen) {
@@ -152,7 +153,7 @@ fn refuse(want: &Desired, seen: &Seen) -> Option<Refusal> {
     }
 }
 
-pub(super) fn wished(want: &Desired, owner: &Owner) -> Power {
+pub(super) fn wished(want: &Desired, owner: &DomainRecord) -> Power {
     match (&want.presence, want.running) {
         (Presence::Absent(_), _) => Power::Absent,
         (Presence::Present, false) => Power::Stopped,
@@ -172,7 +173,7 @@ struct Stopping {
 
 impl Stopping {
     /// By the domain's record, so that another pass, or another agent, comes to the same.
-    fn of(owner: &Owner, seen: &Seen, settings: &Settings) -> Option<Self> {
+    fn of(owner: &DomainRecord, seen: &Seen, settings: &Settings) -> Option<Self> {
         let Some(Stop::Asked { at, pressed }) = owner.stop else { return None };
         // A clock that was set back must not keep a guest from being stopped.
         let left = |since: i64, seconds: i64| match seen.now.saturating_sub(since) {
@@ -208,7 +209,7 @@ fn present(want: &Desired, seen: &Seen, settings: &Settings) -> Plan {
     if plan.refusal.is_none()
         && !plan.steps.iter().any(|step| matches!(step, Step::Define { .. } | Step::Remember { .. }))
     {
-        plan.steps.push(Step::Remember { owner: Owner { generation: want.generation, ..owner.clone() } });
+        plan.steps.push(Step::Remember { owner: DomainRecord { generation: want.generation, ..owner.clone() } });
     }
     plan
 }
@@ -218,7 +219,7 @@ fn powered(want: &Desired, seen: &Seen, settings: &Settings, domain: &DomainSeen
     let owner = domain.owner.as_ref().expect("a domain without an owner is refused before");
     let uid = want.uid;
     let stopping = Stopping::of(owner, seen, settings);
-    let remember = |stop| Step::Remember { owner: Owner { generation: want.generation, stop, ..owner.clone() } };
+    let remember = |stop| Step::Remember { owner: DomainRecord { generation: want.generation, stop, ..owner.clone() } };
     let asked = |at: i64| remember(Some(Stop::Asked { at, pressed: seen.now }));
     let wished = wished(want, owner);
     // A guest that could not come up again is not restarted.
@@ -404,7 +405,7 @@ pub(super) fn spec(want: &Desired, seen: &Seen, settings: &Settings, slots: &Slo
         })
     };
     DomainSpec {
-        owner: Owner {
+        owner: DomainRecord {
             namespace: want.namespace.clone(),
             name: want.name.clone(),
             uid: want.uid,

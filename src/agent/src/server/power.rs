@@ -70,7 +70,7 @@ pub fn next(want: Power, seen: DomainState, stop: Option<&Stop>, due: Due) -> Op
         (P::Running, D::Paused(Pause::Asked | Pause::IoError), _) => Some(Move::Resume),
         (P::Running, D::Paused(Pause::Other), _) => None,
         (P::Running, D::Running, None) => None,
-        // The wish came back, or the guest came up again by itself: what it does from now on is its own doing. Until the
+        // The input came back, or the guest came up again by itself: what it does from now on is its own doing. Until the
         // deadline it may still be on its way down because we asked.
         (P::Running, D::Running, Some(Stop::Asked { .. })) => late.then_some(Move::Remember(None)),
         (P::Running, D::Running, Some(Stop::Wished | Stop::Guest)) => Some(Move::Remember(None)),

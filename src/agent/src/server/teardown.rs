@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use nubium_host::libvirt::{DomainSeen, DomainState, Domains, LibvirtError, Owner, Stop};
+use nubium_host::libvirt::{DomainRecord, DomainSeen, DomainState, Domains, LibvirtError, Stop};
 use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 
@@ -31,7 +31,7 @@ pub async fn stop_all(domains: &impl Domains, deadline: Duration, now: i64) -> R
     for domain in running(domains).await? {
         if let Some(owner) = &domain.owner {
             let stop = Some(Stop::Asked { at: now, pressed: now });
-            domains.set_owner(Owner { stop, ..owner.clone() }).await?;
+            domains.set_owner(DomainRecord { stop, ..owner.clone() }).await?;
             asked.push(domain);
         }
     }

@@ -1,4 +1,4 @@
-//! A Server on a simulated host: every wish from every world, against an oracle that knows nothing of the planner.
+//! A Server on a simulated host: every input from every world, against an oracle that knows nothing of the planner.
 
 mod world;
 
@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use nubium_api::{Condition, ConditionStatus, Network, Port, Server, Volume};
-use nubium_host::libvirt::{DomainState, Domains, Off, Owner, Pause, Stop};
+use nubium_host::libvirt::{DomainRecord, DomainState, Domains, Off, Pause, Stop};
 use nubium_host::seed::Seed;
 use nubium_testkit::domains::DomainVerb;
 use serde_json::json;
@@ -108,7 +108,7 @@ fn worlds() -> Vec<(String, Start)> {
 
 #[tokio::test]
 async fn reaches_the_wish_from_every_state() {
-    for wish in ["running", "restarted", "stopped", "absent"] {
+    for input in ["running", "restarted", "stopped", "absent"] {
         for deaf in [false, true] {
             for (name, start) in worlds() {
                 let can_hear = matches!(start, None | Some((DomainState::Running | DomainState::Stopping, _)));
@@ -120,19 +120,19 @@ async fn reaches_the_wish_from_every_state() {
                 if let Some((state, stop)) = &start {
                     world.pass().await;
                     let owner = world.owner().await;
-                    world.domains.set_owner(Owner { stop: stop.clone(), ..owner }).await.unwrap();
+                    world.domains.set_owner(DomainRecord { stop: stop.clone(), ..owner }).await.unwrap();
                     world.domains.set_state(world.want.uid, *state);
                     world.qemu_let_go_if_off().await;
                 }
                 world.now = 1000;
-                match wish {
+                match input {
                     "restarted" => world.want.restarted_at = Some("2026-11-21T02:00:00Z".into()),
                     "stopped" => world.want.running = false,
                     "absent" => world.mark(),
                     _ => {}
                 }
                 let before = world.starts();
-                let case = format!("{wish} from {name}, deaf {deaf}");
+                let case = format!("{input} from {name}, deaf {deaf}");
                 let report = world.settle(&case).await;
                 // The oracle.
                 let now = world.domains.look(world.want.uid).await.unwrap();
@@ -141,7 +141,7 @@ async fn reaches_the_wish_from_every_state() {
                     &start,
                     Some((DomainState::Off(_), Some(Stop::Guest))) | Some((DomainState::Off(Off::Guest), None))
                 );
-                match wish {
+                match input {
                     "running" if by_guest => {
                         assert!(matches!(state, Some(DomainState::Off(_))), "{case}: {state:?}");
                         assert_eq!(now.unwrap().owner.unwrap().stop, Some(Stop::Guest), "{case}");
@@ -156,7 +156,7 @@ async fn reaches_the_wish_from_every_state() {
                         assert!(world.tap_is_in(), "{case}");
                         assert_eq!(says(&report, "Running"), (TRUE, "Running".into()), "{case}");
                         let ran = matches!(start, Some((DomainState::Running | DomainState::Paused(_), _)));
-                        let expected = if ran && wish == "running" { before } else { before + 1 };
+                        let expected = if ran && input == "running" { before } else { before + 1 };
                         assert_eq!(world.starts(), expected, "{case}");
                         assert_eq!(now.unwrap().owner.unwrap().restarted_at, world.want.restarted_at, "{case}");
                     }
@@ -181,22 +181,22 @@ async fn reaches_the_wish_from_every_state() {
 #[tokio::test]
 async fn a_failed_step_is_reported_and_the_next_pass_finishes() {
     use DomainVerb as V;
-    for wish in ["running", "stopped", "absent"] {
+    for input in ["running", "stopped", "absent"] {
         for verb in
             [V::Look, V::Named, V::Define, V::Start, V::Resume, V::Shutdown, V::Destroy, V::Undefine, V::SetOwner]
         {
             for deaf in [false, true] {
                 let mut world = World::new();
                 world.domains.set_deaf(deaf);
-                if wish != "running" {
+                if input != "running" {
                     world.pass().await;
-                    world.want.running = wish != "stopped";
+                    world.want.running = input != "stopped";
                 }
-                if wish == "absent" {
+                if input == "absent" {
                     world.mark();
                 }
                 world.domains.fail(verb);
-                let case = format!("{wish}, {verb:?} fails, deaf {deaf}");
+                let case = format!("{input}, {verb:?} fails, deaf {deaf}");
                 let mut said = false;
                 let report = loop {
                     let report = world.pass().await;
@@ -210,7 +210,7 @@ async fn a_failed_step_is_reported_and_the_next_pass_finishes() {
                     world.now += 10;
                     assert!(world.now < 10_000, "{case} never settles: {report:?}");
                 };
-                let (type_, reason) = match wish {
+                let (type_, reason) = match input {
                     "running" => ("Running", "Running"),
                     "stopped" => ("Running", "Stopped"),
                     _ => ("Released", "Released"),
@@ -218,11 +218,11 @@ async fn a_failed_step_is_reported_and_the_next_pass_finishes() {
                 assert_eq!(says(&report, type_).1, reason, "{case}");
                 let used = match verb {
                     V::Look => true,
-                    V::Named => wish != "stopped",
-                    V::Define | V::Start | V::Resume => wish == "running",
-                    V::Shutdown | V::SetOwner => wish != "running",
-                    V::Destroy => wish != "running" && deaf,
-                    V::Undefine => wish == "absent",
+                    V::Named => input != "stopped",
+                    V::Define | V::Start | V::Resume => input == "running",
+                    V::Shutdown | V::SetOwner => input != "running",
+                    V::Destroy => input != "running" && deaf,
+                    V::Undefine => input == "absent",
                     V::List => false,
                 };
                 assert_eq!(said, used, "{case}: a failure is told, and only then");
@@ -304,11 +304,11 @@ async fn a_stop_is_graceful_until_its_deadline() {
 
 #[tokio::test]
 async fn however_often_a_pass_is_woken_the_button_is_pressed_once_in_five_seconds() {
-    for wish in ["stopped", "restarted", "absent"] {
+    for input in ["stopped", "restarted", "absent"] {
         let mut world = World::new();
         world.pass().await;
         world.domains.set_deaf(true);
-        match wish {
+        match input {
             "stopped" => world.want.running = false,
             "restarted" => world.want.restarted_at = Some("2026-11-21T02:00:00Z".into()),
             _ => world.mark(),
@@ -321,17 +321,17 @@ async fn however_often_a_pass_is_woken_the_button_is_pressed_once_in_five_second
                 let report = world.pass().await;
                 let presses = report.done.iter().filter(|step| matches!(step, Step::Press { .. }));
                 pressed.extend(presses.map(|_| now));
-                assert!(report.again.is_some_and(|again| (1..=5).contains(&again.as_secs())), "{wish}: {report:?}");
+                assert!(report.again.is_some_and(|again| (1..=5).contains(&again.as_secs())), "{input}: {report:?}");
                 let (type_, reason) =
-                    if wish == "absent" { ("Released", "Releasing") } else { ("Running", "Stopping") };
-                assert_eq!(says(&report, type_).1, reason, "{wish} at {now}");
+                    if input == "absent" { ("Released", "Releasing") } else { ("Running", "Stopping") };
+                assert_eq!(says(&report, type_).1, reason, "{input} at {now}");
             }
         }
-        assert_eq!(pressed, [100, 105, 110, 115, 120, 125], "{wish}");
-        assert_eq!(world.owner().await.stop, Some(Stop::Asked { at: 100, pressed: 125 }), "{wish}");
+        assert_eq!(pressed, [100, 105, 110, 115, 120, 125], "{input}");
+        assert_eq!(world.owner().await.stop, Some(Stop::Asked { at: 100, pressed: 125 }), "{input}");
         world.now = 130;
         let report = world.pass().await;
-        assert!(report.done.iter().any(|step| matches!(step, Step::Kill { .. })), "{wish}: {report:?}");
+        assert!(report.done.iter().any(|step| matches!(step, Step::Kill { .. })), "{input}: {report:?}");
     }
 }
 
@@ -496,7 +496,7 @@ fn a_wish_is_read_from_the_objects() {
         let network = serde_json::from_value(json!({
             "metadata": meta("blue", 30), "spec": {"subnets": [{"name": "v4", "cidr": "10.0.0.0/24"}]}, "status": {"mtu": 1400}
         }));
-        let wish = Wish {
+        let input = Input {
             server: &server,
             volumes: &[volume.unwrap()],
             ports: &[port.unwrap()],
@@ -504,7 +504,7 @@ fn a_wish_is_read_from_the_objects() {
             seed: None,
             marked,
         };
-        Desired::new(wish, &settings)
+        Desired::new(input, &settings)
     };
     let mut server = json!({
         "metadata": meta("web-1", 1),
@@ -560,8 +560,8 @@ fn what_was_made_for_another_or_is_another_s_is_never_taken() {
         let volumes: Vec<Volume> = volumes.map(|volume| serde_json::from_value(volume).unwrap()).into();
         let ports: Vec<Port> = ports.map(|port| serde_json::from_value(port).unwrap()).into();
         let networks = std::slice::from_ref(&network);
-        let wish = Wish { server: &server, volumes: &volumes, ports: &ports, networks, seed: None, marked: None };
-        let want = Desired::new(wish, &world::settings()).unwrap();
+        let input = Input { server: &server, volumes: &volumes, ports: &ports, networks, seed: None, marked: None };
+        let want = Desired::new(input, &world::settings()).unwrap();
         want.waiting_disks.into_values().chain(want.waiting_nics.into_values()).collect::<Vec<_>>()
     };
     let mark = |server: &str, number| json!({"server": server, "uid": uid(number)});

@@ -7,7 +7,7 @@ const SECTOR: u64 = 512;
 
 /// What is to become of the volume's file here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wish {
+pub enum Presence {
     Present,
     /// As it is: marked for deletion, and something may still use it.
     Keep,
@@ -29,10 +29,10 @@ pub enum Base {
     },
 }
 
-/// The wish as a validated value.
+/// The presence as a validated value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Desired {
-    pub wish: Wish,
+    pub presence: Presence,
     pub file: FileName,
     pub base: Base,
     /// In bytes, a whole number of sectors; the image's when `None`.
@@ -59,7 +59,7 @@ pub fn file_of(volume: &Volume) -> Result<FileName, BadName> {
     FileName::new(&part(&meta.namespace), &part(&meta.name), &part(&meta.uid))
 }
 
-pub(super) fn desired(volume: &Volume, wish: Wish, image: Option<FileName>) -> Result<Desired, Invalid> {
+pub(super) fn desired(volume: &Volume, presence: Presence, image: Option<FileName>) -> Result<Desired, Invalid> {
     let size = volume.spec.size.as_ref().map(Quantity::bytes).transpose()?;
     let base = match &volume.spec.image {
         Some(name) => Base::Image { name: name.clone(), file: image },
@@ -68,7 +68,7 @@ pub(super) fn desired(volume: &Volume, wish: Wish, image: Option<FileName>) -> R
     };
     let made = volume.status.as_ref().is_some_and(|status| status.capacity.is_some());
     let size = size.map(|size| size.div_ceil(SECTOR).saturating_mul(SECTOR));
-    Ok(Desired { wish, file: file_of(volume)?, base, size, made })
+    Ok(Desired { presence, file: file_of(volume)?, base, size, made })
 }
 
 /// Whether the data stays when the Volume goes.

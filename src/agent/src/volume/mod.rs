@@ -1,6 +1,6 @@
 //! The Volumes of this host: files of its pools, cloned from an Image or blank.
 //!
-//! | wish | file | step |
+//! | presence | file | step |
 //! |---|---|---|
 //! | Present | no, never made | a blank one; or a clone, once the image is in the same pool |
 //! | Present | no, but it was made | – (`Lost`: a disk is never silently replaced by an empty one) |
@@ -21,14 +21,14 @@ mod tests;
 use nubium_host::image::Images;
 use nubium_host::volume::{Pool, Volumes};
 
-pub use desired::{Base, Desired, Invalid, Wish, file_of};
+pub use desired::{Base, Desired, Invalid, Presence, file_of};
 pub use observe::Seen;
 pub use pass::{Context, run};
 pub use plan::{Step, next};
 pub use space::report;
 pub use status::{Looked, status};
 
-/// Brings the volume to the wish and looks again.
+/// Brings the volume to the presence and looks again.
 pub async fn reconcile(want: &Desired, pool: &Pool<impl Volumes, impl Images>) -> Looked {
     let seen = observe::observe(want, pool).await?;
     let Some(step) = next(want, &seen) else { return Ok(seen) };

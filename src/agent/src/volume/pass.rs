@@ -7,9 +7,11 @@ use std::time::Duration;
 use kube::{Api, Client, Resource, ResourceExt};
 use nubium_api::{ConditionStatus, DEFAULT_POOL, Image, StoragePool, Volume, VolumeStatus, condition};
 use nubium_host::volume::Pools;
-use nubium_runtime::{Key, Live, Loop, Next, Note, NoteKind, Owner, Queue, Recorder, Shared, apply_status, live_get};
+use nubium_runtime::{
+    Key, Live, Loop, Next, Note, NoteKind, Queue, Recorder, Shared, StatusWriter, apply_status, live_get,
+};
 
-use super::desired::{Base, Desired, Wish, desired, retains};
+use super::desired::{Base, Desired, Presence, desired, retains};
 use super::{Looked, reconcile, status};
 use crate::image;
 
@@ -20,7 +22,7 @@ const WAITING: Duration = Duration::from_secs(2);
 const WORKERS: usize = 8;
 
 /// This agent's part of a Volume's status.
-const OWNER: Owner<'static> = Owner {
+const OWNER: StatusWriter<'static> = StatusWriter {
     manager: "nubium-agent",
     fields: &["capacity", "format", "imageUid"],
     conditions: &["Provisioned", "Released"],
@@ -61,15 +63,15 @@ pub async fn run<P: Pools>(context: Context<P>) {
 pub(super) async fn pass<P: Pools>(context: Arc<Context<P>>, key: Key) -> Result<Next, kube::Error> {
     let Some(volume) = context.volumes.get(&key) else { return Ok(Next::Gone) };
     let api: Api<Volume> = Api::namespaced(context.client.clone(), &key.namespace);
-    let Some((volume, wish)) = judge(&api, volume).await? else { return Ok(Next::Gone) };
+    let Some((volume, presence)) = judge(&api, volume).await? else { return Ok(Next::Gone) };
     let before = volume.status.as_ref();
     if before.and_then(|status| status.host.as_ref()) != Some(&context.host) {
         return Ok(Next::Settled);
     }
     let generation = volume.metadata.generation;
-    let (status, next) = match serve(&context, &key, &volume, wish).await {
+    let (status, next) = match serve(&context, &key, &volume, presence).await {
         Ok((want, looked)) => (status::status(&want, &looked, before, generation), again(&want, &looked)),
-        Err((reason, message)) => (status::not_looked(wish, before, reason, message, generation), Next::Settled),
+        Err((reason, message)) => (status::not_looked(presence, before, reason, message, generation), Next::Settled),
     };
     tell(&context, &volume, &status);
     apply_status(&api, volume.as_ref(), &OWNER, &status).await?;
@@ -77,12 +79,12 @@ pub(super) async fn pass<P: Pools>(context: Arc<Context<P>>, key: Key) -> Result
 }
 
 /// The object and what it asks for. To be gone it has to be marked, seen live, and declared unused at that generation.
-async fn judge(api: &Api<Volume>, cached: Arc<Volume>) -> Result<Option<(Arc<Volume>, Wish)>, kube::Error> {
+async fn judge(api: &Api<Volume>, cached: Arc<Volume>) -> Result<Option<(Arc<Volume>, Presence)>, kube::Error> {
     if cached.metadata.deletion_timestamp.is_none() {
-        return Ok(Some((cached, Wish::Present)));
+        return Ok(Some((cached, Presence::Present)));
     }
     match live_get(api, &cached.name_any(), &cached.uid().unwrap_or_default()).await? {
-        Live::Wanted(volume) => Ok(Some((Arc::new(*volume), Wish::Present))),
+        Live::Wanted(volume) => Ok(Some((Arc::new(*volume), Presence::Present))),
         Live::Gone(_) => Ok(None),
         Live::Marked(marked) => {
             let volume = marked.object();
@@ -90,8 +92,8 @@ async fn judge(api: &Api<Volume>, cached: Arc<Volume>) -> Result<Option<(Arc<Vol
             let unused = condition(conditions, "InUse").is_some_and(|in_use| {
                 in_use.status == ConditionStatus::False && in_use.observed_generation == marked.generation()
             });
-            let wish = if unused { Wish::Gone { retain: retains(volume) } } else { Wish::Keep };
-            Ok(Some((Arc::new(volume.clone()), wish)))
+            let presence = if unused { Presence::Gone { retain: retains(volume) } } else { Presence::Keep };
+            Ok(Some((Arc::new(volume.clone()), presence)))
         }
     }
 }
@@ -101,12 +103,12 @@ async fn serve<P: Pools>(
     context: &Context<P>,
     key: &Key,
     volume: &Volume,
-    wish: Wish,
+    presence: Presence,
 ) -> Result<(Desired, Looked), (&'static str, String)> {
     let pool_name = volume.spec.pool.as_deref().unwrap_or(DEFAULT_POOL);
     let image = volume.spec.image.as_ref().and_then(|name| context.images.get(&key.beside(name)));
     let image = image.and_then(|image| image::file_of(&image).ok());
-    let want = desired(volume, wish, image).map_err(|invalid| ("Invalid", invalid.to_string()))?;
+    let want = desired(volume, presence, image).map_err(|invalid| ("Invalid", invalid.to_string()))?;
     let pool = context.pools.get(&Key::cluster(pool_name));
     let pool = pool.ok_or_else(|| ("PoolNotFound", format!("there is no StoragePool {pool_name}; make it")))?;
     let folder = pool.spec.directory.path.clone().map(PathBuf::from);
@@ -121,7 +123,7 @@ fn again(want: &Desired, looked: &Looked) -> Next {
     match looked {
         Err(_) => Next::After(FAILED),
         Ok(seen) if seen.volume.is_none() && waits_for_image(want) => Next::After(WAITING),
-        Ok(seen) if seen.volume.as_ref().is_some_and(|volume| volume.in_use) && want.wish != Wish::Present => {
+        Ok(seen) if seen.volume.as_ref().is_some_and(|volume| volume.in_use) && want.presence != Presence::Present => {
             Next::After(FAILED)
         }
         Ok(_) => Next::Settled,
@@ -129,7 +131,7 @@ fn again(want: &Desired, looked: &Looked) -> Next {
 }
 
 fn waits_for_image(want: &Desired) -> bool {
-    want.wish == Wish::Present && !want.made && matches!(want.base, Base::Image { file: Some(_), .. })
+    want.presence == Presence::Present && !want.made && matches!(want.base, Base::Image { file: Some(_), .. })
 }
 
 /// An Event when it is made, and when something is wrong that a person should know of.

@@ -1,8 +1,8 @@
-//! The next step towards the wish. Pure.
+//! The next step towards the presence. Pure.
 
 use nubium_host::volume::FileName;
 
-use super::desired::{Base, Desired, Wish};
+use super::desired::{Base, Desired, Presence};
 use super::observe::Seen;
 
 /// One step; each is idempotent. Sizes are in bytes.
@@ -15,17 +15,17 @@ pub enum Step {
 
 /// The table in the module's documentation.
 pub fn next(want: &Desired, seen: &Seen) -> Option<Step> {
-    let Desired { wish, file: _, base, size, made } = want;
-    match (wish, &seen.volume) {
-        (Wish::Present, None) if !made => match (base, &seen.image) {
+    let Desired { presence, file: _, base, size, made } = want;
+    match (presence, &seen.volume) {
+        (Presence::Present, None) if !made => match (base, &seen.image) {
             (Base::Blank, _) => size.map(|size| Step::CreateBlank { size }),
             (Base::Image { file: Some(image), .. }, Some(seen)) => {
                 Some(Step::CreateClone { image: image.clone(), size: size.unwrap_or(seen.virtual_size) })
             }
             (Base::Image { .. }, _) => None,
         },
-        (Wish::Present, None) | (Wish::Present, Some(_)) | (Wish::Keep, _) => None,
-        (Wish::Gone { retain: false }, Some(_)) => Some(Step::Delete),
-        (Wish::Gone { .. }, _) => None,
+        (Presence::Present, None) | (Presence::Present, Some(_)) | (Presence::Keep, _) => None,
+        (Presence::Gone { retain: false }, Some(_)) => Some(Step::Delete),
+        (Presence::Gone { .. }, _) => None,
     }
 }

@@ -6,7 +6,7 @@ use nubium_api::{Condition, ConditionStatus, Quantity, VolumeStatus};
 use nubium_host::volume::VolumeError;
 use nubium_runtime::Chain;
 
-use super::desired::{Base, Desired, Wish};
+use super::desired::{Base, Desired, Presence};
 use super::observe::Seen;
 
 /// What one look, after the steps, showed; or why nobody could look or a step failed.
@@ -28,7 +28,7 @@ pub fn status(want: &Desired, looked: &Looked, before: Option<&VolumeStatus>, ge
         status.image_uid = volume.image.as_ref().map(|below| below.image.uid().to_owned());
     }
     status.conditions.push(condition("Provisioned", word, reason, message, generation));
-    if let Wish::Gone { retain } = want.wish {
+    if let Presence::Gone { retain } = want.presence {
         status.conditions.push(released(retain, looked, generation));
     }
     status
@@ -36,14 +36,14 @@ pub fn status(want: &Desired, looked: &Looked, before: Option<&VolumeStatus>, ge
 
 /// The status of a Volume that was not even looked for. One that was never made is released all the same.
 pub fn not_looked(
-    wish: Wish,
+    presence: Presence,
     before: Option<&VolumeStatus>,
     reason: &str,
     message: String,
     generation: Option<i64>,
 ) -> VolumeStatus {
     let mut status = recorded(before);
-    if let Wish::Gone { .. } = wish {
+    if let Presence::Gone { .. } = presence {
         let (word, reason, message) = match status.capacity {
             None => (ConditionStatus::True, "Released", "nothing of it was made here".to_owned()),
             Some(_) => (ConditionStatus::Unknown, reason, message.clone()),
@@ -68,18 +68,18 @@ fn provisioned(want: &Desired, seen: &Seen) -> (ConditionStatus, &'static str, S
     if let Some(volume) = &seen.volume {
         return (ConditionStatus::True, "Provisioned", format!("it is at {}", volume.path.display()));
     }
-    let (reason, message) = match (&want.wish, &want.base) {
-        (Wish::Gone { .. } | Wish::Keep, _) => ("Deleting", "it is being deleted".to_owned()),
-        (Wish::Present, _) if want.made => {
+    let (reason, message) = match (&want.presence, &want.base) {
+        (Presence::Gone { .. } | Presence::Keep, _) => ("Deleting", "it is being deleted".to_owned()),
+        (Presence::Present, _) if want.made => {
             ("Lost", format!("its file {} is no longer in the pool; put it back, or make another Volume", want.file))
         }
-        (Wish::Present, Base::Image { name, file: None }) => {
+        (Presence::Present, Base::Image { name, file: None }) => {
             ("ImageNotFound", format!("there is no Image {name}; make it"))
         }
-        (Wish::Present, Base::Image { name, .. }) => {
+        (Presence::Present, Base::Image { name, .. }) => {
             ("WaitingForImage", format!("waits for Image {name} to be in this host's pool"))
         }
-        (Wish::Present, Base::Blank) => ("Pending", "it is about to be made".to_owned()),
+        (Presence::Present, Base::Blank) => ("Pending", "it is about to be made".to_owned()),
     };
     (ConditionStatus::False, reason, message)
 }

@@ -58,7 +58,7 @@ pub fn without_egress_nothing_leaves() {
     let quiet = network("quiet", 2, spec.clone());
     let web = guest("web", 0x11, "quiet", "10.11.0.5");
     agent.settled(&quiet, std::slice::from_ref(&web.port));
-    assert!(agent.run(agent.host.look_host()).expect("a look").ways.is_empty(), "no way out at all");
+    assert!(agent.run(agent.host.look_host()).expect("a look").uplinks.is_empty(), "no uplink at all");
     assert_eq!(sh("cat /proc/sys/net/ipv4/ip_forward").trim(), "0", "and the host's forwarding is untouched");
     agent.plug(&web);
     assert!(web.dhcp("").is_none(), "dhcp: false");
@@ -66,7 +66,7 @@ pub fn without_egress_nothing_leaves() {
     web.sh("ip route add default via 10.11.0.1");
     assert!(web.pings("10.11.0.1") && !web.fetches(SERVICE));
 
-    // With hostAccess alone there is a way, and nothing but answers to the host uses it.
+    // With hostAccess alone there is an uplink, and nothing but answers to the host uses it.
     let mut spec = spec;
     spec["hostAccess"] = true.into();
     let answering = network("quiet", 2, spec);
@@ -90,7 +90,7 @@ pub fn networks_with_the_same_range_do_not_meet() {
     for guest in [&web, &twin, &other] {
         agent.plug(guest);
         assert!(guest.dhcp("").expect("netd answers").contains(&format!("ip='{}'", guest.address)));
-        assert!(guest.fetches(SERVICE), "each has its own way out");
+        assert!(guest.fetches(SERVICE), "each has its own uplink");
     }
     assert!(twin.pings("10.10.0.6") && !web.pings("10.10.0.6"), "same range, other world");
     assert!(host_pings("10.10.0.5"), "and the host reaches the first one's");

@@ -59,19 +59,19 @@ pub fn iptables_without_docker_is_told_in_forward() {
 
 pub fn a_firewall_that_cannot_be_told_is_named() {
     sh(
-        "nft add table inet mine && nft add chain inet mine gate '{ type filter hook forward priority 10; policy drop; }'",
+        "nft add table inet mine && nft add chain inet mine host_firewall '{ type filter hook forward priority 10; policy drop; }'",
     );
     let agent = Agent::new();
     let blue = open("blue", 1, "10.10.0.0/24");
     let web = guest("web", 0x11, "blue", "10.10.0.5");
-    let host = || egress(&agent.run(agent.host.look_host()).expect("a look").gate);
+    let host = || egress(&agent.run(agent.host.look_host()).expect("a look").host_firewall);
     let told = host();
     assert_eq!((told.ready, told.reason), (false, "FirewallBlocks"), "the Host says it before there is a Network");
     let report = agent.pass(&blue, std::slice::from_ref(&web.port), true);
     let entry = report.entry.expect("an entry");
     assert_eq!((entry.ready, entry.reason.as_deref()), (Some(false), Some("FirewallBlocks")));
     let message = entry.message.expect("a message");
-    assert!(message.contains("inet mine gate"), "{message}");
+    assert!(message.contains("inet mine host_firewall"), "{message}");
     assert_eq!(host(), told, "and the same once there is one");
     assert_eq!(told.message, message);
     agent.plug(&web);

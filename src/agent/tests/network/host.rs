@@ -5,7 +5,7 @@ use std::{
     process::Command,
 };
 
-use nubium_agent::network::{Netd, Report, Settings, Wish, reconcile};
+use nubium_agent::network::{Input, Netd, Report, Settings, reconcile};
 use nubium_api::{Network, Port};
 use nubium_host::network::{LinuxNetworks, Netns, Networks, names, transit};
 use serde_json::json;
@@ -73,7 +73,7 @@ impl Agent {
     }
 
     pub fn pass(&self, network: &Network, ports: &[Port], present: bool) -> Report {
-        let report = self.run(reconcile(Wish { network, ports, present }, &self.settings, &self.host, &self.netd));
+        let report = self.run(reconcile(Input { network, ports, present }, &self.settings, &self.host, &self.netd));
         let steps: Vec<String> = report.done.iter().map(ToString::to_string).collect();
         println!("pass: {:?}\n  did {steps:#?}\n  mended {:?}", report.entry, report.mended);
         report

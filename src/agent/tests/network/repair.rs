@@ -16,7 +16,7 @@ pub fn whatever_breaks_is_mended_and_said() {
     agent.plug(&web);
     web.dhcp("").expect("netd answers");
     let inside = "ip netns exec nubium.shop.blue";
-    let way = nubium_host::network::names::way(&uid(1));
+    let uplink = nubium_host::network::names::uplink(&uid(1));
     for (breaking, said) in [
         (format!("{inside} nft flush ruleset"), "the firewall rules of nubium.shop.blue were missing"),
         (
@@ -50,9 +50,9 @@ pub fn whatever_breaks_is_mended_and_said() {
             "the bridge of nubium.shop.blue was changed by somebody",
         ),
         (format!("{inside} ip link del br0"), "the bridge of nubium.shop.blue was missing"),
-        (format!("{inside} ip route del default"), &format!("the way out {way} was changed by somebody")),
-        (format!("ip link set {way} down"), &format!("the way out {way} was changed by somebody")),
-        (format!("ip link del {way}"), &format!("the way out {way} was missing")),
+        (format!("{inside} ip route del default"), &format!("the uplink {uplink} was changed by somebody")),
+        (format!("ip link set {uplink} down"), &format!("the uplink {uplink} was changed by somebody")),
+        (format!("ip link del {uplink}"), &format!("the uplink {uplink} was missing")),
         ("ip route del 10.10.0.0/24".into(), "the host's route to 10.10.0.0/24 was missing"),
         (
             format!("{inside} ip link set {} nomaster", web.tap),
@@ -185,7 +185,7 @@ pub fn a_stranger_is_left_alone() {
     agent.settled(&new, std::slice::from_ref(&heir.port));
     agent.plug(&heir);
     assert!(heir.dhcp("").is_some() && heir.fetches(SERVICE) && host_pings("10.10.0.9"));
-    assert_eq!(agent.run(agent.host.look_host()).expect("a look").ways.len(), 1, "the old way out is gone");
+    assert_eq!(agent.run(agent.host.look_host()).expect("a look").uplinks.len(), 1, "the old uplink is gone");
 }
 
 pub fn a_guest_without_its_port_goes_on() {

@@ -114,10 +114,10 @@ pub fn the_host_is_out_of_reach() {
     sh("busybox httpd -p 80 -h /run/www");
     sh("ip link add docker0 type bridge && ip addr add 172.17.0.1/16 dev docker0 && ip link set docker0 up");
     sh("ip addr add 169.254.169.254/32 dev lo");
-    let ways = agent.run(nubium_host::network::Networks::look_host(&agent.host)).expect("a look").ways;
-    assert_eq!(ways.len(), 2);
-    for way in ways.values() {
-        for net in &way.addresses {
+    let uplinks = agent.run(nubium_host::network::Networks::look_host(&agent.host)).expect("a look").uplinks;
+    assert_eq!(uplinks.len(), 2);
+    for uplink in uplinks.values() {
+        for net in &uplink.addresses {
             assert!(!web.fetches(&net.addr().to_string()), "the host's end {net}");
         }
     }
@@ -127,7 +127,7 @@ pub fn the_host_is_out_of_reach() {
     assert!(web.fetches(SERVICE), "what is outside, it reaches");
     assert!(host_pings("10.10.0.5") && host_pings("10.20.0.5"), "and the host reaches it");
 
-    // A neighbour of the host that sends packets for a Network by way of it gets nowhere.
+    // A neighbour of the host that sends packets for a Network through it gets nowhere.
     sh(&format!("ip -n service route add 10.10.0.0/24 via {HOST}"));
     assert!(!try_sh("ip netns exec service ping -q -c 1 -W 1 10.10.0.5").0);
     // Containers on the host are not "outside": the accepts we put before Docker's rules do not open them.

@@ -9,7 +9,7 @@ use std::{collections::HashMap, sync::Arc};
 use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Resource};
 use nubium_api::{ConditionStatus, HOSTS_NAMESPACE, Host, HostStatus, condition};
-use nubium_runtime::{Key, Loop, Next, Note, NoteKind, Owner, Queue, apply_status};
+use nubium_runtime::{Key, Loop, Next, Note, NoteKind, Queue, StatusWriter, apply_status};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -21,8 +21,8 @@ use crate::{
 };
 use heartbeat::{Beat, PATIENCE};
 
-const OWNER: Owner<'_> =
-    Owner { manager: manager::HOST, fields: &["observedGeneration"], conditions: SUMMARY, entry: None };
+const OWNER: StatusWriter<'_> =
+    StatusWriter { manager: manager::HOST, fields: &["observedGeneration"], conditions: SUMMARY, entry: None };
 
 /// The last heartbeat of every host, as it was heard here: other machines' clocks do not matter.
 type Beats = Mutex<HashMap<String, Beat>>;

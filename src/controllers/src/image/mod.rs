@@ -6,18 +6,20 @@ use std::{sync::Arc, time::Duration};
 
 use kube::ResourceExt;
 use nubium_api::{Image, ImageStatus};
-use nubium_runtime::{Key, Loop, Next, Owner, Queue, add_finalizer, apply_status, has_finalizer, remove_finalizer};
+use nubium_runtime::{
+    Key, Loop, Next, Queue, StatusWriter, add_finalizer, apply_status, has_finalizer, remove_finalizer,
+};
 
 use crate::{
     claims::terminating,
     contract::{IMAGE_FINALIZER, manager},
     error::{Error, calling},
-    release::{Leave, leave},
+    release::{ReleasePhase, leave},
     verdict::SUMMARY_AND_USE,
     world::{World, by, volume_keys},
 };
 
-const OWNER: Owner<'_> = Owner {
+const OWNER: StatusWriter<'_> = StatusWriter {
     manager: manager::IMAGE,
     fields: &["observedGeneration", "size", "progress"],
     conditions: SUMMARY_AND_USE,
@@ -70,15 +72,17 @@ async fn reconcile(world: Arc<World>, key: Key) -> Result<Next, Error> {
             return Ok(Next::Settled);
         }
         let leave = leave(&seen.conditions, generation, users(&world, &image), plan::holding(&seen.hosts, exists));
-        if leave == Leave::Free {
-            remove_finalizer(&api, &image, IMAGE_FINALIZER).await.map_err(calling::<Image>("let go", &key))?;
+        if leave == ReleasePhase::Free {
+            remove_finalizer(&api, &image, IMAGE_FINALIZER)
+                .await
+                .map_err(calling::<Image>("remove the finalizer from", &key))?;
             return Ok(Next::Settled);
         }
         let mut conditions = leave.verdict().conditions(generation);
         conditions.push(leave.condition(generation));
         ImageStatus { observed_generation: generation, conditions, size: seen.size, ..ImageStatus::default() }
     } else {
-        add_finalizer(&api, &image, IMAGE_FINALIZER).await.map_err(calling::<Image>("hold", &key))?;
+        add_finalizer(&api, &image, IMAGE_FINALIZER).await.map_err(calling::<Image>("add the finalizer to", &key))?;
         let hosts: Vec<_> = seen.hosts.iter().filter(|host| exists(&host.name)).cloned().collect();
         let (verdict, size, progress) = plan::judge(&hosts, generation);
         let conditions = verdict.conditions(generation);

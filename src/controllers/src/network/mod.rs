@@ -12,7 +12,7 @@ use std::{
 use kube::ResourceExt;
 use nubium_api::{DEFAULT_MTU, Network, NetworkStatus};
 use nubium_runtime::{
-    Key, Loop, Next, Owner, Queue, add_finalizer, apply_status, claim_status, has_finalizer, remove_finalizer,
+    Key, Loop, Next, Queue, StatusWriter, add_finalizer, apply_status, claim_status, has_finalizer, remove_finalizer,
 };
 use parking_lot::Mutex;
 
@@ -20,12 +20,12 @@ use crate::{
     claims::terminating,
     contract::{NETWORK_FINALIZER, manager},
     error::{Error, calling},
-    release::{Leave, leave},
+    release::{ReleasePhase, leave},
     verdict::SUMMARY_AND_USE,
     world::{World, by},
 };
 
-const OWNER: Owner<'_> = Owner {
+const OWNER: StatusWriter<'_> = StatusWriter {
     manager: manager::NETWORK,
     fields: &["observedGeneration", "vni", "mtu"],
     conditions: SUMMARY_AND_USE,
@@ -67,8 +67,10 @@ async fn reconcile(world: Arc<World>, numbers: Arc<Numbers>, key: Key) -> Result
         let ports = world.ports.by(by::NETWORK, &key.to_string());
         let claims = world.addresses.by(by::NETWORK, &key.to_string());
         let leave = leave(&seen.conditions, generation, plan::users(&ports, &claims), holding);
-        if leave == Leave::Free {
-            remove_finalizer(&api, &network, NETWORK_FINALIZER).await.map_err(calling::<Network>("let go", &key))?;
+        if leave == ReleasePhase::Free {
+            remove_finalizer(&api, &network, NETWORK_FINALIZER)
+                .await
+                .map_err(calling::<Network>("remove the finalizer from", &key))?;
             numbers.lock().remove(&uid);
             return Ok(Next::Settled);
         }
@@ -84,7 +86,7 @@ async fn reconcile(world: Arc<World>, numbers: Arc<Numbers>, key: Key) -> Result
         apply_status(&api, &network, &OWNER, &status).await.map_err(calling::<Network>("write the status of", &key))?;
         return Ok(Next::Settled);
     }
-    add_finalizer(&api, &network, NETWORK_FINALIZER).await.map_err(calling::<Network>("hold", &key))?;
+    add_finalizer(&api, &network, NETWORK_FINALIZER).await.map_err(calling::<Network>("add the finalizer to", &key))?;
     let vni = seen.vni.unwrap_or_else(|| number(&world, &numbers, &uid));
     let verdict = plan::verdict(&network, &seen.hosts, |host| world.hosts.get(&Key::cluster(host)).is_some());
     let status = NetworkStatus {

@@ -8,7 +8,7 @@ use nubium_runtime::Key;
 
 use super::plan;
 use crate::{
-    claims::{let_go, port_users, terminating},
+    claims::{is_released, port_users, terminating},
     error::{Error, calling},
     world::{World, by},
 };
@@ -71,7 +71,7 @@ async fn user_live(world: &World, port: &Port) -> Result<Option<String>, Error> 
     let last = port.status.as_ref().and_then(|status| status.server.clone());
     let Some(name) = made.or(last) else { return Ok(None) };
     let key = Key::of(port).beside(name.clone());
-    let found = world.api::<Server>(&key).get_opt(&name).await.map_err(calling::<Server>("look for", &key))?;
-    let found = found.filter(|server| !let_go(server)).map(Arc::new);
+    let found = world.api::<Server>(&key).get_opt(&name).await.map_err(calling::<Server>("get", &key))?;
+    let found = found.filter(|server| !is_released(server)).map(Arc::new);
     Ok(found.and_then(|server| port_users(port, vec![server]).first().map(|server| server.name_any())))
 }

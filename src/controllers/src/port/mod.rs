@@ -14,7 +14,7 @@ use std::{collections::HashMap, net::Ipv4Addr, sync::Arc, time::Duration};
 use kube::{Resource, ResourceExt, api::PostParams};
 use nubium_api::{IPAddress, IPAddressSpec, Port, PortAddress, PortStatus, ip_address_name};
 use nubium_runtime::{
-    Key, Loop, Next, Note, NoteKind, Owner, Queue, add_finalizer, already_exists, apply_status, has_finalizer,
+    Key, Loop, Next, Note, NoteKind, Queue, StatusWriter, add_finalizer, already_exists, apply_status, has_finalizer,
     remove_finalizer,
 };
 use parking_lot::Mutex;
@@ -30,7 +30,7 @@ use crate::{
 use gather::Gathered;
 use plan::Addressing;
 
-const OWNER: Owner<'_> = Owner {
+const OWNER: StatusWriter<'_> = StatusWriter {
     manager: manager::PORT,
     fields: &["observedGeneration", "macAddress", "addresses", "server", "host"],
     conditions: SUMMARY,
@@ -72,7 +72,7 @@ async fn reconcile(world: Arc<World>, reserved: Arc<Reserved>, key: Key) -> Resu
     if terminating(seen.port.as_ref()) {
         return go(&world, &seen).await;
     }
-    add_finalizer(&api, &seen.port, PORT_FINALIZER).await.map_err(calling::<Port>("hold", &key))?;
+    add_finalizer(&api, &seen.port, PORT_FINALIZER).await.map_err(calling::<Port>("add the finalizer to", &key))?;
     let network = key.beside(seen.port.spec.network.clone());
     let addressing = {
         let mut all = reserved.0.lock();
@@ -122,7 +122,7 @@ async fn go(world: &World, seen: &Gathered) -> Result<Next, Error> {
         give_back(world, claim).await?;
     }
     let gone = remove_finalizer(&world.api::<Port>(&key), &seen.port, PORT_FINALIZER).await;
-    gone.map_err(calling::<Port>("let go", &key))?;
+    gone.map_err(calling::<Port>("remove the finalizer from", &key))?;
     Ok(Next::Settled)
 }
 

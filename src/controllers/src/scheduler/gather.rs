@@ -7,14 +7,14 @@ use kube::{ResourceExt, core::Selector};
 use nubium_api::{ConditionStatus, Host, Server, ServerResources, condition};
 use nubium_runtime::Key;
 
-use super::plan::{Candidate, Unplaced, Wish};
+use super::plan::{Candidate, Request, Unplaced};
 use crate::{
-    claims::{host_of, let_go, made_for, terminating, volume_users},
+    claims::{host_of, is_released, made_for, terminating, volume_users},
     world::{World, by, pool_name, volume_keys},
 };
 
 /// What a Server asks for, or what it has to wait for before it can ask.
-pub(super) fn wish(world: &World, server: &Server) -> Result<Wish, Unplaced> {
+pub(super) fn request(world: &World, server: &Server) -> Result<Request, Unplaced> {
     let resources = resources(world, server)?;
     let unreadable = |error: nubium_api::QuantityError| Unplaced::Waits("InvalidSize", error.to_string());
     let cpu = u64::from(resources.cpu.count().map_err(unreadable)?);
@@ -51,7 +51,7 @@ pub(super) fn wish(world: &World, server: &Server) -> Result<Wish, Unplaced> {
     pools.dedup();
     let scheduling = server.spec.scheduling.clone().unwrap_or_default();
     let selector = scheduling.host_selector.map(selector).transpose()?;
-    Ok(Wish { resources, cpu, memory, host: scheduling.host, selector, volumes, pools })
+    Ok(Request { resources, cpu, memory, host: scheduling.host, selector, volumes, pools })
 }
 
 fn resources(world: &World, server: &Server) -> Result<ServerResources, Unplaced> {
@@ -84,7 +84,7 @@ fn candidate(world: &World, host: &Host, assumed: &HashMap<String, (String, Serv
     let memory = status.capacity.as_ref().and_then(|capacity| capacity.memory.bytes().ok()).unwrap_or(0);
     let mut memory_free = i64::try_from(memory).unwrap_or(i64::MAX);
     let bound = world.servers.by(by::HOST, &name);
-    let sizes = bound.iter().filter(|server| !let_go(server)).filter_map(|server| size(server));
+    let sizes = bound.iter().filter(|server| !is_released(server)).filter_map(|server| size(server));
     let expected = assumed
         .iter()
         .filter(|(uid, (host, _))| *host == name && !bound.iter().any(|server| server.uid().as_ref() == Some(uid)))
@@ -114,7 +114,7 @@ fn size(server: &Server) -> Option<ServerResources> {
 
 /// The room that a Server takes: a change of it is news to those who wait for room.
 pub(super) fn takes(server: &Server) -> Option<(String, Option<ServerResources>)> {
-    host_of(server).filter(|_| !let_go(server)).map(|host| (host.to_owned(), size(server)))
+    host_of(server).filter(|_| !is_released(server)).map(|host| (host.to_owned(), size(server)))
 }
 
 /// What of a Host decides placements: its other changes wake nobody.

@@ -17,7 +17,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use kube::{Resource, ResourceExt};
 use nubium_api::{Server, ServerResources};
-use nubium_runtime::{Key, Loop, Next, Note, NoteKind, Owner, Queue, apply_status, claim_status, has_finalizer};
+use nubium_runtime::{Key, Loop, Next, Note, NoteKind, Queue, StatusWriter, apply_status, claim_status, has_finalizer};
 use parking_lot::Mutex;
 
 use crate::{
@@ -27,8 +27,12 @@ use crate::{
     world::{World, by},
 };
 
-const OWNER: Owner<'_> =
-    Owner { manager: manager::SCHEDULER, fields: &["host", "resources"], conditions: &["Scheduled"], entry: None };
+const OWNER: StatusWriter<'_> = StatusWriter {
+    manager: manager::SCHEDULER,
+    fields: &["host", "resources"],
+    conditions: &["Scheduled"],
+    entry: None,
+};
 
 /// Bindings made here that the cache may not show yet: by Server UID, the host and the size.
 type Assumed = Mutex<HashMap<String, (String, ServerResources)>>;
@@ -49,24 +53,26 @@ async fn schedule(world: Arc<World>, assumed: Arc<Assumed>, key: Key) -> Result<
         return Ok(Next::Settled);
     }
     let uid = server.uid().unwrap_or_default();
-    let (wish, placed) = {
+    let (request, placed) = {
         // Looking and assuming are one step: no other pass sees the room that this one takes.
         let mut assumed = assumed.lock();
         if assumed.contains_key(&uid) {
             return Ok(Next::Settled);
         }
-        let wish = gather::wish(&world, &server);
-        let placed =
-            wish.as_ref().map_err(Clone::clone).and_then(|wish| plan::place(wish, &gather::hosts(&world, &assumed)));
-        if let (Ok(wish), Ok(host)) = (&wish, &placed) {
-            assumed.insert(uid.clone(), (host.clone(), wish.resources.clone()));
+        let request = gather::request(&world, &server);
+        let placed = request
+            .as_ref()
+            .map_err(Clone::clone)
+            .and_then(|request| plan::place(request, &gather::hosts(&world, &assumed)));
+        if let (Ok(request), Ok(host)) = (&request, &placed) {
+            assumed.insert(uid.clone(), (host.clone(), request.resources.clone()));
         }
-        (wish, placed)
+        (request, placed)
     };
     let api = world.api::<Server>(&key);
-    match (wish, placed) {
-        (Ok(wish), Ok(host)) => {
-            let status = status::bound(&server, &host, &wish.resources);
+    match (request, placed) {
+        (Ok(request), Ok(host)) => {
+            let status = status::bound(&server, &host, &request.resources);
             if let Err(error) = claim_status(&api, &server, &OWNER, &status).await {
                 assumed.lock().remove(&uid);
                 return Err(calling::<Server>("bind", &key)(error));

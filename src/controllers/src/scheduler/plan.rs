@@ -7,7 +7,7 @@ use nubium_api::{Quantity, ServerResources};
 
 /// What a Server asks of a host.
 #[derive(Debug, Clone)]
-pub(super) struct Wish {
+pub(super) struct Request {
     pub resources: ServerResources,
     pub cpu: u64,
     pub memory: u64,
@@ -77,8 +77,8 @@ impl fmt::Display for Unplaced {
     }
 }
 
-/// The host for `wish`: of those that fit, the one with most memory left over, then the first by name.
-pub(super) fn place(wish: &Wish, hosts: &[Candidate]) -> Result<String, Unplaced> {
+/// The host for `request`: of those that fit, the one with most memory left over, then the first by name.
+pub(super) fn place(request: &Request, hosts: &[Candidate]) -> Result<String, Unplaced> {
     let silent = |host: &&Candidate| host.ready && !host.reported;
     let unreported: Vec<String> = hosts.iter().filter(silent).map(|host| format!("host {}", host.name)).collect();
     if !unreported.is_empty() {
@@ -86,7 +86,7 @@ pub(super) fn place(wish: &Wish, hosts: &[Candidate]) -> Result<String, Unplaced
     }
     let (mut fitting, mut lacking) = (Vec::new(), Vec::new());
     for host in hosts {
-        match lack(wish, host) {
+        match lack(request, host) {
             None => fitting.push(host),
             Some(lack) => lacking.push((host.name.clone(), lack)),
         }
@@ -96,8 +96,8 @@ pub(super) fn place(wish: &Wish, hosts: &[Candidate]) -> Result<String, Unplaced
 }
 
 /// Why `host` does not fit, as the end of a sentence that begins with its name.
-fn lack(wish: &Wish, host: &Candidate) -> Option<String> {
-    let Wish { resources: _, cpu, memory, host: only, selector, volumes, pools } = wish;
+fn lack(request: &Request, host: &Candidate) -> Option<String> {
+    let Request { resources: _, cpu, memory, host: only, selector, volumes, pools } = request;
     if only.as_ref().is_some_and(|only| *only != host.name) {
         return Some("is not the host that spec.scheduling.host names".into());
     }

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use kube::core::Selector;
 use nubium_api::{CpuCount, Quantity, ServerResources};
 
-use super::plan::{Candidate, Unplaced, Wish, place};
+use super::plan::{Candidate, Request, Unplaced, place};
 
 const GIB: u64 = 1 << 30;
 
-fn wish(cpu: u64, gib: u64) -> Wish {
-    Wish {
+fn request(cpu: u64, gib: u64) -> Request {
+    Request {
         resources: ServerResources { cpu: CpuCount(cpu.to_string()), memory: Quantity::from_bytes(gib * GIB) },
         cpu,
         memory: gib * GIB,
@@ -37,16 +37,16 @@ fn host(name: &str, cpu_free: i64, gib_free: i64) -> Candidate {
 #[test]
 fn most_free_memory_wins_and_names_break_ties() {
     let hosts = [host("c", 8, 16), host("b", 8, 32), host("a", 8, 32)];
-    assert_eq!(place(&wish(2, 2), &hosts).unwrap(), "a");
+    assert_eq!(place(&request(2, 2), &hosts).unwrap(), "a");
 }
 
 #[test]
 fn an_impossible_size_says_which_host_lacks_what() {
-    let error = place(&wish(2, 32), &[host("host-a", 8, 2)]).unwrap_err();
+    let error = place(&request(2, 32), &[host("host-a", 8, 2)]).unwrap_err();
     assert_eq!(error.to_string(), "0/1 hosts fit: host-a lacks 30Gi memory");
-    let error = place(&wish(9, 4), &[host("host-a", 8, 8), host("host-b", -1, 2)]).unwrap_err();
+    let error = place(&request(9, 4), &[host("host-a", 8, 8), host("host-b", -1, 2)]).unwrap_err();
     assert_eq!(error.to_string(), "0/2 hosts fit: host-a lacks 1 cpu; host-b lacks 10 cpu and 2Gi memory");
-    assert_eq!(place(&wish(1, 1), &[]).unwrap_err().to_string(), "there is no host yet: start an agent on one");
+    assert_eq!(place(&request(1, 1), &[]).unwrap_err().to_string(), "there is no host yet: start an agent on one");
 }
 
 #[test]
@@ -54,33 +54,33 @@ fn nothing_is_placed_before_every_ready_host_has_reported() {
     let mut silent = host("b", 8, 8);
     silent.reported = false;
     assert_eq!(
-        place(&wish(1, 1), &[host("a", 8, 8), silent.clone()]).unwrap_err(),
+        place(&request(1, 1), &[host("a", 8, 8), silent.clone()]).unwrap_err(),
         Unplaced::Unreported(vec!["host b".into()])
     );
     silent.ready = false;
-    assert_eq!(place(&wish(1, 1), &[host("a", 8, 8), silent]).unwrap(), "a");
+    assert_eq!(place(&request(1, 1), &[host("a", 8, 8), silent]).unwrap(), "a");
 }
 
 #[test]
 fn each_filter_refuses_with_its_own_words() {
-    let refused = |wish: Wish, host: Candidate| match place(&wish, &[host]).unwrap_err() {
+    let refused = |request: Request, host: Candidate| match place(&request, &[host]).unwrap_err() {
         Unplaced::NoHostFits(hosts) => hosts[0].1.clone(),
         other => panic!("{other:?}"),
     };
-    let mut one = wish(1, 1);
+    let mut one = request(1, 1);
     one.host = Some("other".into());
     assert_eq!(refused(one, host("a", 8, 8)), "is not the host that spec.scheduling.host names");
-    let mut one = wish(1, 1);
+    let mut one = request(1, 1);
     one.selector = Some(Selector::from_iter([("rack", "z")]));
     assert_eq!(refused(one, host("a", 8, 8)), "does not match spec.scheduling.hostSelector");
-    let mut one = wish(1, 1);
+    let mut one = request(1, 1);
     one.volumes = vec![("db".into(), "b".into())];
     assert_eq!(refused(one, host("a", 8, 8)), "cannot reach Volume db, which is on b");
-    let mut one = wish(1, 1);
+    let mut one = request(1, 1);
     one.pools = vec!["fast".into()];
     assert_eq!(refused(one, host("a", 8, 8)), "has no pool fast");
-    assert_eq!(refused(wish(1, 1), Candidate { unschedulable: true, ..host("a", 8, 8) }), "is unschedulable");
-    assert_eq!(refused(wish(1, 1), Candidate { ready: false, ..host("a", 8, 8) }), "is not ready");
+    assert_eq!(refused(request(1, 1), Candidate { unschedulable: true, ..host("a", 8, 8) }), "is unschedulable");
+    assert_eq!(refused(request(1, 1), Candidate { ready: false, ..host("a", 8, 8) }), "is not ready");
 }
 
 /// Every mix of room, against an oracle that only asks whether a host has at least what is asked.
@@ -91,7 +91,7 @@ fn a_server_is_placed_exactly_where_it_fits() {
             for b in 0..5 {
                 let hosts = [host("a", 2 * a, 3 * b), host("b", 2 * b, 3 * a)];
                 let fits = |host: &Candidate| host.cpu_free >= cpu as i64 && host.memory_free >= (gib * GIB) as i64;
-                match place(&wish(cpu, gib), &hosts) {
+                match place(&request(cpu, gib), &hosts) {
                     Ok(name) => assert!(fits(hosts.iter().find(|host| host.name == name).unwrap())),
                     Err(_) => assert!(!hosts.iter().any(fits)),
                 }

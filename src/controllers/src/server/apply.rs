@@ -38,7 +38,7 @@ async fn take(world: &World, server: &Server, step: &Step) -> Result<(), Error> 
     match step {
         Step::Hold => {
             let held = add_finalizer(&world.api::<Server>(&key), server, SERVER_FINALIZER).await;
-            held.map(drop).map_err(calling::<Server>("hold", &key))
+            held.map(drop).map_err(calling::<Server>("add the finalizer to", &key))
         }
         Step::Confirm => confirm(world, server).await.map_err(calling::<Server>("confirm", &key)),
         Step::CreateVolume(volume) => create::<Volume>(world, volume).await,
@@ -52,7 +52,7 @@ async fn take(world: &World, server: &Server, step: &Step) -> Result<(), Error> 
         }
         Step::LetGo => {
             let gone = remove_finalizer(&world.api::<Server>(&key), server, SERVER_FINALIZER).await;
-            gone.map(drop).map_err(calling::<Server>("let go", &key))
+            gone.map(drop).map_err(calling::<Server>("remove the finalizer from", &key))
         }
     }
 }

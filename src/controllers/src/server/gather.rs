@@ -16,7 +16,7 @@ use super::{
     seed::Sources,
 };
 use crate::{
-    claims::{host_of, let_go, made_for, port_users, terminating, volume_users},
+    claims::{host_of, is_released, made_for, port_users, terminating, volume_users},
     contract::{SERVER_FINALIZER, seed_name},
     error::{Error, calling},
     world::{World, by, pool_name, port_keys, volume_keys},
@@ -123,7 +123,7 @@ pub(super) async fn gather(world: &World, server: Arc<Server>, seeded: bool) -> 
     let unbound = matches!(seen.host, Bound::Nowhere | Bound::ToNoMore(_));
     if terminating(seen.server.as_ref())
         && has_finalizer(seen.server.as_ref(), SERVER_FINALIZER)
-        && (unbound || let_go(&seen.server))
+        && (unbound || is_released(&seen.server))
     {
         let server = seen.server.clone();
         let disks = server.spec.disks.iter().filter(|disk| disk.volume.is_none());
@@ -159,9 +159,9 @@ async fn bound(world: &World, server: &Server) -> Result<Bound, Error> {
         Some(host) if host_answers(&host) => Ok(Bound::To(name)),
         Some(_) => Ok(Bound::ToSilent(name)),
         // Only a Server that waits for its release asks; for all others a Host that is not there is a silent one.
-        None if terminating(server) && !let_go(server) => {
+        None if terminating(server) && !is_released(server) => {
             let hosts: Api<Host> = Api::all(world.client.clone());
-            let live = hosts.get_opt(&name).await.map_err(calling::<Host>("look for", &key))?;
+            let live = hosts.get_opt(&name).await.map_err(calling::<Host>("get", &key))?;
             Ok(if live.is_some() { Bound::ToSilent(name) } else { Bound::ToNoMore(name) })
         }
         None => Ok(Bound::ToSilent(name)),
@@ -177,7 +177,7 @@ async fn seed(world: &World, server: &Server, host: &str) -> Result<Seed, Error>
     let secrets: Api<Secret> = world.api(&there);
     let here = Key::of(server);
     let (found, sources) = tokio::join!(secrets.get_opt(&there.name), sources(world, &here, init));
-    if found.map_err(calling::<Secret>("look for", &there))?.is_some() {
+    if found.map_err(calling::<Secret>("get", &there))?.is_some() {
         return Ok(Seed::There);
     }
     sources
@@ -226,7 +226,7 @@ where
 {
     let mut found = Vec::new();
     for key in names.iter().filter(|key| !cached.iter().any(|child| child.name_any() == key.name)) {
-        let child = world.api::<K>(key).get_opt(&key.name).await.map_err(calling::<K>("look for", key))?;
+        let child = world.api::<K>(key).get_opt(&key.name).await.map_err(calling::<K>("get", key))?;
         found.extend(child.map(Arc::new));
     }
     Ok(found)

@@ -21,7 +21,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use kube::ResourceExt;
 use nubium_api::Server;
-use nubium_runtime::{Key, Loop, Next, Owner, Patience, Queue, apply_status};
+use nubium_runtime::{Key, Loop, Next, Queue, StatusDebounce, StatusWriter, apply_status};
 use parking_lot::Mutex;
 
 use crate::{
@@ -37,7 +37,7 @@ struct Memory {
     /// UIDs of Servers whose seed was seen, so that it is not looked for in every pass.
     seeded: Mutex<HashSet<String>>,
     awaited: Awaited,
-    patience: Patience,
+    patience: StatusDebounce,
 }
 
 impl Memory {
@@ -56,7 +56,7 @@ pub(crate) async fn run(world: Arc<World>) {
     let queue = Queue::new();
     wake(&world, &queue);
     let awaited = Awaited::new(world.client.clone(), queue.clone());
-    let memory = Arc::new(Memory { seeded: Mutex::default(), awaited, patience: Patience::default() });
+    let memory = Arc::new(Memory { seeded: Mutex::default(), awaited, patience: StatusDebounce::default() });
     let settings = Loop { name: "server", workers: 16, resync: Some(Duration::from_secs(60)) };
     nubium_runtime::run(settings, queue, move |key| reconcile(world.clone(), memory.clone(), key)).await;
 }
@@ -98,7 +98,7 @@ async fn tell(
 ) -> Result<Next, Error> {
     let verdict = status::verdict(want, seen);
     let status = status::status(&verdict, seen);
-    let owner = Owner {
+    let owner = StatusWriter {
         manager: manager::SERVER,
         fields: &["observedGeneration", "addresses"],
         conditions: SUMMARY,

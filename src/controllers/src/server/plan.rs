@@ -9,7 +9,7 @@ use super::{
     gather::{Bound, Gathered},
 };
 use crate::{
-    claims::{host_of, let_go, terminating},
+    claims::{host_of, is_released, terminating},
     contract::{PORT_FINALIZER, SERVER_FINALIZER, VOLUME_FINALIZER},
 };
 
@@ -78,7 +78,7 @@ fn make(want: &Desired, seen: &Gathered) -> Vec<Vec<Step>> {
 
 fn unmake(seen: &Gathered) -> Vec<Vec<Step>> {
     let server = &seen.server;
-    let free = let_go(server) || matches!(seen.host, Bound::ToNoMore(_));
+    let free = is_released(server) || matches!(seen.host, Bound::ToNoMore(_));
     if !free || !has_finalizer(server.as_ref(), SERVER_FINALIZER) {
         return Vec::new();
     }

@@ -9,7 +9,7 @@ use super::{
     size,
 };
 use crate::{
-    claims::{let_go, made_for, terminating},
+    claims::{is_released, made_for, terminating},
     verdict::{Verdict, current, holds, names},
     world::pool_name,
 };
@@ -62,7 +62,7 @@ fn conditions(seen: &Gathered) -> &[Condition] {
 
 fn going(seen: &Gathered) -> Verdict {
     let message = match &seen.host {
-        _ if let_go(&seen.server) => "nothing of it is left on a host; what it made is being deleted".to_owned(),
+        _ if is_released(&seen.server) => "nothing of it is left on a host; what it made is being deleted".to_owned(),
         Bound::Nowhere => "it was never placed on a host".to_owned(),
         Bound::To(host) => match current(conditions(seen), "Released", seen.server.metadata.generation) {
             Some(fact) => format!("waits for host {host} to release it: {}", fact.message),

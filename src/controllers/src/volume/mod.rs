@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use kube::{Api, ResourceExt, api::Preconditions};
 use nubium_api::{Host, Server, Volume, VolumeStatus};
 use nubium_runtime::{
-    Key, Live, Loop, Next, Owner, Patience, Queue, add_finalizer, apply_status, has_finalizer, live_get,
+    Key, Live, Loop, Next, Queue, StatusDebounce, StatusWriter, add_finalizer, apply_status, has_finalizer, live_get,
     remove_finalizer,
 };
 
@@ -16,12 +16,12 @@ use crate::{
     claims::{terminating, volume_users},
     contract::{VOLUME_FINALIZER, manager},
     error::{Error, calling},
-    release::{Leave, leave},
+    release::{ReleasePhase, leave},
     verdict::{SUMMARY_AND_USE, holds},
     world::{World, by, pool_name, volume_keys},
 };
 
-const OWNER: Owner<'_> = Owner {
+const OWNER: StatusWriter<'_> = StatusWriter {
     manager: manager::VOLUME,
     fields: &["observedGeneration", "host"],
     conditions: SUMMARY_AND_USE,
@@ -59,11 +59,11 @@ pub(crate) async fn run(world: Arc<World>) {
         }
     });
     let settings = Loop { name: "volume", workers: 16, resync: Some(Duration::from_secs(60)) };
-    let patience = Arc::new(Patience::default());
+    let patience = Arc::new(StatusDebounce::default());
     nubium_runtime::run(settings, queue, move |key| reconcile(world.clone(), patience.clone(), key)).await;
 }
 
-async fn reconcile(world: Arc<World>, patience: Arc<Patience>, key: Key) -> Result<Next, Error> {
+async fn reconcile(world: Arc<World>, patience: Arc<StatusDebounce>, key: Key) -> Result<Next, Error> {
     let Some(volume) = world.volumes.get(&key) else {
         patience.settled(&key);
         return Ok(Next::Gone);
@@ -78,8 +78,10 @@ async fn reconcile(world: Arc<World>, patience: Arc<Patience>, key: Key) -> Resu
         }
         let holding = holding(&world, &volume).await?;
         let leave = leave(&seen.conditions, generation, plan::users(&volume, &users), holding);
-        if leave == Leave::Free {
-            remove_finalizer(&api, &volume, VOLUME_FINALIZER).await.map_err(calling::<Volume>("let go", &key))?;
+        if leave == ReleasePhase::Free {
+            remove_finalizer(&api, &volume, VOLUME_FINALIZER)
+                .await
+                .map_err(calling::<Volume>("remove the finalizer from", &key))?;
             return Ok(Next::Settled);
         }
         let mut conditions = leave.verdict().conditions(generation);
@@ -91,7 +93,9 @@ async fn reconcile(world: Arc<World>, patience: Arc<Patience>, key: Key) -> Resu
             world.delete::<Volume>(&key, Some(as_seen)).await?;
             return Ok(Next::Settled);
         }
-        add_finalizer(&api, &volume, VOLUME_FINALIZER).await.map_err(calling::<Volume>("hold", &key))?;
+        add_finalizer(&api, &volume, VOLUME_FINALIZER)
+            .await
+            .map_err(calling::<Volume>("add the finalizer to", &key))?;
         let host = seen.host.clone().or_else(|| plan::first_host(&users));
         let image = volume.spec.image.as_deref().map(|name| (name, world.images.get(&key.beside(name)).is_some()));
         let pool = pool_name(volume.spec.pool.as_ref());
@@ -126,7 +130,7 @@ async fn never_used(world: &World, volume: &Volume, users: &[Arc<Server>]) -> Re
     }
     let server = Key::of(volume).beside(made.server.clone());
     let live = live_get(&world.api::<Server>(&server), &server.name, &made.uid).await;
-    Ok(matches!(live.map_err(calling::<Server>("look for", &server))?, Live::Gone(_)))
+    Ok(matches!(live.map_err(calling::<Server>("get", &server))?, Live::Gone(_)))
 }
 
 /// The host that has some of a Volume that is being deleted: its own, until it says that nothing is left, or until its
@@ -138,7 +142,7 @@ async fn holding(world: &World, volume: &Volume) -> Result<Vec<String>, Error> {
     let key = Key::cluster(host);
     if world.hosts.get(&key).is_none() {
         let hosts: Api<Host> = Api::all(world.client.clone());
-        if hosts.get_opt(host).await.map_err(calling::<Host>("look for", &key))?.is_none() {
+        if hosts.get_opt(host).await.map_err(calling::<Host>("get", &key))?.is_none() {
             return Ok(Vec::new());
         }
     }

@@ -8,7 +8,7 @@ use kube::{
 };
 use nubium_api::{Server, ServerStatus, Volume};
 use nubium_controllers::SERVER_FINALIZER;
-use nubium_runtime::{Owner, add_finalizer, apply_status, conflict, has_finalizer, not_found};
+use nubium_runtime::{StatusWriter, add_finalizer, apply_status, conflict, has_finalizer, not_found};
 use serde_json::json;
 use tokio::time::sleep;
 
@@ -65,7 +65,7 @@ async fn a_server_that_is_gone_while_the_cache_still_shows_it_gets_no_child() {
 async fn no_write_about_an_object_makes_one_or_meets_its_namesake() {
     let cloud = Cloud::without_controllers().await;
     let servers = cloud.api::<Server>();
-    let owner = Owner { manager: "test", fields: &["observedGeneration"], conditions: &[], entry: None };
+    let owner = StatusWriter { manager: "test", fields: &["observedGeneration"], conditions: &[], entry: None };
     let status = ServerStatus { observed_generation: Some(1), ..ServerStatus::default() };
     let first = cloud.create("web", json!({})).await;
     tear_away(servers.clone(), "web").await;

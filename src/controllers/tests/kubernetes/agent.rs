@@ -16,7 +16,7 @@ use kube::{
 };
 use nubium_api::*;
 use nubium_controllers::{IN_USE, seed_name};
-use nubium_runtime::{Key, Live, Loop, Next, Owner, Queue, Shared, apply_status, live_get, run};
+use nubium_runtime::{Key, Live, Loop, Next, Queue, Shared, StatusWriter, apply_status, live_get, run};
 use serde_json::json;
 
 const MANAGER: &str = "nubium-agent";
@@ -58,7 +58,7 @@ pub async fn announce(client: &Client, host: &str, cpu: i32, memory: &str, age: 
         ],
         ..HostStatus::default()
     };
-    let owner = Owner {
+    let owner = StatusWriter {
         manager: MANAGER,
         fields: &["capacity", "pools"],
         conditions: &["AgentReady", "ServersReported"],
@@ -153,7 +153,7 @@ impl Agent {
     async fn server(self: Arc<Self>, key: Key) -> Result<Next, kube::Error> {
         let Some(server) = self.servers.get(&key) else { return Ok(Next::Gone) };
         let api: Api<Server> = Api::namespaced(self.client.clone(), &key.namespace);
-        let owner = Owner {
+        let owner = StatusWriter {
             manager: MANAGER,
             fields: &[],
             conditions: &["VolumesReady", "NetworkReady", "Running", "Released"],
@@ -198,7 +198,7 @@ impl Agent {
     async fn volume(self: Arc<Self>, key: Key) -> Result<Next, kube::Error> {
         let Some(volume) = self.volumes.get(&key) else { return Ok(Next::Gone) };
         let api: Api<Volume> = Api::namespaced(self.client.clone(), &key.namespace);
-        let owner = Owner {
+        let owner = StatusWriter {
             manager: MANAGER,
             fields: &["capacity", "imageUid"],
             conditions: &["Provisioned", "Released"],
@@ -239,7 +239,7 @@ impl Agent {
     async fn network(self: Arc<Self>, key: Key) -> Result<Next, kube::Error> {
         let Some(network) = self.networks.get(&key) else { return Ok(Next::Gone) };
         let api: Api<Network> = Api::namespaced(self.client.clone(), &key.namespace);
-        let owner = Owner { manager: MANAGER, fields: &[], conditions: &[], entry: Some(("hosts", self.host)) };
+        let owner = StatusWriter { manager: MANAGER, fields: &[], conditions: &[], entry: Some(("hosts", self.host)) };
         let seen = network.status.clone().unwrap_or_default();
         let had = seen.hosts.iter().any(|host| host.name == self.host);
         let needed =
@@ -263,7 +263,7 @@ impl Agent {
     async fn image(self: Arc<Self>, key: Key) -> Result<Next, kube::Error> {
         let Some(image) = self.images.get(&key) else { return Ok(Next::Gone) };
         let api: Api<Image> = Api::namespaced(self.client.clone(), &key.namespace);
-        let owner = Owner { manager: MANAGER, fields: &[], conditions: &[], entry: Some(("hosts", self.host)) };
+        let owner = StatusWriter { manager: MANAGER, fields: &[], conditions: &[], entry: Some(("hosts", self.host)) };
         let seen = image.status.clone().unwrap_or_default();
         let mut entry = ImageHost {
             name: self.host.into(),

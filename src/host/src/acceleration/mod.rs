@@ -17,7 +17,7 @@ use crate::libvirt::Accelerator;
 
 /// What the administrator asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Wish {
+pub enum Mode {
     /// KVM where it works, else TCG.
     #[default]
     Auto,
@@ -51,18 +51,18 @@ impl Default for Probe {
 }
 
 impl Probe {
-    /// Decides, booting the probe where `wish` is `Auto`. Blocks for at most the deadline and a little.
+    /// Decides, booting the probe where `mode` is `Auto`. Blocks for at most the deadline and a little.
     #[must_use]
-    pub fn find(&self, wish: Wish) -> Acceleration {
+    pub fn find(&self, mode: Mode) -> Acceleration {
         let asked = |accelerator, name| Acceleration {
             accelerator,
             reason: "AskedFor",
             message: format!("guests run under {name}, as --acceleration says; nothing was tried"),
         };
-        match wish {
-            Wish::Kvm => asked(Accelerator::Kvm, "KVM"),
-            Wish::Tcg => asked(Accelerator::Tcg, "TCG"),
-            Wish::Auto if !self.device.exists() => Acceleration {
+        match mode {
+            Mode::Kvm => asked(Accelerator::Kvm, "KVM"),
+            Mode::Tcg => asked(Accelerator::Tcg, "TCG"),
+            Mode::Auto if !self.device.exists() => Acceleration {
                 accelerator: Accelerator::Tcg,
                 reason: "NoDevice",
                 message: format!(
@@ -71,7 +71,7 @@ impl Probe {
                     self.device.display()
                 ),
             },
-            Wish::Auto => match self.run(Accelerator::Kvm) {
+            Mode::Auto => match self.run(Accelerator::Kvm) {
                 Ok(took) => Acceleration {
                     accelerator: Accelerator::Kvm,
                     reason: "ProbeSucceeded",
@@ -205,7 +205,7 @@ mod tests {
             return;
         }
         let begun = Instant::now();
-        let found = Probe::default().find(Wish::Auto);
+        let found = Probe::default().find(Mode::Auto);
         println!("{found:?}");
         assert!(begun.elapsed() < Duration::from_secs(6));
         assert_eq!(found.accelerator == Accelerator::Kvm, found.reason == "ProbeSucceeded");
@@ -228,12 +228,12 @@ mod tests {
     #[test]
     fn no_qemu_and_no_device_are_reasons() {
         let probe = Probe { qemu: "/nonexistent/qemu".into(), device: "/dev/null".into(), ..Probe::default() };
-        let found = probe.find(Wish::Auto);
+        let found = probe.find(Mode::Auto);
         assert_eq!((found.accelerator, found.reason), (Accelerator::Tcg, "ProbeFailed"));
         assert!(found.message.contains("could not be started"), "{}", found.message);
         let probe = Probe { device: "/nonexistent/kvm".into(), ..probe };
-        assert_eq!(probe.find(Wish::Auto).reason, "NoDevice");
-        assert_eq!(probe.find(Wish::Kvm).accelerator, Accelerator::Kvm);
-        assert_eq!(probe.find(Wish::Tcg).accelerator, Accelerator::Tcg);
+        assert_eq!(probe.find(Mode::Auto).reason, "NoDevice");
+        assert_eq!(probe.find(Mode::Kvm).accelerator, Accelerator::Kvm);
+        assert_eq!(probe.find(Mode::Tcg).accelerator, Accelerator::Tcg);
     }
 }

@@ -8,19 +8,19 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::inspect::{InspectError, inspect};
-use super::receive::{self, Into};
-use super::source::fence::Fence;
+use super::receive::{self, Destination};
+use super::source::address_policy::AddressPolicy;
 use super::source::file::Folders;
 use super::source::http::Http;
 use super::{Checksum, ImageSeen, Images, ImportError, Imported, Progress, Source, convert};
 use crate::volume::directory::{Staging, locked, names_below, open_existing, publish, read_header, sync_folder};
 use crate::volume::sandbox::{Sandbox, SandboxError};
-use crate::volume::{DirectoryPool, FileName, Owner, Space, VolumeError, Volumes};
+use crate::volume::{DirectoryPool, FileName, FileOwner, Space, VolumeError, Volumes};
 
 const IMAGE_MODE: u32 = 0o444;
 /// Imports leave one part in so many of a pool's file system free.
 const KEPT_FREE: u64 = 20;
-const ROOT: Owner = Owner { uid: 0, gid: 0 };
+const ROOT: FileOwner = FileOwner { uid: 0, gid: 0 };
 
 /// What this host's admin lets tenants name as sources.
 #[derive(Debug, Clone, Default)]
@@ -28,7 +28,7 @@ pub struct Rules {
     /// `--image-dir`.
     pub folders: Folders,
     /// `--image-http-allow`.
-    pub fence: Fence,
+    pub fence: AddressPolicy,
     pub limits: Limits,
 }
 
@@ -74,7 +74,7 @@ impl Importer {
         progress.send_replace(Progress::Starting);
         let file = staging.create("source").map_err(ImportError::writing)?;
         let (limit, room) = (self.rules.limits.source, self.room().await?);
-        let into = Into { file, checksum, limit: limit.min(room), progress };
+        let into = Destination { file, checksum, limit: limit.min(room), progress };
         let received = self.receive(source, into).await.map_err(|error| match error {
             ImportError::TooLong { limit: reached } if reached < limit => self.no_space(),
             other => other,
@@ -87,7 +87,7 @@ impl Importer {
         }
     }
 
-    async fn receive(&self, source: &Source, into: Into<'_>) -> Result<receive::Received, ImportError> {
+    async fn receive(&self, source: &Source, into: Destination<'_>) -> Result<receive::Received, ImportError> {
         match source {
             Source::File { path } => {
                 let (rules, path) = (Arc::clone(&self.rules), path.clone());

@@ -27,7 +27,7 @@ pub use checksum::{BadChecksum, Checksum};
 pub use import::{Importer, Limits, Rules};
 pub use inspect::{Format, InspectError, Refused};
 pub use source::Source;
-pub use source::fence::Fence;
+pub use source::address_policy::AddressPolicy;
 pub use source::file::{FileError, Folders};
 pub use source::http::HttpError;
 

@@ -52,7 +52,7 @@ impl Sink {
 }
 
 /// Where what is received goes.
-pub(super) struct Into<'a> {
+pub(super) struct Destination<'a> {
     pub file: File,
     pub checksum: Option<&'a Checksum>,
     /// The most bytes taken.
@@ -60,7 +60,7 @@ pub(super) struct Into<'a> {
     pub progress: &'a watch::Sender<Progress>,
 }
 
-impl Into<'_> {
+impl Destination<'_> {
     fn sink(self, total: Option<u64>) -> Result<Sink, ImportError> {
         match total {
             Some(total) if total > self.limit => Err(ImportError::TooLong { limit: self.limit }),
@@ -77,7 +77,7 @@ impl Into<'_> {
 }
 
 /// Receives a file of the host.
-pub(super) async fn from_file(mut from: File, into: Into<'_>) -> Result<Received, ImportError> {
+pub(super) async fn from_file(mut from: File, into: Destination<'_>) -> Result<Received, ImportError> {
     let total = from.metadata().map_err(ImportError::reading)?.len();
     let mut sink = into.sink(Some(total))?;
     let gone = Gone::default();
@@ -98,7 +98,7 @@ pub(super) async fn from_file(mut from: File, into: Into<'_>) -> Result<Received
 }
 
 /// Receives a body.
-pub(super) async fn from_http(mut from: Download, into: Into<'_>) -> Result<Received, ImportError> {
+pub(super) async fn from_http(mut from: Download, into: Destination<'_>) -> Result<Received, ImportError> {
     let mut sink = into.sink(from.total)?;
     let (pieces, mut coming) = mpsc::channel(PIECES_AHEAD);
     let (ended, end) = tokio::sync::oneshot::channel();

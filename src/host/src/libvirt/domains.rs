@@ -4,7 +4,7 @@ use std::future::Future;
 
 use uuid::Uuid;
 
-use super::{Facts, LibvirtError, Owner};
+use super::{DomainRecord, Facts, LibvirtError};
 
 /// One look at a domain that is defined.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub struct DomainSeen {
     pub name: String,
     pub state: DomainState,
     /// `None`: it is not ours, and must not be touched.
-    pub owner: Option<Owner>,
+    pub owner: Option<DomainRecord>,
     /// What runs now.
     pub live: Option<Facts>,
     /// What the next start runs.
@@ -81,5 +81,5 @@ pub trait Domains: Send + Sync {
     /// Forgets a domain that is off, and what libvirt keeps beside it.
     fn undefine(&self, uuid: Uuid) -> impl Future<Output = Result<(), LibvirtError>> + Send;
     /// Writes our record into the domain, at once and for all later starts.
-    fn set_owner(&self, owner: Owner) -> impl Future<Output = Result<(), LibvirtError>> + Send;
+    fn set_owner(&self, owner: DomainRecord) -> impl Future<Output = Result<(), LibvirtError>> + Send;
 }

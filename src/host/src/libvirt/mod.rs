@@ -1,26 +1,26 @@
 //! libvirt: the one connection of this host, its domains, and a private libvirtd where the host runs none.
 //!
-//! Knows nothing of Servers but the record ([`Owner`]) that ties a domain to one. Every verb is primitive, so that all
+//! Knows nothing of Servers but the record ([`DomainRecord`]) that ties a domain to one. Every verb is primitive, so that all
 //! choices stay with the agent's plan; every look that fails is an error, so that "could not look" never becomes "is not
 //! there".
 
 mod choose;
 mod connection;
 mod domains;
+mod domains_libvirt;
 mod error;
 mod events;
-mod live;
-mod owner;
 mod pool;
 pub mod private;
+mod record;
 mod xml;
 
 pub use choose::Libvirt;
 pub use connection::Connection;
 pub use domains::{DomainSeen, DomainState, Domains, Off, Pause};
 pub use error::LibvirtError;
-pub use owner::{METADATA_KEY, METADATA_URI, Owner, Stop};
 pub use pool::{Pool, PoolError};
+pub use record::{DomainRecord, METADATA_KEY, METADATA_URI, Stop};
 pub use xml::{
     Accelerator, DiskFacts, DiskFile, DiskFormat, DiskSpec, DomainSpec, Element, Facts, NicFacts, NicSpec, QemuIds,
     Slot, XmlError, alias, merge,

@@ -11,12 +11,12 @@ use super::{error::Result, links, mac::MacAddr, names::BRIDGE};
 
 /// Which Network, and which generation of its wish, something was made for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Owner {
+pub struct MadeFrom {
     pub uid: String,
     pub generation: i64,
 }
 
-impl Owner {
+impl MadeFrom {
     /// `nubium.dev network=<uid> generation=<n>`
     pub fn to_alias(&self) -> String {
         format!("nubium.dev network={} generation={}", self.uid, self.generation)
@@ -25,14 +25,14 @@ impl Owner {
     pub fn from_alias(alias: &str) -> Option<Self> {
         let (uid, rest) = alias.strip_prefix("nubium.dev network=")?.split_once(" generation=")?;
         let generation = rest.split(' ').next()?.parse().ok()?;
-        Some(Owner { uid: uid.to_string(), generation })
+        Some(MadeFrom { uid: uid.to_string(), generation })
     }
 }
 
 /// The bridge as it should be. One MAC per Network on all hosts; spanning tree and multicast snooping off.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bridge {
-    pub owner: Owner,
+    pub owner: MadeFrom,
     pub mac: MacAddr,
     pub mtu: u32,
     /// The gateway's address and the subnet's prefix length.
@@ -82,9 +82,9 @@ mod tests {
 
     #[test]
     fn an_owner_is_read_back() {
-        let owner = Owner { uid: "1f0e4c9a-7b21".into(), generation: 12 };
-        assert_eq!(Owner::from_alias(&owner.to_alias()), Some(owner));
-        assert_eq!(Owner::from_alias("my bridge"), None);
-        assert_eq!(Owner::from_alias("nubium.dev network=x generation=y"), None);
+        let owner = MadeFrom { uid: "1f0e4c9a-7b21".into(), generation: 12 };
+        assert_eq!(MadeFrom::from_alias(&owner.to_alias()), Some(owner));
+        assert_eq!(MadeFrom::from_alias("my bridge"), None);
+        assert_eq!(MadeFrom::from_alias("nubium.dev network=x generation=y"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! What can go wrong on the way to a network. A failed look is one of these, never "absent".
+//! What can go wrong when talking to the network stack. A failed look is one of these, never "absent".
 
 use std::{io, path::PathBuf, time::Duration};
 

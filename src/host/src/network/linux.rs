@@ -10,7 +10,7 @@ use super::{
     bridge::{self, Bridge},
     error::{NetworkError, Result},
     firewall::{self, IptablesChain},
-    gate,
+    host_firewall,
     inside::inside,
     links,
     look::{self, HostSeen, NetworkSeen},
@@ -21,7 +21,7 @@ use super::{
     record::Record,
     sysctl,
     tap::{self, Tap},
-    way::{self, Way},
+    uplink::{self, Uplink},
 };
 
 /// The machine that this process runs on.
@@ -81,43 +81,43 @@ impl Networks for LinuxNetworks {
         inside(Some(netns), |_| async move { nft::replace(&rules) }).await
     }
 
-    async fn set_way(&self, netns: &Netns, way: &Way) -> Result<()> {
+    async fn set_uplink(&self, netns: &Netns, uplink: &Uplink) -> Result<()> {
         let _one_at_a_time = self.shared.lock().await;
         let has_inner = inside(Some(netns), |h| async move { Ok(links::find(&h, OUT).await?.is_some()) }).await?;
-        let (outer, place) = (way.clone(), netns.clone());
+        let (outer, place) = (uplink.clone(), netns.clone());
         inside(None, move |handle| async move {
             let file = netns::open(&place)?.ok_or_else(|| NetworkError::NoNamespace { name: place.to_string() })?;
-            way::set_host(&handle, &place, &file, !has_inner, &outer).await
+            uplink::set_host(&handle, &place, &file, !has_inner, &outer).await
         })
         .await?;
-        let inner = way.clone();
-        inside(Some(netns), |handle| async move { way::set_inner(&handle, &inner).await }).await
+        let inner = uplink.clone();
+        inside(Some(netns), |handle| async move { uplink::set_inner(&handle, &inner).await }).await
     }
 
-    async fn delete_way(&self, name: &str) -> Result<()> {
+    async fn delete_uplink(&self, name: &str) -> Result<()> {
         self.delete_link(name).await
     }
 
-    async fn add_host_route(&self, netns: &Netns, subnet: Ipv4Net, way: &Way) -> Result<()> {
+    async fn add_host_route(&self, netns: &Netns, subnet: Ipv4Net, uplink: &Uplink) -> Result<()> {
         let _one_at_a_time = self.shared.lock().await;
         let seen = look::look_host().await?;
         if let Some(by) = seen.routed_by(subnet, netns) {
             return Err(NetworkError::RangeRouted { range: subnet.to_string(), by: by.to_string() });
         }
-        let way = way.clone();
+        let uplink = uplink.clone();
         inside(None, move |handle| async move {
-            let link = links::need(&handle, &way.name).await?;
-            let route = links::route(subnet, way.transit.inner(), link.index);
+            let link = links::need(&handle, &uplink.name).await?;
+            let route = links::route(subnet, uplink.transit.inner(), link.index);
             let added = handle.route().add(route).replace().execute().await;
-            added.map_err(links::failed(format!("route {subnet} to {}", way.name)))
+            added.map_err(links::failed(format!("route {subnet} to {}", uplink.name)))
         })
         .await
     }
 
-    async fn delete_host_route(&self, subnet: Ipv4Net, way: &str) -> Result<()> {
-        let way = way.to_string();
+    async fn delete_host_route(&self, subnet: Ipv4Net, uplink: &str) -> Result<()> {
+        let uplink = uplink.to_string();
         inside(None, move |handle| async move {
-            let Some(link) = links::find(&handle, &way).await? else { return Ok(()) };
+            let Some(link) = links::find(&handle, &uplink).await? else { return Ok(()) };
             let route = links::route_over(subnet, link.index);
             match handle.route().del(route).execute().await {
                 Err(error) if links::errno(&error) == Some(libc::ESRCH) => Ok(()),
@@ -127,7 +127,7 @@ impl Networks for LinuxNetworks {
         .await
     }
 
-    async fn set_gate_rules(&self, rules: &Ruleset) -> Result<()> {
+    async fn set_host_firewall(&self, rules: &Ruleset) -> Result<()> {
         let _one_at_a_time = self.shared.lock().await;
         let rules = rules.clone();
         inside(None, |_| async move { nft::replace(&rules) }).await
@@ -223,7 +223,7 @@ impl Networks for LinuxNetworks {
     }
 }
 
-/// The rules that [`Networks::set_gate_rules`] is given, for a host whose transit addresses come from `transit`.
-pub fn gate_rules(transit: Ipv4Net) -> Ruleset {
-    gate::render(transit)
+/// The rules that [`Networks::set_host_firewall`] is given, for a host whose transit addresses come from `transit`.
+pub fn host_firewall_rules(transit: Ipv4Net) -> Ruleset {
+    host_firewall::render(transit)
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::Ipv4Net;
 
 use super::{
-    bridge::Owner,
+    bridge::MadeFrom,
     error::{NetworkError, Result},
     firewall::{self, FirewallSeen},
     inside::inside,
@@ -19,7 +19,7 @@ use super::{
     sysctl,
     tap::TapSeen,
     transit::Transit,
-    way,
+    uplink,
 };
 
 /// What is inside a Network's namespace.
@@ -28,7 +28,7 @@ pub struct NetworkSeen {
     /// The kernel's number of the namespace: another one means that it was made anew.
     pub inode: u64,
     /// Read off the bridge; `None` when there is no bridge or it says nothing.
-    pub owner: Option<Owner>,
+    pub owner: Option<MadeFrom>,
     pub loopback_up: bool,
     pub bridge: Option<BridgeSeen>,
     /// Those of [`sysctl::NAMESPACE`] that exist on this kernel.
@@ -52,7 +52,7 @@ pub struct BridgeSeen {
     pub addresses: Vec<Ipv4Net>,
 }
 
-/// The inner end of the way out.
+/// The inner end of the uplink.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutSeen {
     pub mtu: u32,
@@ -65,16 +65,16 @@ pub struct OutSeen {
 /// What the host's own namespace has for all Networks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostSeen {
-    /// The host's ends of the ways out, by link name.
-    pub ways: BTreeMap<String, WaySeen>,
+    /// The host's ends of the uplinks, by link name.
+    pub uplinks: BTreeMap<String, UplinkSeen>,
     /// Routes over links that are not ours: ranges this host uses for something else.
     pub foreign_routes: Vec<RouteSeen>,
-    pub gate: GateSeen,
+    pub host_firewall: HostFirewallSeen,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WaySeen {
-    pub owner: Option<Owner>,
+pub struct UplinkSeen {
+    pub owner: Option<MadeFrom>,
     /// The namespace it leads to, by its alias.
     pub netns: Option<Netns>,
     pub mtu: u32,
@@ -86,7 +86,7 @@ pub struct WaySeen {
 
 /// What lets packets of Networks through the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GateSeen {
+pub struct HostFirewallSeen {
     pub rules: Option<RulesSeen>,
     pub forwarding: bool,
     pub firewall: FirewallSeen,
@@ -95,19 +95,19 @@ pub struct GateSeen {
 impl HostSeen {
     /// The transit pairs in use, by whatever link.
     pub fn transits_taken(&self) -> BTreeSet<Transit> {
-        self.ways.values().flat_map(|w| &w.addresses).map(|net| Transit::of(net.addr())).collect()
+        self.uplinks.values().flat_map(|w| &w.addresses).map(|net| Transit::of(net.addr())).collect()
     }
 
-    /// Who on this host routes a range that overlaps with `range`, other than the ways that lead to `but`.
+    /// Who on this host routes a range that overlaps with `range`, other than the uplinks that lead to `but`.
     /// Default routes, and halves of the Internet as VPNs set them, overlap with nothing.
     pub fn routed_by(&self, range: Ipv4Net, but: &Netns) -> Option<RoutedBy> {
         let overlaps = |route: &RouteSeen| {
             let d = route.destination;
             d.prefix_len() > 1 && (d.contains(&range) || range.contains(&d))
         };
-        for (name, way) in &self.ways {
-            if way.netns.as_ref() != Some(but) && way.routes.iter().any(overlaps) {
-                return Some(match &way.netns {
+        for (name, uplink) in &self.uplinks {
+            if uplink.netns.as_ref() != Some(but) && uplink.routes.iter().any(overlaps) {
+                return Some(match &uplink.netns {
                     Some(netns) => RoutedBy::Network(netns.clone()),
                     None => RoutedBy::Link(name.clone()),
                 });
@@ -155,7 +155,7 @@ pub(super) async fn look(place: &Netns) -> Result<Option<NetworkSeen>> {
         };
         Ok(NetworkSeen {
             inode,
-            owner: bridge.and_then(|b| b.alias.as_deref()).and_then(Owner::from_alias),
+            owner: bridge.and_then(|b| b.alias.as_deref()).and_then(MadeFrom::from_alias),
             loopback_up: links.get("lo").is_some_and(|lo| lo.up),
             bridge: bridge.map(|b| BridgeSeen {
                 mac: b.mac,
@@ -199,15 +199,15 @@ pub(super) async fn look_host() -> Result<HostSeen> {
         let listing = nft::list()?;
         let (ours, foreign): (Vec<_>, Vec<_>) =
             routes.into_iter().partition(|r| r.link.as_deref().is_some_and(|name| name.starts_with(LINK_PREFIX)));
-        let ways = links
+        let uplinks = links
             .values()
-            // Only links that we made as ways: a tap on its way to its namespace has no address and no such alias.
+            // Only links that we made as uplinks: a tap on its way to its namespace has no address and no such alias.
             .filter(|link| link.name.starts_with(LINK_PREFIX) && link.kind == "veth")
             .map(|link| {
                 let alias = link.alias.as_deref();
-                let seen = WaySeen {
-                    owner: alias.and_then(Owner::from_alias),
-                    netns: alias.and_then(way::leads_to),
+                let seen = UplinkSeen {
+                    owner: alias.and_then(MadeFrom::from_alias),
+                    netns: alias.and_then(uplink::leads_to),
                     mtu: link.mtu,
                     up: link.up,
                     addresses: link.addresses.clone(),
@@ -221,9 +221,9 @@ pub(super) async fn look_host() -> Result<HostSeen> {
             })
             .collect();
         Ok(HostSeen {
-            ways,
+            uplinks,
             foreign_routes: foreign,
-            gate: GateSeen {
+            host_firewall: HostFirewallSeen {
                 rules: nft::seen(&listing),
                 forwarding: sysctl::get(sysctl::FORWARDING)?.as_deref() == Some("1"),
                 firewall: firewall::look(&listing)?,

@@ -16,7 +16,7 @@ mod bridge;
 mod dial;
 mod error;
 mod firewall;
-mod gate;
+mod host_firewall;
 mod inside;
 mod links;
 mod linux;
@@ -32,19 +32,19 @@ mod ruleset;
 pub mod sysctl;
 mod tap;
 pub mod transit;
-mod way;
+mod uplink;
 
 use std::future::Future;
 
 use ipnet::Ipv4Net;
 
-pub use bridge::{Bridge, Owner};
+pub use bridge::{Bridge, MadeFrom};
 pub use dial::dial;
 pub use error::{NetworkError, Result};
 pub use firewall::{Backend, FirewallSeen, IptablesChain};
 pub use links::RouteSeen;
-pub use linux::{LinuxNetworks, gate_rules};
-pub use look::{BridgeSeen, GateSeen, HostSeen, NetworkSeen, OutSeen, RoutedBy, WaySeen};
+pub use linux::{LinuxNetworks, host_firewall_rules};
+pub use look::{BridgeSeen, HostFirewallSeen, HostSeen, NetworkSeen, OutSeen, RoutedBy, UplinkSeen};
 pub use mac::{MacAddr, NotAMac};
 pub use names::Netns;
 pub use neighbours::Neighbours;
@@ -54,7 +54,7 @@ pub use resolvers::resolvers;
 pub use ruleset::{Guest, NamespaceRules};
 pub use tap::{Tap, TapSeen};
 pub use transit::Transit;
-pub use way::Way;
+pub use uplink::Uplink;
 
 /// A host's networks. Every change may be repeated; every look that fails is an error, never "absent".
 pub trait Networks: Send + Sync {
@@ -75,17 +75,22 @@ pub trait Networks: Send + Sync {
     fn set_neighbours(&self, netns: &Netns, neighbours: &Neighbours) -> impl Future<Output = Result<()>> + Send;
     /// Puts rules in force in the namespace, in one transaction, in place of ours before.
     fn replace_rules(&self, netns: &Netns, rules: &Ruleset) -> impl Future<Output = Result<()>> + Send;
-    /// Makes or mends the way out. Refused ([`NetworkError::TransitTaken`]) when another link has the pair.
-    fn set_way(&self, netns: &Netns, way: &Way) -> impl Future<Output = Result<()>> + Send;
-    /// Deletes a way out by the name of the host's end.
-    fn delete_way(&self, name: &str) -> impl Future<Output = Result<()>> + Send;
-    /// Lets the host reach the subnet of a Network over its way. Refused ([`NetworkError::RangeRouted`]) when the range overlaps
+    /// Makes or mends the uplink. Refused ([`NetworkError::TransitTaken`]) when another link has the pair.
+    fn set_uplink(&self, netns: &Netns, uplink: &Uplink) -> impl Future<Output = Result<()>> + Send;
+    /// Deletes an uplink by the name of the host's end.
+    fn delete_uplink(&self, name: &str) -> impl Future<Output = Result<()>> + Send;
+    /// Lets the host reach the subnet of a Network over its uplink. Refused ([`NetworkError::RangeRouted`]) when the range overlaps
     /// with another route.
-    fn add_host_route(&self, netns: &Netns, subnet: Ipv4Net, way: &Way) -> impl Future<Output = Result<()>> + Send;
-    fn delete_host_route(&self, subnet: Ipv4Net, way: &str) -> impl Future<Output = Result<()>> + Send;
+    fn add_host_route(
+        &self,
+        netns: &Netns,
+        subnet: Ipv4Net,
+        uplink: &Uplink,
+    ) -> impl Future<Output = Result<()>> + Send;
+    fn delete_host_route(&self, subnet: Ipv4Net, uplink: &str) -> impl Future<Output = Result<()>> + Send;
 
-    /// Puts the host's own rules for Networks in force ([`gate_rules`]).
-    fn set_gate_rules(&self, rules: &Ruleset) -> impl Future<Output = Result<()>> + Send;
+    /// Puts the host's own rules for Networks in force ([`host_firewall_rules`]).
+    fn set_host_firewall(&self, rules: &Ruleset) -> impl Future<Output = Result<()>> + Send;
     /// Lets the host pass packets on, noting whether it did before.
     fn enable_forwarding(&self) -> impl Future<Output = Result<()>> + Send;
     /// Puts our two rules at the top of another software's chain.

@@ -12,7 +12,7 @@ pub const NETNS_PREFIX: &str = "nubium.";
 pub const LINK_PREFIX: &str = "nub";
 /// The bridge, inside a Network's namespace.
 pub const BRIDGE: &str = "br0";
-/// The inner end of the way out, inside a Network's namespace.
+/// The inner end of the uplink, inside a Network's namespace.
 pub const OUT: &str = "out0";
 
 /// The name of a Network's namespace, as `ip netns` shows it: `nubium.<namespace>.<network>`.
@@ -73,9 +73,9 @@ pub fn tap(port_uid: &str) -> String {
     format!("{LINK_PREFIX}{}", hex(&Sha256::digest(port_uid.as_bytes()), 11))
 }
 
-/// The host's end of a Network's way out: `nubx` and 10 hex digits of the digest of its UID.
+/// The host's end of a Network's uplink: `nubx` and 10 hex digits of the digest of its UID.
 /// `x` is no hex digit, so it never meets a tap's name.
-pub fn way(network_uid: &str) -> String {
+pub fn uplink(network_uid: &str) -> String {
     format!("{LINK_PREFIX}x{}", hex(&Sha256::digest(network_uid.as_bytes()), 10))
 }
 
@@ -104,7 +104,7 @@ mod tests {
     fn names_fit_the_kernel_and_never_meet() {
         let uid = "1f0e4c9a-7b21-4d7e-9a3e-5b5c7a0c1d2e";
         assert_eq!(tap(uid), "nub1f0e4c9a7b2");
-        assert!(way(uid).len() <= 15 && way(uid).starts_with("nubx"));
+        assert!(uplink(uid).len() <= 15 && uplink(uid).starts_with("nubx"));
         assert_eq!(tap("not-a-uuid").len(), 14);
         assert_ne!(tap("not-a-uuid"), tap("not-a-uuie"));
         assert_eq!(bridge_mac(uid), bridge_mac(uid));

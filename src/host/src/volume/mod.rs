@@ -20,7 +20,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use directory::{DirectoryPool, Owner};
+pub use directory::{DirectoryPool, FileOwner};
 pub use name::{BadName, FileName};
 pub use pools::{DirectoryPools, Pool, Pools};
 

@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 
 use super::name::check;
 use super::sandbox::{Sandbox, SandboxError};
-use super::{DirectoryPool, Owner, VolumeError, Volumes};
+use super::{DirectoryPool, FileOwner, VolumeError, Volumes};
 use crate::image::{Images, Importer, Rules};
 
 /// One pool: its volumes and its images.
@@ -35,7 +35,7 @@ pub trait Pools: Send + Sync + 'static {
 #[derive(Debug)]
 pub struct DirectoryPools {
     folder: PathBuf,
-    owner: Owner,
+    owner: FileOwner,
     rules: Arc<Rules>,
     sandbox: Sandbox,
     open: Mutex<BTreeMap<PathBuf, DirectoryPool>>,
@@ -43,7 +43,7 @@ pub struct DirectoryPools {
 
 impl DirectoryPools {
     /// Pools that name no folder are kept below `folder`; `owner` is QEMU's user. Fails when the host has no `qemu-img`.
-    pub fn new(folder: PathBuf, owner: Owner, rules: Rules) -> Result<Self, SandboxError> {
+    pub fn new(folder: PathBuf, owner: FileOwner, rules: Rules) -> Result<Self, SandboxError> {
         let sandbox = Sandbox::qemu_img()?;
         Ok(Self { folder, owner, rules: Arc::new(rules), sandbox, open: Mutex::default() })
     }

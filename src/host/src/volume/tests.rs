@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use super::*;
 
-const OWNER: Owner = Owner { uid: 64055, gid: 64055 };
+const OWNER: FileOwner = FileOwner { uid: 64055, gid: 64055 };
 const MIB: u64 = 1 << 20;
 
 fn name(name: &str) -> FileName {

@@ -9,7 +9,7 @@ use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
 use nubium_apiserver::{ApiServer, Config, Identity};
-use nubium_host::acceleration::Wish;
+use nubium_host::acceleration::Mode;
 use nubium_store::{AnyStore, SqliteStore};
 use nubium_testkit::images::SimSource;
 use nubium_testkit::volumes::SimPools;
@@ -68,7 +68,7 @@ pub fn agent_config(state: &Path) -> nubium_agent::Config {
         image_http_allow: Vec::new(),
         transit: nubium_host::network::transit::DEFAULT_CIDR,
         host_access_allow: Vec::new(),
-        acceleration: Wish::Tcg,
+        acceleration: Mode::Tcg,
         door: None,
     }
 }

@@ -61,23 +61,23 @@ fn image(checksum: bool) -> Image {
     image
 }
 
-fn want(wish: Wish) -> Desired {
-    desired::desired(&image(true), wish).unwrap()
+fn want(presence: Presence) -> Desired {
+    desired::desired(&image(true), presence).unwrap()
 }
 
 #[tokio::test(start_paused = true)]
 async fn reaches_the_wish_from_every_state() {
-    for wish in [Wish::Present, Wish::Keep, Wish::Gone] {
+    for presence in [Presence::Present, Presence::Keep, Presence::Gone] {
         for there in [false, true] {
             for import in ["idle", "running", "failed", "unsafe"] {
-                let case = format!("{wish:?}, file {there}, import {import}");
+                let case = format!("{presence:?}, file {there}, import {import}");
                 let world = World::new();
                 world.pools.put_source(PATH, SimSource::Slow { virtual_size: SIZE });
                 match import {
-                    "running" => drop(world.until(&want(Wish::Present), "Downloading").await),
+                    "running" => drop(world.until(&want(Presence::Present), "Downloading").await),
                     "failed" => {
                         world.pools.fail_next(Verb::Import, full());
-                        world.until(&want(Wish::Present), "ImportFailed").await;
+                        world.until(&want(Presence::Present), "ImportFailed").await;
                     }
                     "unsafe" => world.imports.recall_unsafe(POOL, &file(), "verdict".into()),
                     _ => {}
@@ -86,17 +86,18 @@ async fn reaches_the_wish_from_every_state() {
                     world.pools.put_image(file(), SIZE);
                 }
                 for _ in 0..10 {
-                    world.pass(&want(wish)).await.unwrap();
+                    world.pass(&want(presence)).await.unwrap();
                     tokio::time::sleep(Duration::from_secs(5)).await;
                     world.pools.arrive();
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
-                let fetched = wish == Wish::Present && import != "unsafe" || wish == Wish::Keep && import == "running";
-                let expected = wish != Wish::Gone && (there || fetched);
+                let fetched = presence == Presence::Present && import != "unsafe"
+                    || presence == Presence::Keep && import == "running";
+                let expected = presence != Presence::Gone && (there || fetched);
                 assert_eq!(world.pools.has_image(&file()), expected, "{case}");
-                let told = entry(&want(wish), &world.pass(&want(wish)).await);
+                let told = entry(&want(presence), &world.pass(&want(presence)).await);
                 assert_eq!(told.ready, Some(expected), "{case}: {told:?}");
-                assert_eq!(told.released, (wish == Wish::Gone).then_some(true), "{case}");
+                assert_eq!(told.released, (presence == Presence::Gone).then_some(true), "{case}");
             }
         }
     }
@@ -105,13 +106,13 @@ async fn reaches_the_wish_from_every_state() {
 #[tokio::test(start_paused = true)]
 async fn what_can_get_better_is_tried_again_and_said_meanwhile() {
     let world = World::new();
-    let told = world.until(&want(Wish::Present), "NotFound").await;
+    let told = world.until(&want(Presence::Present), "NotFound").await;
     assert!(told.message.unwrap().contains(PATH));
     world.pools.put_source(PATH, SimSource::WrongChecksum);
-    let told = world.until(&want(Wish::Present), "ChecksumMismatch").await;
+    let told = world.until(&want(Presence::Present), "ChecksumMismatch").await;
     assert!(told.message.unwrap().contains(SHA256));
     world.pools.put_source(PATH, SimSource::Good { virtual_size: SIZE });
-    let told = world.until(&want(Wish::Present), "Imported").await;
+    let told = world.until(&want(Presence::Present), "Imported").await;
     assert_eq!((told.ready, told.virtual_size), (Some(true), Some(SIZE as i64)));
     assert!(!world.queue.is_empty(), "an import that ends wakes its image");
 }
@@ -119,9 +120,9 @@ async fn what_can_get_better_is_tried_again_and_said_meanwhile() {
 #[tokio::test(start_paused = true)]
 async fn a_try_again_does_not_make_the_words_flicker() {
     let world = World::new();
-    world.until(&want(Wish::Present), "NotFound").await;
+    world.until(&want(Presence::Present), "NotFound").await;
     for _ in 0..300 {
-        let told = entry(&want(Wish::Present), &world.pass(&want(Wish::Present)).await);
+        let told = entry(&want(Presence::Present), &world.pass(&want(Presence::Present)).await);
         assert_eq!(told.reason.as_deref(), Some("NotFound"));
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -132,14 +133,14 @@ async fn tries_become_rare() {
     let world = World::new();
     let mut waits = Vec::new();
     for _ in 0..10 {
-        world.until(&want(Wish::Present), "NotFound").await;
+        world.until(&want(Presence::Present), "NotFound").await;
         tokio::task::yield_now().await;
-        let Ok(Seen { import: Import::Failed { wait, .. }, .. }) = world.pass(&want(Wish::Present)).await else {
+        let Ok(Seen { import: Import::Failed { wait, .. }, .. }) = world.pass(&want(Presence::Present)).await else {
             continue;
         };
         waits.push(wait.as_secs());
         tokio::time::sleep(wait).await;
-        world.pass(&want(Wish::Present)).await.unwrap();
+        world.pass(&want(Presence::Present)).await.unwrap();
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert!(waits.is_sorted() && waits.last().is_some_and(|last| (59..=60).contains(last)), "{waits:?}");
@@ -149,18 +150,18 @@ async fn tries_become_rare() {
 async fn verified_bytes_that_are_unsafe_end_it() {
     let world = World::new();
     world.pools.put_source(PATH, SimSource::Refused(Refused::BackingFile("/etc/shadow".into())));
-    let told = world.until(&want(Wish::Present), "UnsafeImage").await;
+    let told = world.until(&want(Presence::Present), "UnsafeImage").await;
     assert!(told.message.unwrap().contains("/etc/shadow"));
     world.pools.put_source(PATH, SimSource::Good { virtual_size: SIZE });
     tokio::time::sleep(Duration::from_secs(600)).await;
-    let told = entry(&want(Wish::Present), &world.pass(&want(Wish::Present)).await);
+    let told = entry(&want(Presence::Present), &world.pass(&want(Presence::Present)).await);
     assert_eq!((told.reason.as_deref(), told.ready), (Some("UnsafeImage"), Some(false)));
 
     let world = World::new();
     world.pools.put_source(PATH, SimSource::Refused(Refused::TooLarge { size: 2, limit: 1 }));
-    world.until(&want(Wish::Present), "SourceRefused").await; // this host's limit, which its admin can raise
+    world.until(&want(Presence::Present), "SourceRefused").await; // this host's limit, which its admin can raise
 
-    let unverified = desired::desired(&image(false), Wish::Present).unwrap();
+    let unverified = desired::desired(&image(false), Presence::Present).unwrap();
     let world = World::new();
     world.pools.put_source(PATH, SimSource::Refused(Refused::Empty));
     world.until(&unverified, "NotAnImage").await;
@@ -172,19 +173,19 @@ async fn verified_bytes_that_are_unsafe_end_it() {
 async fn a_long_download_tells_how_far_it_is_and_blocks_nobody() {
     let world = World::new();
     world.pools.put_source(PATH, SimSource::Slow { virtual_size: SIZE });
-    world.pass(&want(Wish::Present)).await.unwrap();
+    world.pass(&want(Presence::Present)).await.unwrap();
     tokio::task::yield_now().await;
-    let told = entry(&want(Wish::Present), &world.pass(&want(Wish::Present)).await);
+    let told = entry(&want(Presence::Present), &world.pass(&want(Presence::Present)).await);
     assert_eq!(told.fetched_bytes, None, "progress is looked at every two seconds");
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let told = entry(&want(Wish::Present), &world.pass(&want(Wish::Present)).await);
+    let told = entry(&want(Presence::Present), &world.pass(&want(Presence::Present)).await);
     assert_eq!((told.fetched_bytes, told.total_bytes), (Some(SIZE as i64 / 2), Some(SIZE as i64)));
     assert_eq!(told.message.as_deref(), Some("50% fetched"));
 
     let mut other = image(true);
     other.metadata.name = Some("other".into());
     other.spec.source = ImageSource { http: Some(HttpSource { url: "http://x/y".into() }), file: None };
-    let other = desired::desired(&other, Wish::Present).unwrap();
+    let other = desired::desired(&other, Presence::Present).unwrap();
     world.pools.put_source("http://x/y", SimSource::Good { virtual_size: SIZE });
     world.until(&other, "Imported").await;
     assert!(!world.pools.has_image(&file()));
@@ -196,7 +197,7 @@ async fn an_image_that_something_is_a_clone_of_stays() {
     world.pools.put_image(file(), SIZE);
     let clone = FileName::new("shop", "web-1-root", "77aa").unwrap();
     world.pools.put_volume(clone, SIZE, Some(file()));
-    let told = entry(&want(Wish::Gone), &world.pass(&want(Wish::Gone)).await);
+    let told = entry(&want(Presence::Gone), &world.pass(&want(Presence::Gone)).await);
     assert_eq!((told.reason.as_deref(), told.released), (Some("InUse"), None));
     assert!(told.message.unwrap().contains("web-1-root"));
     assert!(world.pools.has_image(&file()));
@@ -207,9 +208,9 @@ async fn a_look_that_fails_is_never_an_absence() {
     let world = World::new();
     world.pools.put_image(file(), SIZE);
     let slow = || VolumeError::Slow { pool: "/simulated".into(), deadline: Duration::from_secs(30) };
-    for wish in [Wish::Present, Wish::Gone] {
+    for presence in [Presence::Present, Presence::Gone] {
         world.pools.fail_next(Verb::Look, slow());
-        let told = entry(&want(wish), &world.pass(&want(wish)).await);
+        let told = entry(&want(presence), &world.pass(&want(presence)).await);
         assert_eq!((told.ready, told.released, told.reason.as_deref()), (None, None, Some("PoolFailed")));
     }
     assert!(world.pools.has_image(&file()));
@@ -218,7 +219,7 @@ async fn a_look_that_fails_is_never_an_absence() {
 #[test]
 fn progress_is_told_in_words() {
     let seen = |progress| Ok(Seen { file: None, import: Import::Running { progress, last: None } });
-    let told = |progress| entry(&want(Wish::Present), &seen(progress)).message.unwrap();
+    let told = |progress| entry(&want(Presence::Present), &seen(progress)).message.unwrap();
     assert_eq!(told(Progress::Downloading { done: 3 << 20, total: None }), "3 MiB fetched");
     assert_eq!(told(Progress::Downloading { done: 1, total: Some(0) }), "0 MiB fetched");
     assert_eq!(told(Progress::Converting { percent: 42 }), "42% converted");
@@ -228,8 +229,8 @@ fn progress_is_told_in_words() {
 fn an_image_without_exactly_one_source_and_checksum_is_invalid() {
     let mut two = image(true);
     two.spec.source.http = Some(HttpSource { url: "http://x/".into() });
-    assert_eq!(desired::desired(&two, Wish::Present), Err(Invalid::Source));
+    assert_eq!(desired::desired(&two, Presence::Present), Err(Invalid::Source));
     let mut none = image(true);
     none.spec.checksum = Some(nubium_api::Checksum { sha256: None, sha512: None });
-    assert_eq!(desired::desired(&none, Wish::Present), Err(Invalid::Checksums));
+    assert_eq!(desired::desired(&none, Presence::Present), Err(Invalid::Checksums));
 }

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use nubium_host::libvirt::{Accelerator, DomainState, Domains, Owner, QemuIds};
+use nubium_host::libvirt::{Accelerator, DomainRecord, DomainState, Domains, QemuIds};
 use nubium_host::network::{Guest, MacAddr, Netns, NetworkError, NetworkSeen, Tap, TapSeen, names};
 use nubium_host::seed::Seed;
 use nubium_host::volume::{FileName, VolumeError, VolumeSeen};
@@ -157,7 +157,7 @@ impl World {
         self.domains.look(self.want.uid).await.unwrap().map(|domain| domain.state)
     }
 
-    pub async fn owner(&self) -> Owner {
+    pub async fn owner(&self) -> DomainRecord {
         self.domains.look(self.want.uid).await.unwrap().unwrap().owner.unwrap()
     }
 

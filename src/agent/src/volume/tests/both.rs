@@ -1,28 +1,28 @@
 //! One story on the simulated pool and on a real one, so that the simulation stays honest.
 
 use nubium_host::image::{Folders, Images, Rules};
-use nubium_host::volume::{DirectoryPools, Owner};
+use nubium_host::volume::{DirectoryPools, FileOwner};
 use nubium_runtime::Queue;
 use nubium_testkit::images::SimSource;
 
 use super::*;
 use crate::image;
 
-fn wanted_image(wish: image::Wish) -> image::Desired {
+fn wanted_image(presence: image::Presence) -> image::Desired {
     let source = nubium_host::image::Source::File { path: "disk.img".into() };
-    image::Desired { wish, file: image_file(), source, checksum: None }
+    image::Desired { presence, file: image_file(), source, checksum: None }
 }
 
 async fn life_of_a_disk(pools: &impl Pools) {
     let pool = pools.open("default", None).await.unwrap();
     let imports = image::Imports::new(Queue::new());
     let object = volume(Some("debian-12"), Some("16Mi"));
-    let (present, gone) = (want(&object, Wish::Present), want(&object, Wish::Gone { retain: false }));
+    let (present, gone) = (want(&object, Presence::Present), want(&object, Presence::Gone { retain: false }));
 
     let looked = reconcile(&present, &pool).await;
     assert_eq!(told(&present, &looked, "Provisioned").unwrap().1, "WaitingForImage");
 
-    while image::reconcile(&wanted_image(image::Wish::Present), "default", &pool.images, &imports)
+    while image::reconcile(&wanted_image(image::Presence::Present), "default", &pool.images, &imports)
         .await
         .unwrap()
         .file
@@ -35,13 +35,13 @@ async fn life_of_a_disk(pools: &impl Pools) {
         let status = status(&present, &looked, None, Some(3));
         assert_eq!((status.capacity, status.image_uid.as_deref()), (Some(Quantity("16Mi".into())), Some("5f0e")));
     }
-    let small = want(&volume(Some("debian-12"), Some("4Mi")), Wish::Present);
+    let small = want(&volume(Some("debian-12"), Some("4Mi")), Presence::Present);
     let other = Desired { file: FileName::new("shop", "small", "88bb").unwrap(), ..small };
     assert_eq!(told(&other, &reconcile(&other, &pool).await, "Provisioned").unwrap().1, "SmallerThanImage");
     let differs = pool.volumes.create_blank(&file(), 16 * MIB).await;
     assert!(matches!(differs, Err(VolumeError::Different { .. })), "{differs:?}");
 
-    let going = wanted_image(image::Wish::Gone);
+    let going = wanted_image(image::Presence::Gone);
     let used = image::reconcile(&going, "default", &pool.images, &imports).await;
     assert!(matches!(used, Err(VolumeError::HasClones { .. })), "{used:?}");
     for _ in 0..2 {
@@ -68,6 +68,6 @@ async fn real() {
     disk[510..512].copy_from_slice(b"\x55\xaa");
     std::fs::write(folder.path().join("disk.img"), disk).unwrap();
     let rules = Rules { folders: Folders(vec![folder.path().to_owned()]), ..Rules::default() };
-    let owner = Owner { uid: 64055, gid: 64055 };
+    let owner = FileOwner { uid: 64055, gid: 64055 };
     life_of_a_disk(&DirectoryPools::new(folder.path().join("pools"), owner, rules).unwrap()).await;
 }

@@ -38,9 +38,9 @@ fn volume(image: Option<&str>, size: Option<&str>) -> Volume {
     volume
 }
 
-fn want(volume: &Volume, wish: Wish) -> Desired {
+fn want(volume: &Volume, presence: Presence) -> Desired {
     let image = volume.spec.image.as_ref().map(|_| image_file());
-    desired::desired(volume, wish, image).unwrap()
+    desired::desired(volume, presence, image).unwrap()
 }
 
 async fn pass(pools: &SimPools, want: &Desired) -> Looked {
@@ -61,12 +61,13 @@ async fn exists(volumes: &SimVolumes) -> bool {
 
 #[tokio::test]
 async fn reaches_the_wish_from_every_state() {
-    let wishes = [Wish::Present, Wish::Keep, Wish::Gone { retain: false }, Wish::Gone { retain: true }];
+    let wishes = [Presence::Present, Presence::Keep, Presence::Gone { retain: false }, Presence::Gone { retain: true }];
     for image in [None, Some("debian-12")] {
-        for wish in wishes {
+        for presence in wishes {
             for (there, made, image_there) in (0..8).map(|bits| (bits & 1 > 0, bits & 2 > 0, bits & 4 > 0)) {
-                let case =
-                    format!("image {image:?}, {wish:?}, file {there}, made before {made}, image there {image_there}");
+                let case = format!(
+                    "image {image:?}, {presence:?}, file {there}, made before {made}, image there {image_there}"
+                );
                 let pools = SimPools::new();
                 if there {
                     pools.put_volume(file(), 16 * MIB, image.map(|_| image_file()));
@@ -79,19 +80,23 @@ async fn reaches_the_wish_from_every_state() {
                     let capacity = Some(Quantity("16Mi".into()));
                     object.status = Some(VolumeStatus { capacity, ..VolumeStatus::default() });
                 }
-                let want = want(&object, wish);
+                let want = want(&object, presence);
                 let looked = pass(&pools, &want).await;
                 let can_make = !made && (image.is_none() || image_there);
-                let expected = match wish {
-                    Wish::Present => there || can_make,
-                    Wish::Keep | Wish::Gone { retain: true } => there,
-                    Wish::Gone { retain: false } => false,
+                let expected = match presence {
+                    Presence::Present => there || can_make,
+                    Presence::Keep | Presence::Gone { retain: true } => there,
+                    Presence::Gone { retain: false } => false,
                 };
                 assert_eq!(exists(&pools.volumes()).await, expected, "{case}");
                 let provisioned = told(&want, &looked, "Provisioned").unwrap().0;
                 assert_eq!(provisioned == ConditionStatus::True, expected, "{case}");
                 let released = told(&want, &looked, "Released").map(|(word, _)| word);
-                assert_eq!(released, matches!(wish, Wish::Gone { .. }).then_some(ConditionStatus::True), "{case}");
+                assert_eq!(
+                    released,
+                    matches!(presence, Presence::Gone { .. }).then_some(ConditionStatus::True),
+                    "{case}"
+                );
             }
         }
     }
@@ -100,7 +105,7 @@ async fn reaches_the_wish_from_every_state() {
 #[tokio::test]
 async fn a_clone_tells_its_size_its_format_and_what_it_depends_on() {
     let pools = SimPools::new();
-    let want = want(&volume(Some("debian-12"), None), Wish::Present);
+    let want = want(&volume(Some("debian-12"), None), Presence::Present);
     let looked = pass(&pools, &want).await;
     assert_eq!(told(&want, &looked, "Provisioned"), Some((ConditionStatus::False, "WaitingForImage".into())));
     pools.put_image(image_file(), IMAGE_SIZE);
@@ -113,10 +118,15 @@ async fn a_clone_tells_its_size_its_format_and_what_it_depends_on() {
 async fn a_disk_that_is_lost_is_never_replaced_by_an_empty_one() {
     let pools = SimPools::new();
     let mut object = volume(None, Some("16Mi"));
-    let made = status(&want(&object, Wish::Present), &pass(&pools, &want(&object, Wish::Present)).await, None, Some(3));
+    let made = status(
+        &want(&object, Presence::Present),
+        &pass(&pools, &want(&object, Presence::Present)).await,
+        None,
+        Some(3),
+    );
     object.status = Some(made);
     pools.lose_volume(&file());
-    let want = want(&object, Wish::Present);
+    let want = want(&object, Presence::Present);
     let looked = pass(&pools, &want).await;
     assert_eq!(told(&want, &looked, "Provisioned"), Some((ConditionStatus::False, "Lost".into())));
     assert!(!exists(&pools.volumes()).await);
@@ -128,7 +138,7 @@ async fn a_disk_that_is_lost_is_never_replaced_by_an_empty_one() {
 async fn a_failed_step_is_reported_and_the_next_pass_finishes() {
     let pools = SimPools::new();
     let object = volume(None, Some("16Mi"));
-    let (present, gone) = (want(&object, Wish::Present), want(&object, Wish::Gone { retain: false }));
+    let (present, gone) = (want(&object, Presence::Present), want(&object, Presence::Gone { retain: false }));
     let slow = || VolumeError::Slow { pool: "/simulated".into(), deadline: Duration::from_secs(30) };
     pools.fail_next(Verb::Create, full());
     let looked = pass(&pools, &present).await;
@@ -150,7 +160,7 @@ async fn what_a_running_server_has_open_is_not_released() {
     pools.put_volume(file(), 16 * MIB, None);
     pools.set_in_use(&file(), true);
     for retain in [false, true] {
-        let gone = want(&volume(None, Some("16Mi")), Wish::Gone { retain });
+        let gone = want(&volume(None, Some("16Mi")), Presence::Gone { retain });
         let looked = pass(&pools, &gone).await;
         assert_eq!(told(&gone, &looked, "Released"), Some((ConditionStatus::False, "InUse".into())));
         assert_eq!(told(&gone, &looked, "Provisioned").unwrap().0, ConditionStatus::True);
@@ -162,7 +172,7 @@ async fn what_a_running_server_has_open_is_not_released() {
 async fn a_disk_smaller_than_its_image_says_how_large_it_must_be() {
     let pools = SimPools::new();
     pools.put_image(image_file(), IMAGE_SIZE);
-    let want = want(&volume(Some("debian-12"), Some("4Mi")), Wish::Present);
+    let want = want(&volume(Some("debian-12"), Some("4Mi")), Presence::Present);
     let looked = pass(&pools, &want).await;
     let status = status(&want, &looked, None, Some(3));
     let found = condition(&status.conditions, "Provisioned").unwrap();
@@ -179,7 +189,7 @@ async fn a_file_of_that_name_that_is_another_disk_is_left_alone() {
     let pools = SimPools::new();
     pools.put_image(image_file(), IMAGE_SIZE);
     pools.put_volume(file(), 32 * MIB, None);
-    let want = want(&volume(Some("debian-12"), Some("16Mi")), Wish::Present);
+    let want = want(&volume(Some("debian-12"), Some("16Mi")), Presence::Present);
     pass(&pools, &want).await.unwrap();
     let seen = pools.volumes().look(&file()).await.unwrap().unwrap();
     assert_eq!((seen.size, seen.image), (32 * MIB, None));
@@ -187,14 +197,14 @@ async fn a_file_of_that_name_that_is_another_disk_is_left_alone() {
 
 #[test]
 fn a_missing_image_is_named() {
-    let want = desired::desired(&volume(Some("debian-12"), None), Wish::Present, None).unwrap();
+    let want = desired::desired(&volume(Some("debian-12"), None), Presence::Present, None).unwrap();
     let looked = Ok(Seen { volume: None, image: None });
     assert_eq!(told(&want, &looked, "Provisioned"), Some((ConditionStatus::False, "ImageNotFound".into())));
 }
 
 #[test]
 fn a_volume_that_was_never_made_is_released_without_a_look() {
-    let gone = Wish::Gone { retain: false };
+    let gone = Presence::Gone { retain: false };
     let word = |status: VolumeStatus| condition(&status.conditions, "Released").map(|found| found.status);
     assert_eq!(word(status::not_looked(gone, None, "PoolNotFound", "no".into(), Some(3))), Some(ConditionStatus::True));
     let made = VolumeStatus { capacity: Some(Quantity("1Gi".into())), ..VolumeStatus::default() };
@@ -202,17 +212,17 @@ fn a_volume_that_was_never_made_is_released_without_a_look() {
         word(status::not_looked(gone, Some(&made), "PoolNotFound", "no".into(), Some(3))),
         Some(ConditionStatus::Unknown)
     );
-    assert_eq!(word(status::not_looked(Wish::Present, None, "PoolNotFound", "no".into(), Some(3))), None);
+    assert_eq!(word(status::not_looked(Presence::Present, None, "PoolNotFound", "no".into(), Some(3))), None);
 }
 
 #[test]
 fn wishes_are_read_from_the_object() {
-    assert_eq!(want(&volume(None, Some("1000")), Wish::Present).size, Some(1024));
+    assert_eq!(want(&volume(None, Some("1000")), Presence::Present).size, Some(1024));
     let mut retained = volume(None, Some("1Gi"));
     assert!(!desired::retains(&retained));
     retained.spec.deletion_policy = Some(DeletionPolicy::Retain);
     assert!(desired::retains(&retained));
-    assert_eq!(desired::desired(&volume(None, None), Wish::Present, None), Err(Invalid::NoSize));
+    assert_eq!(desired::desired(&volume(None, None), Presence::Present, None), Err(Invalid::NoSize));
 }
 
 #[tokio::test]

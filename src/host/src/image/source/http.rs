@@ -1,6 +1,6 @@
 //! An address of the network, fetched without lending the tenant the host's place in it.
 //!
-//! Every hop, the first and each redirect, is resolved here, its addresses are judged by the [`Fence`], and the connection
+//! Every hop, the first and each redirect, is resolved here, its addresses are judged by the [`AddressPolicy`], and the connection
 //! is pinned to those that passed: a name that answers differently a moment later changes nothing. Proxies of the
 //! environment are not used, since they would connect where we did not look.
 
@@ -10,7 +10,7 @@ use std::time::Duration;
 use reqwest::header::LOCATION;
 use reqwest::{Client, Response, StatusCode, Url, redirect};
 
-use super::fence::Fence;
+use super::address_policy::AddressPolicy;
 
 const REDIRECTS: usize = 10;
 const CONNECT: Duration = Duration::from_secs(10);
@@ -54,7 +54,7 @@ pub enum HttpError {
 /// Fetches over http and https.
 #[derive(Debug, Clone)]
 pub struct Http {
-    pub fence: Fence,
+    pub fence: AddressPolicy,
     /// How long a server may send nothing.
     pub idle: Duration,
 }

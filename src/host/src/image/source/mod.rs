@@ -1,6 +1,6 @@
 //! Where an image comes from: both kinds of source are a tenant's words, and each has its fence.
 
-pub mod fence;
+pub mod address_policy;
 pub mod file;
 pub mod http;
 

@@ -14,9 +14,9 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::volume::sandbox::Sandbox;
-use crate::volume::{DirectoryPool, Owner, Volumes};
+use crate::volume::{DirectoryPool, FileOwner, Volumes};
 
-const OWNER: Owner = Owner { uid: 64055, gid: 64055 };
+const OWNER: FileOwner = FileOwner { uid: 64055, gid: 64055 };
 const MIB: usize = 1 << 20;
 
 /// A pool, a folder of allowed sources beside it, and an importer between them.

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::Element;
 use super::spec::{Accelerator, DiskFile, DiskSpec, DomainSpec, NicSpec, QemuIds, Slot, alias};
-use crate::libvirt::owner::METADATA_URI;
+use crate::libvirt::record::METADATA_URI;
 
 const ROOT_PORTS: u8 = 28;
 const SEED_BUS: u8 = 28;

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use uuid::Uuid;
 
-use crate::libvirt::Owner;
+use crate::libvirt::DomainRecord;
 
 /// A whole domain. Its UUID is the owner's UID, its name `nubium.<namespace>.<name>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DomainSpec {
-    pub owner: Owner,
+    pub owner: DomainRecord,
     pub accelerator: Accelerator,
     pub vcpus: u32,
     pub memory_bytes: u64,

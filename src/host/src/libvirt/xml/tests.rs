@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use uuid::Uuid;
 
 use super::*;
-use crate::libvirt::Owner;
+use crate::libvirt::DomainRecord;
 
 fn spec() -> DomainSpec {
     let volume = |number: u128, slot: u8, backing: Vec<DiskFile>| DiskSpec {
@@ -16,7 +16,7 @@ fn spec() -> DomainSpec {
     };
     let base = DiskFile { path: "/pool/images/debian.qcow2".into(), format: DiskFormat::Qcow2 };
     DomainSpec {
-        owner: Owner {
+        owner: DomainRecord {
             namespace: "shop".into(),
             name: "web-1".into(),
             uid: Uuid::from_u128(0xaaaa_bbbb_cccc_dddd_eeee_ffff_0000_1111),

@@ -33,7 +33,7 @@ const FOLDER_MODE: u32 = 0o711;
 
 /// The user and group that QEMU runs as, who owns the volumes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Owner {
+pub struct FileOwner {
     pub uid: u32,
     pub gid: u32,
 }
@@ -42,14 +42,14 @@ pub struct Owner {
 #[derive(Debug, Clone)]
 pub struct DirectoryPool {
     root: PathBuf,
-    owner: Owner,
+    owner: FileOwner,
     _lock: Arc<Flock<File>>,
 }
 
 impl DirectoryPool {
     /// Makes the folders of the pool and empties `incoming`. Until its last clone is dropped nobody else can open it.
     /// Blocking.
-    pub fn open(root: &Path, owner: Owner) -> Result<Self, VolumeError> {
+    pub fn open(root: &Path, owner: FileOwner) -> Result<Self, VolumeError> {
         let failed = |verb, path: &Path, source| VolumeError::File { verb, path: path.to_owned(), source };
         let made = make_folder(root).and_then(|()| File::open(root));
         let folder = made.map_err(|source| failed("make the folder", root, source))?;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
-use super::{DirectoryPool, FOLDER_MODE, Owner};
+use super::{DirectoryPool, FOLDER_MODE, FileOwner};
 
 /// A private folder (root's, 0700) for the parts of one file that is being made; gone with all it holds when dropped.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl Drop for Staging {
 
 /// Gives a finished file its owner, its mode and its name, and syncs the folder. `false` when the name is taken: what
 /// stands there is never replaced.
-pub(crate) fn publish(file: &File, from: &Path, to: &Path, owner: Owner, mode: u32) -> io::Result<bool> {
+pub(crate) fn publish(file: &File, from: &Path, to: &Path, owner: FileOwner, mode: u32) -> io::Result<bool> {
     fchown(file, Some(owner.uid), Some(owner.gid))?;
     file.set_permissions(fs::Permissions::from_mode(mode))?;
     file.sync_all()?;

@@ -11,8 +11,8 @@ use virt::sys;
 
 use super::connection::call;
 use super::{
-    Connection, DomainSeen, DomainState, Domains, Element, Facts, LibvirtError, METADATA_KEY, METADATA_URI, Off, Owner,
-    Pause,
+    Connection, DomainRecord, DomainSeen, DomainState, Domains, Element, Facts, LibvirtError, METADATA_KEY,
+    METADATA_URI, Off, Pause,
 };
 
 impl Domains for Connection {
@@ -105,7 +105,7 @@ impl Domains for Connection {
         self.with("undefine the domain", undefine).await
     }
 
-    async fn set_owner(&self, owner: Owner) -> Result<(), LibvirtError> {
+    async fn set_owner(&self, owner: DomainRecord) -> Result<(), LibvirtError> {
         let record = owner.to_element("server").to_xml();
         self.on(owner.uid, "write the domain's record", move |domain| {
             let live = if domain.is_active()? { sys::VIR_DOMAIN_AFFECT_LIVE } else { 0 };
@@ -159,7 +159,8 @@ fn look(domain: &Domain) -> Result<Option<DomainSeen>, LibvirtError> {
     let facts =
         |xml: &str| Element::parse(xml).and_then(|tree| Ok((Facts::read(&tree)?, tree))).map_err(LibvirtError::Xml);
     let (next, tree) = facts(&definition)?;
-    let owner = tree.find("metadata").map(Owner::from_metadata).transpose().map_err(LibvirtError::Xml)?.flatten();
+    let owner =
+        tree.find("metadata").map(DomainRecord::from_metadata).transpose().map_err(LibvirtError::Xml)?.flatten();
     let live = live.as_deref().map(facts).transpose()?.map(|(facts, _)| facts);
     Ok(Some(DomainSeen { uuid, name, state, owner, live, next, definition }))
 }

@@ -24,9 +24,9 @@ enum Entry {
 
 /// What is known of the seeds, by Server UID. All of it can be lost.
 #[derive(Default)]
-pub struct Rendered(Mutex<HashMap<String, Entry>>);
+pub struct SeedCache(Mutex<HashMap<String, Entry>>);
 
-impl Rendered {
+impl SeedCache {
     /// The seed of that Server, once it is there.
     pub async fn read(&self, client: &Client, host: &str, uid: &str) -> Result<Option<Seed>, kube::Error> {
         if let Some(Entry::Read(seed)) = self.0.lock().get(uid) {
@@ -68,7 +68,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_seed_that_does_not_come_is_asked_for_later_each_time() {
-        let rendered = Rendered::default();
+        let rendered = SeedCache::default();
         let mut asked = Vec::new();
         for _ in 0..9 {
             let next = rendered.ask_again("u1");

@@ -9,9 +9,9 @@ use crate::Key;
 
 /// The last trouble of each object whose last pass could not do what it had to. All of it can be lost.
 #[derive(Debug, Default)]
-pub struct Troubles(Mutex<HashMap<Key, String>>);
+pub struct WarnOnce(Mutex<HashMap<Key, String>>);
 
-impl Troubles {
+impl WarnOnce {
     /// Logs how the object's pass went: trouble as a warning where it is another than last time, else for who debugs.
     pub fn log(&self, key: &Key, trouble: Option<&str>) {
         match trouble {
@@ -37,7 +37,7 @@ mod tests {
 
     #[test]
     fn the_same_trouble_is_news_once_until_it_is_over() {
-        let (troubles, web, db) = (Troubles::default(), Key::new("shop", "web"), Key::new("shop", "db"));
+        let (troubles, web, db) = (WarnOnce::default(), Key::new("shop", "web"), Key::new("shop", "db"));
         assert!(troubles.is_news(&web, "cannot start QEMU"));
         assert!(!troubles.is_news(&web, "cannot start QEMU"));
         assert!(troubles.is_news(&db, "cannot start QEMU"), "of another one");

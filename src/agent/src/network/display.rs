@@ -24,15 +24,17 @@ impl fmt::Display for Step {
             Step::SetNeighbours { netns, neighbours } => {
                 write!(f, "tell {netns} who has its {} addresses", neighbours.len())
             }
-            Step::SetGateRules { found, .. } => write!(f, "put in the host's rules for Networks, which were {found}"),
+            Step::SetHostFirewall { found, .. } => {
+                write!(f, "put in the host's rules for Networks, which were {found}")
+            }
             Step::EnableForwarding => write!(f, "let the host forward packets"),
             Step::AllowInFirewall { chain } => write!(f, "put our two rules at the top of {} in iptables", chain.chain),
-            Step::DeleteWay { name } => write!(f, "delete the way out {name}"),
-            Step::SetWay { netns, way, found } => {
-                write!(f, "set the way out {} of {netns} ({}), which was {found}", way.name, way.transit)
+            Step::DeleteUplink { name } => write!(f, "delete the uplink {name}"),
+            Step::SetUplink { netns, uplink, found } => {
+                write!(f, "set the uplink {} of {netns} ({}), which was {found}", uplink.name, uplink.transit)
             }
-            Step::DeleteHostRoute { subnet, way } => write!(f, "remove the host's route to {subnet} over {way}"),
-            Step::AddHostRoute { subnet, way, .. } => write!(f, "route {subnet} to {} on the host", way.name),
+            Step::DeleteHostRoute { subnet, uplink } => write!(f, "remove the host's route to {subnet} over {uplink}"),
+            Step::AddHostRoute { subnet, uplink, .. } => write!(f, "route {subnet} to {} on the host", uplink.name),
             Step::AttachTap { netns, tap, .. } => write!(f, "attach the tap {tap} to the bridge of {netns}"),
             Step::StartDhcp => write!(f, "start netd, which did not run"),
             Step::ServeDhcp { network, found } => {
@@ -46,7 +48,7 @@ impl fmt::Display for Step {
 
 impl Step {
     /// What was found broken, if this step mends what had been whole: the text of an Event. A step that follows from
-    /// a changed wish mends nothing.
+    /// a changed input mends nothing.
     pub fn mends(&self) -> Option<String> {
         let broken = |found: &Found| *found != Found::Outdated;
         match self {
@@ -56,12 +58,14 @@ impl Step {
                 broken(found).then(|| format!("the firewall rules of {netns} were {found}"))
             }
             Step::SetBridge { netns, found, .. } => broken(found).then(|| format!("the bridge of {netns} was {found}")),
-            Step::SetGateRules { found, .. } => {
+            Step::SetHostFirewall { found, .. } => {
                 broken(found).then(|| format!("the host's firewall rules for Networks were {found}"))
             }
             Step::EnableForwarding => Some("the host did not forward packets".into()),
             Step::AllowInFirewall { chain } => Some(format!("our rules in iptables' {} were missing", chain.chain)),
-            Step::SetWay { way, found, .. } => broken(found).then(|| format!("the way out {} was {found}", way.name)),
+            Step::SetUplink { uplink, found, .. } => {
+                broken(found).then(|| format!("the uplink {} was {found}", uplink.name))
+            }
             Step::AddHostRoute { subnet, .. } => Some(format!("the host's route to {subnet} was missing")),
             Step::AttachTap { tap, .. } => Some(format!("the tap {tap} was not attached, or down")),
             Step::StartDhcp => Some("netd, which answers DHCP, did not run".into()),
@@ -69,7 +73,7 @@ impl Step {
                 broken(found).then(|| format!("DHCP in {} was {found}", network.namespace))
             }
             Step::SetNeighbours { .. }
-            | Step::DeleteWay { .. }
+            | Step::DeleteUplink { .. }
             | Step::DeleteHostRoute { .. }
             | Step::ForgetDhcp { .. }
             | Step::DeleteNamespace { .. } => None,
@@ -113,7 +117,7 @@ impl fmt::Display for Refusal {
                  owner; use one such as 10.10.0.0/24, or let the host's admin give the agent --host-access-allow {range}"
             ),
             Refusal::NoTransit { because } => {
-                write!(f, "there is no address for the way out: {because}; give the agent another --transit-cidr")
+                write!(f, "there is no address for the uplink: {because}; give the agent another --transit-cidr")
             }
             Refusal::Blocked { by } => {
                 let commands: Vec<String> = by.iter().map(|chain| unblock(chain)).collect();

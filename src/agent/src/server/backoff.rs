@@ -17,7 +17,7 @@ const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(8);
 
 struct Setback {
-    of: Wish,
+    of: Input,
     times: u32,
     until: Instant,
     /// What was to be said of it, until it was.
@@ -25,21 +25,21 @@ struct Setback {
 }
 
 /// UID and generation.
-type Wish = (Option<String>, Option<i64>);
+type Input = (Option<String>, Option<i64>);
 
-fn wish(server: &Server) -> Wish {
+fn input(server: &Server) -> Input {
     (server.uid(), server.metadata.generation)
 }
 
 /// The Servers whose last pass failed. All of it can be lost.
 #[derive(Default)]
-pub struct Setbacks(Mutex<HashMap<Key, Setback>>);
+pub struct Backoff(Mutex<HashMap<Key, Setback>>);
 
-impl Setbacks {
+impl Backoff {
     /// For how long nothing is to be tried yet for this generation, and what is still to be said of it meanwhile.
     pub fn rest(&self, key: &Key, server: &Server) -> Option<(Duration, Option<ServerStatus>)> {
         let setbacks = self.0.lock();
-        let setback = setbacks.get(key).filter(|setback| setback.of == wish(server))?;
+        let setback = setbacks.get(key).filter(|setback| setback.of == input(server))?;
         let rest = setback.until.checked_duration_since(Instant::now()).filter(|rest| !rest.is_zero())?;
         Some((rest, setback.unsaid.clone()))
     }
@@ -47,7 +47,7 @@ impl Setbacks {
     /// It failed, and `status` is to be said of it: how long to leave it alone.
     pub fn failed(&self, key: &Key, server: &Server, status: ServerStatus) -> Duration {
         let mut setbacks = self.0.lock();
-        let of = wish(server);
+        let of = input(server);
         let before = setbacks.get(key).filter(|setback| setback.of == of);
         let times = before.map_or(0, |setback| setback.times.saturating_add(1));
         let rest = FIRST.saturating_mul(1 << times.min(8)).min(LONGEST);
@@ -85,7 +85,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_fails_rests_longer_each_time_until_it_is_changed_or_goes_well() {
-        let (setbacks, key, web) = (Setbacks::default(), Key::new("shop", "web"), server("u1", 1));
+        let (setbacks, key, web) = (Backoff::default(), Key::new("shop", "web"), server("u1", 1));
         let failed = || setbacks.failed(&key, &web, ServerStatus::default());
         let rest = |server: &Server| setbacks.rest(&key, server).map(|(rest, _)| rest);
         let mut rests = Vec::new();
@@ -106,7 +106,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_could_not_be_said_is_kept_until_it_is() {
-        let (setbacks, key, web) = (Setbacks::default(), Key::new("shop", "web"), server("u1", 1));
+        let (setbacks, key, web) = (Backoff::default(), Key::new("shop", "web"), server("u1", 1));
         let status = ServerStatus { host: Some("host-a".into()), ..ServerStatus::default() };
         setbacks.failed(&key, &web, status);
         let unsaid = || setbacks.rest(&key, &web).unwrap().1.and_then(|status| status.host);

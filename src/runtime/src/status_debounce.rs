@@ -12,9 +12,9 @@ const PATIENCE: Duration = Duration::from_millis(150);
 
 /// Since when the status of an object should say something else. All of it can be lost.
 #[derive(Debug, Default)]
-pub struct Patience(Mutex<HashMap<Key, Instant>>);
+pub struct StatusDebounce(Mutex<HashMap<Key, Instant>>);
 
-impl Patience {
+impl StatusDebounce {
     /// The time for which a passing state of this object is still kept back; None when it is to be told now.
     pub fn hold(&self, key: &Key) -> Option<Duration> {
         let waited = self.0.lock().entry(key.clone()).or_insert_with(Instant::now).elapsed();
@@ -33,7 +33,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_lasts_is_told_once_its_time_is_up() {
-        let (patience, key) = (Patience::default(), Key::cluster("a"));
+        let (patience, key) = (StatusDebounce::default(), Key::cluster("a"));
         assert_eq!(patience.hold(&key), Some(PATIENCE));
         tokio::time::advance(PATIENCE / 3).await;
         assert_eq!(patience.hold(&key), Some(PATIENCE - PATIENCE / 3));

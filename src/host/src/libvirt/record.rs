@@ -13,7 +13,7 @@ pub const METADATA_KEY: &str = "nubium";
 
 /// The record: the Server that a domain is, and what its agent must remember about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Owner {
+pub struct DomainRecord {
     pub namespace: String,
     pub name: String,
     /// The Server's UID, and the domain's UUID.
@@ -43,7 +43,7 @@ pub enum Stop {
     Guest,
 }
 
-impl Owner {
+impl DomainRecord {
     /// The domain's name, as people see it in `virsh list`.
     #[must_use]
     pub fn domain_name(&self) -> String {
@@ -53,7 +53,7 @@ impl Owner {
     /// The element that [`virDomainSetMetadata`] takes: without a prefix, which libvirt adds.
     #[must_use]
     pub fn to_element(&self, name: &str) -> Element {
-        let Owner { namespace, name: server, uid, generation, restarted_at, stop, taps } = self;
+        let DomainRecord { namespace, name: server, uid, generation, restarted_at, stop, taps } = self;
         let mut element = Element::new(name)
             .with("namespace", namespace)
             .with("name", server)
@@ -129,7 +129,7 @@ mod tests {
     fn a_record_is_read_as_it_was_written() {
         let asked = Stop::Asked { at: 1_800_000_000, pressed: 1_800_000_005 };
         for stop in [None, Some(asked), Some(Stop::Wished), Some(Stop::Guest)] {
-            let owner = Owner {
+            let owner = DomainRecord {
                 namespace: "shop".into(),
                 name: "web-1".into(),
                 uid: Uuid::from_u128(7),
@@ -140,7 +140,7 @@ mod tests {
             };
             let written = owner.to_element("nubium:server").with("xmlns:nubium", METADATA_URI);
             let metadata = Element::new("metadata").child(Element::new("other:x")).child(written);
-            assert_eq!(Owner::from_metadata(&metadata).unwrap(), Some(owner));
+            assert_eq!(DomainRecord::from_metadata(&metadata).unwrap(), Some(owner));
         }
     }
 
@@ -148,6 +148,6 @@ mod tests {
     fn another_program_s_metadata_is_not_ours() {
         let metadata =
             Element::parse("<metadata><n:server xmlns:n='https://example.org' uid='x'/></metadata>").unwrap();
-        assert_eq!(Owner::from_metadata(&metadata).unwrap(), None);
+        assert_eq!(DomainRecord::from_metadata(&metadata).unwrap(), None);
     }
 }

@@ -8,15 +8,15 @@ use tokio::sync::watch;
 
 /// The Servers that were bound here when this agent began and had no complete pass since. Clones share it.
 #[derive(Debug, Clone)]
-pub struct Untold(Arc<watch::Sender<Option<BTreeSet<Key>>>>);
+pub struct StartupReports(Arc<watch::Sender<Option<BTreeSet<Key>>>>);
 
-impl Default for Untold {
+impl Default for StartupReports {
     fn default() -> Self {
         Self(Arc::new(watch::Sender::new(None)))
     }
 }
 
-impl Untold {
+impl StartupReports {
     /// These are all that there are.
     pub fn expect(&self, servers: impl IntoIterator<Item = Key>) {
         self.0.send_replace(Some(servers.into_iter().collect()));
@@ -49,7 +49,7 @@ mod tests {
 
     #[tokio::test]
     async fn all_are_told_when_each_that_was_there_had_its_pass() {
-        let (untold, web, db) = (Untold::default(), Key::new("shop", "web"), Key::new("shop", "db"));
+        let (untold, web, db) = (StartupReports::default(), Key::new("shop", "web"), Key::new("shop", "db"));
         assert_eq!((untold.left(), untold.none_left().now_or_never()), (None, None), "nobody has listed them yet");
         untold.expect([web.clone(), db.clone()]);
         untold.told(&web);
@@ -62,7 +62,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_host_without_servers_has_told_all_as_soon_as_that_is_known() {
-        let untold = Untold::default();
+        let untold = StartupReports::default();
         untold.expect([]);
         assert_eq!(untold.none_left().now_or_never(), Some(()));
     }

@@ -33,13 +33,13 @@ impl Forbidden {
 
 /// The ranges an admin allowed although they would be refused, and the names of the links that lead to tenants.
 #[derive(Debug, Clone)]
-pub struct Fence {
+pub struct AddressPolicy {
     pub allow: Vec<IpNet>,
     /// Links whose name begins so are ways to tenants' networks.
     pub tenant_links: &'static str,
 }
 
-impl Default for Fence {
+impl Default for AddressPolicy {
     fn default() -> Self {
         Self { allow: Vec::new(), tenant_links: "nub" }
     }
@@ -48,7 +48,7 @@ impl Default for Fence {
 /// The host's own addresses, each with its link's name.
 pub type OwnAddresses = Vec<(IpAddr, String)>;
 
-impl Fence {
+impl AddressPolicy {
     /// Judges an address as of now: by its range, by the host's addresses, by the link that leads there. Blocking, short.
     pub fn check(&self, address: IpAddr) -> Result<(), Forbidden> {
         self.judge(address, &own_addresses(), way_from(address))
@@ -140,7 +140,8 @@ mod tests {
     use super::*;
 
     fn judged(address: &str, allow: &[&str]) -> Result<(), Forbidden> {
-        let fence = Fence { allow: allow.iter().map(|net| net.parse().unwrap()).collect(), ..Fence::default() };
+        let fence =
+            AddressPolicy { allow: allow.iter().map(|net| net.parse().unwrap()).collect(), ..AddressPolicy::default() };
         let own = vec![
             ("192.0.2.7".parse().unwrap(), "eth0".to_owned()),
             ("10.255.0.0".parse().unwrap(), "nubabc".to_owned()),
@@ -196,9 +197,9 @@ mod tests {
 
     #[test]
     fn the_machine_this_runs_on_is_seen() {
-        assert_eq!(Fence::default().check("127.0.0.1".parse().unwrap()), Err(Forbidden::Loopback));
+        assert_eq!(AddressPolicy::default().check("127.0.0.1".parse().unwrap()), Err(Forbidden::Loopback));
         for (own, _) in own_addresses() {
-            assert!(Fence::default().check(own).is_err(), "{own}");
+            assert!(AddressPolicy::default().check(own).is_err(), "{own}");
         }
     }
 }
