@@ -2,24 +2,17 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::patience::until;
+use crate::command::text;
+use crate::json::condition;
+use crate::programs::Programs;
 use crate::shape::Shape;
-use crate::space::Space;
-
-/// Which programs the stories use.
-#[derive(Debug, Clone)]
-pub struct Programs {
-    /// The binary under test.
-    pub nubium: PathBuf,
-    /// The folder of the test images.
-    pub images: PathBuf,
-}
+use crate::wait::until;
 
 /// A cloud of one host.
 pub struct Cloud {
@@ -125,11 +118,6 @@ impl Cloud {
         crate::machine::run("virsh", &[&["-q", "-c", &uri], arguments].concat())
     }
 
-    /// A namespace of its own for one story, made now.
-    pub fn space(&self, name: &str) -> Space<'_> {
-        Space::create(self, name)
-    }
-
     fn host_ready(&self) -> Result<(), String> {
         let hosts = self.list("hosts", None).map_err(|error| format!("{error:#}"))?;
         let host = hosts.first().ok_or("there is no Host")?;
@@ -157,18 +145,4 @@ impl Drop for Cloud {
             self.kill();
         }
     }
-}
-
-/// The condition of that type of an object.
-pub fn condition<'a>(object: &'a Value, type_: &str) -> Option<&'a Value> {
-    object["status"]["conditions"].as_array()?.iter().find(|condition| condition["type"] == type_)
-}
-
-/// Standard output of a command that must succeed.
-pub fn text(command: &mut Command) -> Result<String> {
-    let Output { status, stdout, stderr } = command.output().with_context(|| format!("cannot run {command:?}"))?;
-    if !status.success() {
-        anyhow::bail!("{command:?}: {}", String::from_utf8_lossy(&stderr).trim());
-    }
-    Ok(String::from_utf8_lossy(&stdout).into_owned())
 }

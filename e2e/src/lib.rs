@@ -5,10 +5,14 @@
 //! nothing behind.
 
 pub mod cloud;
+pub mod command;
+pub mod dice;
 pub mod forward;
+pub mod json;
 pub mod machine;
-pub mod patience;
+pub mod programs;
 pub mod shape;
 pub mod space;
+pub mod wait;
 pub mod watch;
 pub mod web;

@@ -10,7 +10,7 @@ use nubium_xtask::command::output;
 use nubium_xtask::kubernetes::Kubernetes;
 use nubium_xtask::workspace;
 
-use crate::cloud::Programs;
+use crate::programs::Programs;
 
 /// Says which: `embedded`, the default, or `kubernetes`.
 pub const VARIABLE: &str = "NUBIUM_E2E_CLOUD";

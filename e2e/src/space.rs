@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::cloud::{Cloud, condition, text};
+use crate::cloud::Cloud;
+use crate::command::text;
 use crate::forward::Forward;
-use crate::patience::until;
+use crate::json::condition;
+use crate::wait::until;
 use crate::watch::Watch;
 
 /// How long a Server may take, on a slow machine without hardware acceleration.

@@ -1,8 +1,8 @@
 //! The same YAML applied again changes nothing.
 
 use nubium_e2e::cloud::Cloud;
-use nubium_e2e::patience::for_a_while;
 use nubium_e2e::space::Space;
+use nubium_e2e::wait::for_a_while;
 use std::time::Duration;
 
 use crate::yaml::{network, stopped, volume};
@@ -26,7 +26,7 @@ pub fn everything(suffix: &str, range: &str) -> String {
 }
 
 pub fn changes_nothing(cloud: &mut Cloud) {
-    let shop = cloud.space("again");
+    let shop = Space::create(cloud, "again");
     let yaml = everything("a", "10.13.0.0/24");
     shop.apply(&yaml);
     shop.reason("servers/web-a", "Stopped");

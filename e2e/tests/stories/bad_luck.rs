@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use nubium_e2e::cloud::{Cloud, condition};
+use nubium_e2e::cloud::Cloud;
+use nubium_e2e::json::condition;
 use nubium_e2e::machine::run;
-use nubium_e2e::patience::until;
-use nubium_e2e::space::PATIENCE;
+use nubium_e2e::space::{PATIENCE, Space};
+use nubium_e2e::wait::until;
 
 use crate::yaml::{network, server, server_with};
 
@@ -13,7 +14,7 @@ use crate::yaml::{network, server, server_with};
 const SOON: Duration = Duration::from_secs(10);
 
 pub fn is_mended(cloud: &mut Cloud) {
-    let shop = cloud.space("luck");
+    let shop = Space::create(cloud, "luck");
     shop.apply(&network("blue", "10.16.0.0/24", ", hostAccess: true"));
     shop.apply(&server("web-1", "blue"));
     let first = shop.boot("web-1");

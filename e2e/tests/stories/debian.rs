@@ -1,11 +1,12 @@
 //! A real distribution, with the real cloud-init.
 
 use nubium_e2e::cloud::Cloud;
+use nubium_e2e::space::Space;
 
 use crate::yaml::network;
 
 pub fn takes_its_keys_and_user_data(cloud: &mut Cloud) {
-    let space = cloud.space("debian");
+    let space = Space::create(cloud, "debian");
     space.apply(&network("blue", "10.30.0.0/24", ", hostAccess: true"));
     space.apply(
         "{apiVersion: nubium.dev/v1alpha1, kind: Image, metadata: {name: debian}, \

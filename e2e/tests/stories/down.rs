@@ -1,13 +1,14 @@
 //! The cloud is taken down and up again: its servers come back, and meanwhile nobody is said to run who was not seen to.
 
-use nubium_e2e::cloud::{Cloud, condition};
-use nubium_e2e::patience::until;
-use nubium_e2e::space::PATIENCE;
+use nubium_e2e::cloud::Cloud;
+use nubium_e2e::json::condition;
+use nubium_e2e::space::{PATIENCE, Space};
+use nubium_e2e::wait::until;
 
 use crate::yaml::{network, server};
 
 pub fn and_up_again_says_what_was_seen_since(cloud: &mut Cloud) {
-    let space = cloud.space("down");
+    let space = Space::create(cloud, "down");
     space.apply(&network("blue", "10.22.0.0/24", ""));
     space.apply(&server("web-1", "blue"));
     let first = space.boot("web-1");
@@ -37,7 +38,7 @@ pub fn and_up_again_says_what_was_seen_since(cloud: &mut Cloud) {
     });
     cloud.wait_for_host();
 
-    let space = cloud.space("down");
+    let space = Space::create(cloud, "down");
     assert_ne!(space.boot("web-1"), first, "it was stopped and started");
     space.delete_and_wait("servers/web-1");
 }

@@ -2,11 +2,12 @@
 
 use nubium_e2e::cloud::Cloud;
 use nubium_e2e::machine::run;
+use nubium_e2e::space::Space;
 
 use crate::yaml::{network, server};
 
 pub fn boots_and_is_reached(cloud: &mut Cloud) {
-    let shop = cloud.space("first");
+    let shop = Space::create(cloud, "first");
     shop.apply(&network("blue", "10.10.0.0/24", ", hostAccess: true"));
     shop.apply(&server("web-1", "blue"));
 

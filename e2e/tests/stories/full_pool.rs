@@ -2,16 +2,17 @@
 
 use std::path::Path;
 
-use nubium_e2e::cloud::{Cloud, condition};
+use nubium_e2e::cloud::Cloud;
+use nubium_e2e::json::condition;
 use nubium_e2e::machine::run;
-use nubium_e2e::patience::{for_a_while, until};
-use nubium_e2e::space::PATIENCE;
+use nubium_e2e::space::{PATIENCE, Space};
+use nubium_e2e::wait::{for_a_while, until};
 use std::time::Duration;
 
 use crate::yaml::{network, server_with};
 
 pub fn a_full_pool_pauses_a_guest_and_loses_nothing(cloud: &mut Cloud) {
-    let shop = cloud.space("full");
+    let shop = Space::create(cloud, "full");
     let folder = cloud.state().join("tight");
     let _tight = Tight::mount(&folder);
     let filler = folder.join("somebody-else-s");

@@ -4,7 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use nubium_e2e::cloud::{Cloud, condition, text};
+use nubium_e2e::cloud::Cloud;
+use nubium_e2e::command::text;
+use nubium_e2e::json::condition;
 use nubium_e2e::space::Space;
 use nubium_xtask::peers::{self, Peer};
 
@@ -15,7 +17,7 @@ pub fn waits_for_servers(cloud: &mut Cloud) {
         println!("  skipped: there is no Helm 4 on this machine; `cargo xtask peers` builds one");
         return;
     };
-    let space = cloud.space("helm");
+    let space = Space::create(cloud, "helm");
     let chart = cloud.state().join("chart");
     fs::create_dir_all(chart.join("templates")).expect("the state folder is ours");
     fs::write(chart.join("Chart.yaml"), "apiVersion: v2\nname: shop\nversion: 0.1.0\n").expect("it is ours");

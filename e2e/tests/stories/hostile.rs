@@ -7,7 +7,7 @@ use nubium_e2e::space::Space;
 use crate::yaml::{network, server_with, volume};
 
 pub fn what_a_guest_writes_is_never_taken_for_a_format(cloud: &mut Cloud) {
-    let shop = cloud.space("hostile");
+    let shop = Space::create(cloud, "hostile");
     shop.apply(&network("blue", "10.22.0.0/24", ""));
     shop.apply(&volume("db", "16Mi"));
     let web = |more: &str| server_with("web-1", "blue", ", {name: data, volume: db}", more);

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use nubium_e2e::cloud::{Cloud, condition};
+use nubium_e2e::cloud::Cloud;
+use nubium_e2e::json::condition;
 use nubium_e2e::machine::run;
 use nubium_e2e::space::Space;
 use nubium_e2e::web::{Page, serve};
@@ -22,7 +23,7 @@ fn stalled(space: &Space<'_>, name: &str) -> bool {
 }
 
 pub fn are_inspected_before_anything_opens_them(cloud: &mut Cloud) {
-    let shop = cloud.space("images");
+    let shop = Space::create(cloud, "images");
     let folder = cloud.image_folder();
     let path = |name: &str| folder.join(name).display().to_string();
     let file = |name: &str| format!("{{source: {{file: {{path: {name:?}}}}}}}");
@@ -65,7 +66,7 @@ pub fn are_inspected_before_anything_opens_them(cloud: &mut Cloud) {
 }
 
 pub fn are_fetched_only_from_where_they_may(cloud: &mut Cloud) {
-    let shop = cloud.space("fetched");
+    let shop = Space::create(cloud, "fetched");
     let path = cloud.state().join("more-images/fetched.qcow2");
     run("qemu-img", &["create", "-q", "-f", "qcow2", &path.display().to_string(), "8M"]).expect("qemu-img");
     let good = std::fs::read(&path).expect("just made");

@@ -1,13 +1,13 @@
 //! What is in use is not deleted under its user; what is deleted ends.
 
 use nubium_e2e::cloud::Cloud;
-use nubium_e2e::patience::until;
-use nubium_e2e::space::PATIENCE;
+use nubium_e2e::space::{PATIENCE, Space};
+use nubium_e2e::wait::until;
 
 use crate::yaml::{network, server_with, stopped, volume};
 
 pub fn waits_and_says_for_whom(cloud: &mut Cloud) {
-    let shop = cloud.space("in-use");
+    let shop = Space::create(cloud, "in-use");
     shop.apply(&network("blue", "10.14.0.0/24", ""));
     shop.apply(&volume("db", "16Mi"));
     shop.apply(&server_with("web-1", "blue", ", {name: data, volume: db}", ", powerState: Stopped"));
@@ -30,7 +30,7 @@ pub fn waits_and_says_for_whom(cloud: &mut Cloud) {
 }
 
 pub fn a_namespace_ends_with_all_it_holds(cloud: &mut Cloud) {
-    let shop = cloud.space("ending");
+    let shop = Space::create(cloud, "ending");
     shop.apply("{apiVersion: v1, kind: Secret, metadata: {name: web-1}, stringData: {user-data: \"#!/bin/sh\\necho secret > /tmp/said\\n\"}}");
     shop.apply(&network("blue", "10.15.0.0/24", ""));
     shop.apply(

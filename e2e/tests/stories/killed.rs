@@ -3,8 +3,9 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nubium_e2e::cloud::Cloud;
-use nubium_e2e::patience::until;
+use nubium_e2e::dice::{Dice, number};
 use nubium_e2e::space::{PATIENCE, Space};
+use nubium_e2e::wait::until;
 
 use crate::yaml::{network, server};
 
@@ -20,7 +21,7 @@ pub fn converges_and_loses_nothing(cloud: &mut Cloud) {
     println!("  NUBIUM_SEED={seed} NUBIUM_KILLS={kills}");
     let mut dice = Dice(seed);
 
-    let space = cloud.space("killed");
+    let space = Space::create(cloud, "killed");
     space.apply(&network("blue", "10.20.0.0/24", ""));
     space.apply(&server("witness", "blue"));
     let witness = space.boot("witness");
@@ -30,7 +31,7 @@ pub fn converges_and_loses_nothing(cloud: &mut Cloud) {
         let made = Moment::drawn(&mut dice, CHANGES.0);
         let said = crash(cloud, &made, &name, |space| space.apply(&server(&name, "blue")));
         println!("  {name}: killed {said} of its making");
-        let space = cloud.space("killed");
+        let space = Space::create(cloud, "killed");
         space.ready(&format!("servers/{name}"));
         assert_eq!(space.domains().iter().filter(|domain| **domain == space.domain(&name)).count(), 1);
         assert_eq!(space.ssh(&name, "hostname"), name);
@@ -38,7 +39,7 @@ pub fn converges_and_loses_nothing(cloud: &mut Cloud) {
         let ended = Moment::drawn(&mut dice, CHANGES.1);
         let said = crash(cloud, &ended, &name, |space| space.delete(&format!("servers/{name}")));
         println!("  {name}: killed {said} of its end");
-        let space = cloud.space("killed");
+        let space = Space::create(cloud, "killed");
         until(&format!("the end of {name}"), PATIENCE, || match space.get(&format!("servers/{name}")) {
             None => Ok(()),
             Some(seen) => Err(seen["status"]["conditions"].to_string()),
@@ -48,7 +49,7 @@ pub fn converges_and_loses_nothing(cloud: &mut Cloud) {
         assert!(left.is_empty(), "{left:?}");
     }
 
-    let space = cloud.space("killed");
+    let space = Space::create(cloud, "killed");
     assert_eq!(space.boot("witness"), witness, "a running guest was not restarted");
     assert_eq!(space.list("ipaddresses").len(), 1);
     space.delete_and_wait("servers/witness");
@@ -68,7 +69,7 @@ impl Moment {
 
 /// Kills Nubium at that moment of what `begin` begins, and starts it again; says when it was.
 fn crash(cloud: &mut Cloud, moment: &Moment, name: &str, begin: impl FnOnce(&Space<'_>)) -> String {
-    let space = cloud.space("killed");
+    let space = Space::create(cloud, "killed");
     let watch = space.watch("servers");
     begin(&space);
     // Fewer changes may be all there are.
@@ -79,22 +80,4 @@ fn crash(cloud: &mut Cloud, moment: &Moment, name: &str, begin: impl FnOnce(&Spa
     cloud.start();
     cloud.wait_for_host();
     format!("{} ms after change {seen}", moment.after.as_millis())
-}
-
-fn number(variable: &str) -> Option<u64> {
-    let text = std::env::var(variable).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{variable} must be a number")))
-}
-
-/// Numbers that look random and are the same for the same seed (splitmix64).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % limit
-    }
 }

@@ -4,7 +4,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use nubium_e2e::cloud::{Cloud, text};
+use nubium_e2e::cloud::Cloud;
+use nubium_e2e::command::text;
 use nubium_e2e::machine::run;
 use nubium_e2e::space::Space;
 
@@ -18,7 +19,7 @@ pub fn does_everything(cloud: &mut Cloud) {
         };
         println!("  {name}: {version}");
         let program = &program;
-        let space = cloud.space(&format!("kubectl-{number}"));
+        let space = Space::create(cloud, &format!("kubectl-{number}"));
         applies(&space, program, 100 + 2 * number);
         shows(&space, program);
         edits(cloud, &space, program);

@@ -1,15 +1,16 @@
 //! The objects are lost: what runs goes on, and is named.
 
-use nubium_e2e::cloud::{Cloud, condition};
+use nubium_e2e::cloud::Cloud;
+use nubium_e2e::json::condition;
 use nubium_e2e::machine::run;
-use nubium_e2e::patience::{for_a_while, until};
-use nubium_e2e::space::PATIENCE;
+use nubium_e2e::space::{PATIENCE, Space};
+use nubium_e2e::wait::{for_a_while, until};
 use std::time::Duration;
 
 use crate::yaml::{network, server};
 
 pub fn leaves_guests_and_disks_as_they_are(cloud: &mut Cloud) {
-    let space = cloud.space("lost");
+    let space = Space::create(cloud, "lost");
     space.apply(&network("blue", "10.21.0.0/24", ", hostAccess: true"));
     space.apply(&server("web-1", "blue"));
     space.ssh("web-1", "true");
@@ -36,7 +37,7 @@ pub fn leaves_guests_and_disks_as_they_are(cloud: &mut Cloud) {
     run("ping", &["-c", "1", "-W", "5", &address]).expect("its network is as it was");
 
     // The same YAML again is somebody new: it does not get what is not theirs, and says why.
-    let space = cloud.space("lost");
+    let space = Space::create(cloud, "lost");
     space.apply(&network("blue", "10.21.0.0/24", ", hostAccess: true"));
     space.apply(&server("web-1", "blue"));
     until("the refusal", PATIENCE, || {

@@ -23,8 +23,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use nubium_e2e::cloud::{Cloud, Programs};
+use nubium_e2e::cloud::Cloud;
 use nubium_e2e::machine;
+use nubium_e2e::programs::Programs;
 
 type Story = (&'static str, fn(&mut Cloud));
 

@@ -2,6 +2,7 @@
 
 use nubium_e2e::cloud::Cloud;
 use nubium_e2e::machine::run;
+use nubium_e2e::space::Space;
 use nubium_e2e::web::{Page, serve};
 
 use crate::yaml::{network, server};
@@ -10,7 +11,7 @@ use crate::yaml::{network, server};
 const OUTSIDE: &str = "203.0.113.2";
 
 pub fn carry_what_they_should_and_nothing_else(cloud: &mut Cloud) {
-    let shop = cloud.space("net");
+    let shop = Space::create(cloud, "net");
     shop.apply(&network("blue", "10.12.0.0/24", ", hostAccess: true"));
     shop.apply(&server("a", "blue"));
     shop.apply(&server("b", "blue"));

@@ -2,13 +2,13 @@
 
 use nubium_e2e::cloud::Cloud;
 use nubium_e2e::machine::run;
-use nubium_e2e::patience::until;
-use nubium_e2e::space::PATIENCE;
+use nubium_e2e::space::{PATIENCE, Space};
+use nubium_e2e::wait::until;
 
 use crate::yaml::{network, server_with, volume};
 
 pub fn is_a_state(cloud: &mut Cloud) {
-    let shop = cloud.space("power");
+    let shop = Space::create(cloud, "power");
     shop.apply(&network("blue", "10.11.0.0/24", ""));
     shop.apply(&volume("db", "64Mi"));
     shop.reason("volumes/db", "WaitingForFirstServer");

@@ -1,6 +1,7 @@
 //! What cannot be is refused at once, or said and waited for: never half done.
 
-use nubium_e2e::cloud::{Cloud, condition};
+use nubium_e2e::cloud::Cloud;
+use nubium_e2e::json::condition;
 use nubium_e2e::space::Space;
 
 use crate::yaml::{network, stopped, volume};
@@ -12,7 +13,7 @@ fn expect(refusal: &str, words: &[&str]) {
 }
 
 pub fn say_what_is_wrong(cloud: &mut Cloud) {
-    let shop = cloud.space("bad");
+    let shop = Space::create(cloud, "bad");
 
     expect(&shop.refused(&network("nope", "10.17.0.0/33", "")), &["cidr must be an IPv4 range such as 10.10.0.0/24"]);
     expect(&shop.refused(&network("nope", "10.17.0.7/24", "")), &["10.10.0.0/24, not 10.10.0.7/24"]);
@@ -72,7 +73,7 @@ fn says(space: &Space<'_>, object: &str, reason: &str, words: &str) {
 }
 
 pub fn wait_for_what_is_missing(cloud: &mut Cloud) {
-    let shop = cloud.space("missing");
+    let shop = Space::create(cloud, "missing");
     // Everything it names is missing, and a stranger has its disk's name.
     shop.apply(&volume("late-root", "16Mi"));
     shop.apply(
