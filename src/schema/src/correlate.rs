@@ -3,6 +3,8 @@
 //! Ratcheting (an error that was there before and whose value did not change is no reason to refuse an update) and CEL
 //! transition rules both rest on it.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 use crate::structural::{ListType, NodeId, Structural};
@@ -22,14 +24,22 @@ impl<'v> Correlated<'v> {
         Some(Correlated { id, new: self.new.get(name)?, old: self.old.get(name)?, ..*self })
     }
 
-    /// An item of the new list with the old item of the same key, if this is a list of type map. Items of other lists
-    /// have no counterpart.
-    pub(crate) fn item(&self, index: usize) -> Option<Correlated<'v>> {
-        let node = self.schema.node(self.id);
-        let ListType::Map(keys) = &node.list_type else { return None };
-        let new = self.new.get(index)?;
-        let old = self.old.as_array()?.iter().find(|old| same_key(keys, old, new))?;
-        Some(Correlated { id: node.items?, new, old, ..*self })
+    /// Pairs the items of the new list with the old ones of the same keys, if this is a list of type map. Items of other
+    /// lists have no counterpart.
+    pub(crate) fn items(&self) -> Items<'v> {
+        let keys = match &self.schema.node(self.id).list_type {
+            ListType::Map(keys) => keys.as_slice(),
+            _ => &[],
+        };
+        let mut by_key = HashMap::new();
+        if !keys.is_empty() {
+            for old in self.old.as_array().into_iter().flatten() {
+                if let Some(key) = key_of(keys, old) {
+                    by_key.entry(key).or_insert(old);
+                }
+            }
+        }
+        Items { list: *self, keys, by_key }
     }
 
     /// Whether nothing changed here, as far as the schema knows what is here: a field that it does not know cannot be
@@ -45,7 +55,10 @@ impl<'v> Correlated<'v> {
             }
             (Value::Array(new), Value::Array(old)) if new.len() == old.len() => {
                 match self.schema.node(self.id).list_type {
-                    ListType::Map(_) => (0..new.len()).all(|i| self.item(i).is_some_and(|c| c.is_unchanged())),
+                    ListType::Map(_) => {
+                        let items = self.items();
+                        new.iter().all(|new| items.get(new).is_some_and(|c| c.is_unchanged()))
+                    }
                     _ => new == old,
                 }
             }
@@ -54,7 +67,27 @@ impl<'v> Correlated<'v> {
     }
 }
 
-fn same_key(keys: &[String], a: &Value, b: &Value) -> bool {
-    let scalar = |value: &Value| !value.is_object() && !value.is_array();
-    keys.iter().all(|key| a.get(key).is_some_and(scalar) && a.get(key) == b.get(key))
+/// The items of two versions of a list, found by key in constant time.
+pub(crate) struct Items<'v> {
+    list: Correlated<'v>,
+    keys: &'v [String],
+    by_key: HashMap<Vec<&'v Value>, &'v Value>,
+}
+
+impl<'v> Items<'v> {
+    /// An item of the new list with its counterpart in the old one.
+    pub(crate) fn get(&self, new: &'v Value) -> Option<Correlated<'v>> {
+        if self.by_key.is_empty() {
+            return None;
+        }
+        let old = self.by_key.get(&key_of(self.keys, new)?)?;
+        Some(Correlated { id: self.list.schema.node(self.list.id).items?, new, old, ..self.list })
+    }
+}
+
+/// The values of the key fields; none unless all are there and scalar.
+fn key_of<'v>(keys: &[String], item: &'v Value) -> Option<Vec<&'v Value>> {
+    crate::work::step();
+    let scalar = |value: &&Value| !value.is_object() && !value.is_array();
+    keys.iter().map(|key| item.get(key).filter(scalar)).collect()
 }

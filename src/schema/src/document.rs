@@ -1,8 +1,8 @@
 //! Request bodies: JSON and YAML into a value, with every duplicate key named by its path.
 //!
 //! A plain `serde_json::from_slice` keeps the last of two equal keys and says nothing; `fieldValidation=Strict` has to
-//! refuse them and `Warn` has to name them, so the tree is built by a visitor that looks. Nesting is limited (128 deep
-//! in JSON, as serde_json does; the same in YAML) because everything after this walks the tree recursively.
+//! refuse them and `Warn` has to name them, so the tree is built by a visitor that checks every key. Nesting is limited
+//! to [`MAX_DEPTH`] in both languages, because everything after this walks the tree recursively.
 
 use std::fmt;
 
@@ -12,8 +12,13 @@ use thiserror::Error;
 
 use crate::FieldPath;
 
-/// How deep a YAML body may nest; JSON has serde_json's own limit of 128.
-const MAX_YAML_DEPTH: usize = 128;
+/// How many objects and lists a document may have inside each other.
+///
+/// `metadata.managedFields` repeats the structure of an object some levels further down. An object of this depth has
+/// to be stored and read again with them, and serde_json reads 127 levels.
+pub const MAX_DEPTH: usize = 110;
+/// The same for YAML, whose parser needs far more stack for each level.
+const MAX_YAML_DEPTH: usize = 64;
 /// As many duplicates as Kubernetes reports.
 const MAX_DUPLICATES: usize = 100;
 
@@ -28,6 +33,8 @@ pub struct Document {
 /// Why a body is no document. The text is the parser's own.
 #[derive(Debug, Error)]
 pub enum DocumentError {
+    #[error("the document is nested deeper than {max} levels")]
+    TooDeep { max: usize },
     #[error("{0}")]
     Json(#[source] serde_json::Error),
     #[error("error converting YAML to JSON: yaml: {0}")]
@@ -39,7 +46,10 @@ impl Document {
     pub fn from_json(body: &[u8]) -> Result<Self, DocumentError> {
         let mut parse = Parse::default();
         let mut json = serde_json::Deserializer::from_slice(body);
-        let value = Node(&mut parse).deserialize(&mut json).map_err(DocumentError::Json)?;
+        let value = match Node(&mut parse).deserialize(&mut json) {
+            Err(_) if parse.is_too_deep() => return Err(DocumentError::TooDeep { max: MAX_DEPTH }),
+            parsed => parsed.map_err(DocumentError::Json)?,
+        };
         json.end().map_err(DocumentError::Json)?;
         Ok(Self { value, duplicates: parse.duplicates })
     }
@@ -54,8 +64,10 @@ impl Document {
         match yaml(body, serde_saphyr::DuplicateKeyPolicy::Error) {
             Ok(value) => Ok(Self { value, duplicates: Vec::new() }),
             // the YAML parser sees duplicates itself and stops at the first: take the last one and report that one
+            Err(error) if is_depth_error(&error) => Err(DocumentError::TooDeep { max: MAX_YAML_DEPTH }),
             Err(first) => match yaml(body, serde_saphyr::DuplicateKeyPolicy::LastWins) {
                 Ok(value) => Ok(Self { value, duplicates: vec![duplicate_key(&first)] }),
+                Err(error) if is_depth_error(&error) => Err(DocumentError::TooDeep { max: MAX_YAML_DEPTH }),
                 Err(error) => Err(DocumentError::Yaml(Box::new(error))),
             },
         }
@@ -77,11 +89,32 @@ pub fn strict_decoding_error(messages: &[String]) -> String {
     format!("strict decoding error: {}", messages.join(", "))
 }
 
+/// Whether `value` has more than `max` objects and lists inside each other; `steps` grows by what was visited. Stops at
+/// the limit, so it is safe on a value of any depth.
+pub(crate) fn exceeds_depth(value: &Value, max: usize, steps: &mut usize) -> bool {
+    *steps += 1;
+    match value {
+        Value::Object(map) => max == 0 || map.values().any(|value| exceeds_depth(value, max - 1, steps)),
+        Value::Array(items) => max == 0 || items.iter().any(|value| exceeds_depth(value, max - 1, steps)),
+        _ => false,
+    }
+}
+
 fn yaml(body: &[u8], policy: serde_saphyr::DuplicateKeyPolicy) -> Result<Value, serde_saphyr::Error> {
-    let options = serde_saphyr::options! { duplicate_keys: policy };
+    let budget = serde_saphyr::budget! { max_depth: MAX_YAML_DEPTH };
+    let options = serde_saphyr::options! { duplicate_keys: policy, budget: budget };
     serde_saphyr::with_deserializer_from_slice_with_options(body, options, |de| {
-        Node(&mut Parse { max_depth: Some(MAX_YAML_DEPTH), ..Parse::default() }).deserialize(de)
+        Node(&mut Parse::default()).deserialize(de)
     })
+}
+
+fn is_depth_error(error: &serde_saphyr::Error) -> bool {
+    use serde_saphyr::budget::BudgetBreach;
+    match error.without_snippet() {
+        serde_saphyr::Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => true,
+        // the scanner has a limit of its own for brackets, which it reports as a text only
+        other => other.to_string().contains("recursion limit exceeded"),
+    }
 }
 
 fn duplicate_key(error: &serde_saphyr::Error) -> String {
@@ -97,17 +130,18 @@ fn duplicate_key(error: &serde_saphyr::Error) -> String {
 struct Parse {
     path: FieldPath,
     duplicates: Vec<String>,
+    /// After an error: how deep it was found.
     depth: usize,
-    max_depth: Option<usize>,
 }
 
 impl Parse {
     fn enter<E: serde::de::Error>(&mut self) -> Result<(), E> {
         self.depth += 1;
-        match self.max_depth {
-            Some(max) if self.depth > max => Err(E::custom("nested too deeply")),
-            _ => Ok(()),
-        }
+        if self.is_too_deep() { Err(E::custom("nested too deeply")) } else { Ok(()) }
+    }
+
+    fn is_too_deep(&self) -> bool {
+        self.depth > MAX_DEPTH
     }
 
     fn duplicate(&mut self) {
@@ -252,9 +286,21 @@ mod tests {
 
     #[test]
     fn nesting_is_limited_in_both_languages() {
-        let deep = "[".repeat(200) + &"]".repeat(200);
-        assert!(matches!(Document::from_json(deep.as_bytes()), Err(DocumentError::Json(_))));
-        assert!(matches!(Document::from_yaml(deep.as_bytes()), Err(DocumentError::Yaml(_))));
+        for levels in [MAX_DEPTH + 1, 200, 2_000, 100_000] {
+            for (open, close) in [("[", "]"), (r#"{"a":"#, "}")] {
+                let text = open.repeat(levels) + "1" + &close.repeat(levels);
+                let json = Document::from_json(text.as_bytes()).unwrap_err().to_string();
+                assert_eq!(json, "the document is nested deeper than 110 levels", "{levels}");
+                let yaml = Document::from_yaml(format!("- {text}").as_bytes()).unwrap_err().to_string();
+                assert_eq!(yaml, "the document is nested deeper than 64 levels", "{levels}");
+                assert!(Document::from_json(open.repeat(levels).as_bytes()).is_err());
+                assert!(Document::from_yaml(open.repeat(levels).as_bytes()).is_err());
+            }
+        }
+        let deepest = "[".repeat(MAX_DEPTH) + &"]".repeat(MAX_DEPTH);
+        assert!(Document::from_json(deepest.as_bytes()).is_ok());
+        let deepest = "[".repeat(MAX_YAML_DEPTH) + &"]".repeat(MAX_YAML_DEPTH);
+        assert!(Document::from_yaml(deepest.as_bytes()).is_ok());
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub mod selector;
 pub mod structural;
 pub mod table;
 mod validate;
+mod work;
 
 pub use document::{Document, DocumentError};
 pub use error::{ErrorKind, FieldError};

@@ -76,7 +76,7 @@ impl<'v> Near<'v> {
 }
 
 impl Walk<'_> {
-    fn value(&mut self, value: &Value, id: NodeId, old: Option<&Value>, near: Near<'_>) {
+    fn value<'v>(&mut self, value: &'v Value, id: NodeId, old: Option<&'v Value>, near: Near<'v>) {
         let node = self.schema.node(id);
         if !node.rules_below || value.is_null() || self.spent {
             return;
@@ -99,11 +99,13 @@ impl Walk<'_> {
             }
             Value::Array(items) => {
                 let Some(below) = node.items else { return };
-                let lists = old.map(|old| Correlated { schema: self.schema, id, new: value, old });
+                let lists = old.map(|old| Correlated { schema: self.schema, id, new: value, old }.items());
+                let near_lists = near.here.map(|here| here.items());
                 for (i, item) in items.iter().enumerate() {
                     let mark = self.path.index(i);
-                    let before = lists.and_then(|lists| lists.item(i)).map(|item| item.old);
-                    self.value(item, below, before, near.step(|here| here.item(i)));
+                    let before = lists.as_ref().and_then(|lists| lists.get(item)).map(|item| item.old);
+                    let near = near.step(|_| near_lists.as_ref().and_then(|lists| lists.get(item)));
+                    self.value(item, below, before, near);
                     self.path.reset(mark);
                 }
             }

@@ -3,15 +3,21 @@
 //! - `test` with null (or without a value) passes on a missing key, and `replace` of a missing key adds it;
 //! - negative indices count from the end;
 //! - a removed or moved key has to be there.
+//!
+//! The work of one patch is bounded: the number of operations, the bytes that copies add, the list items that inserting
+//! and removing shift, and how deep the result nests.
 
 use serde_json::Value;
 
 use super::PatchError;
+use crate::document::{MAX_DEPTH, exceeds_depth};
 
 /// As many operations as one patch may have.
 pub const MAX_OPERATIONS: usize = 10_000;
 /// As much as `copy` operations may add together, in bytes of JSON: the limit of a request body.
 const MAX_COPIED_BYTES: usize = 3 * 1024 * 1024;
+/// As many list items as inserting and removing may shift together, and values as moving may look at.
+const MAX_STEPS: usize = 32_000_000;
 
 /// A decoded patch.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,18 +66,53 @@ impl JsonPatch {
 
     /// Applies all operations or none.
     pub fn apply(&self, target: &mut Value) -> Result<(), PatchError> {
+        self.apply_within(target, &mut Budget::default())
+    }
+
+    fn apply_within(&self, target: &mut Value, budget: &mut Budget) -> Result<(), PatchError> {
         let mut patched = target.clone();
-        let mut copied = 0;
         for operation in &self.operations {
-            operation.apply(&mut patched, &mut copied).map_err(PatchError::Unprocessable)?;
+            let applied = operation.apply(&mut patched, budget);
+            if budget.steps > MAX_STEPS {
+                return Err(PatchError::TooMuchWork { max: MAX_STEPS });
+            }
+            applied.map_err(PatchError::Unprocessable)?;
         }
         *target = patched;
         Ok(())
     }
 }
 
+/// What the operations of one patch have used up so far.
+#[derive(Debug, Default)]
+struct Budget {
+    copied_bytes: usize,
+    steps: usize,
+}
+
+impl Budget {
+    /// Inserting or removing at `index` shifts all items behind it. False when that is too much.
+    fn shift(&mut self, items: usize, index: usize) -> Result<(), String> {
+        self.spend(items.saturating_sub(index))
+    }
+
+    fn spend(&mut self, steps: usize) -> Result<(), String> {
+        self.steps = self.steps.saturating_add(steps);
+        if self.steps > MAX_STEPS { Err("too much work".to_owned()) } else { Ok(()) }
+    }
+
+    /// Refuses a value that would nest too deeply at `path`.
+    fn check_depth(&mut self, path: &str, value: &Value) -> Result<(), String> {
+        let above = path.matches('/').count();
+        if above > MAX_DEPTH || exceeds_depth(value, MAX_DEPTH - above, &mut self.steps) {
+            return Err(format!("the result would be nested deeper than {MAX_DEPTH} levels"));
+        }
+        Ok(())
+    }
+}
+
 impl Operation {
-    fn apply(&self, doc: &mut Value, copied: &mut usize) -> Result<(), String> {
+    fn apply(&self, doc: &mut Value, budget: &mut Budget) -> Result<(), String> {
         let op = self.op.as_str();
         if !matches!(op, "add" | "remove" | "replace" | "move" | "test" | "copy") {
             return Err(format!("Unexpected kind: {op}"));
@@ -83,47 +124,54 @@ impl Operation {
         };
         let path = self.path.as_deref().ok_or_else(|| undecodable("path"))?;
         match op {
-            "add" => self.add(doc, path),
+            "add" => self.add(doc, path, budget),
             "remove" => {
                 let (parent, key) = parent(doc, path).ok_or_else(|| missing(op, &quoted(path)))?;
-                remove(parent, &key).map(drop).map_err(|e| format!("error in remove for path: '{path}': {e}"))
+                remove(parent, &key, budget).map(drop).map_err(|e| format!("error in remove for path: '{path}': {e}"))
             }
-            "replace" => self.replace(doc, path),
+            "replace" => self.replace(doc, path, budget),
             "test" => self.test(doc, path),
             "move" => {
                 let (source, key) = parent(doc, from).ok_or_else(|| {
                     format!("move operation does not apply: doc is missing from path: {from}: missing value")
                 })?;
-                let value = remove(source, &key).map_err(|e| format!("error in move for path: '{key}': {e}"))?;
+                let value =
+                    remove(source, &key, budget).map_err(|e| format!("error in move for path: '{key}': {e}"))?;
+                budget.check_depth(path, &value)?;
                 let (target, key) = parent(doc, path).ok_or_else(|| destination(op, path))?;
-                add(target, &key, value).map_err(|e| format!("error in move for path: '{path}': {e}"))
+                add(target, &key, value, budget).map_err(|e| format!("error in move for path: '{path}': {e}"))
             }
             _ => {
                 let (source, key) = parent(doc, from).ok_or_else(|| {
                     format!("copy operation does not apply: doc is missing from path: {from}: missing value")
                 })?;
                 let value = get(source, &key).map_err(|e| format!("error in copy for from: '{from}': {e}"))?;
-                let value = value.cloned().unwrap_or_default();
-                *copied += value.to_string().len();
-                if *copied > MAX_COPIED_BYTES {
+                let value = value.unwrap_or(&Value::Null);
+                budget.check_depth(path, value)?;
+                budget.copied_bytes += value.to_string().len();
+                if budget.copied_bytes > MAX_COPIED_BYTES {
+                    let copied = budget.copied_bytes;
                     return Err(format!(
                         "Unable to complete the copy, the accumulated size increase of copy is {copied}, exceeding the limit {MAX_COPIED_BYTES}"
                     ));
                 }
+                let value = value.clone();
                 let (target, key) = parent(doc, path).ok_or_else(|| destination(op, path))?;
-                add(target, &key, value).map_err(|e| format!("error while adding value during copy: {e}"))
+                add(target, &key, value, budget).map_err(|e| format!("error while adding value during copy: {e}"))
             }
         }
     }
 
-    fn add(&self, doc: &mut Value, path: &str) -> Result<(), String> {
+    fn add(&self, doc: &mut Value, path: &str, budget: &mut Budget) -> Result<(), String> {
         let (parent, key) = parent(doc, path).ok_or_else(|| missing("add", &quoted(path)))?;
         let value = self.value.clone().unwrap_or_default();
-        add(parent, &key, value).map_err(|e| format!("error in add for path: '{path}': {e}"))
+        budget.check_depth(path, &value)?;
+        add(parent, &key, value, budget).map_err(|e| format!("error in add for path: '{path}': {e}"))
     }
 
-    fn replace(&self, doc: &mut Value, path: &str) -> Result<(), String> {
+    fn replace(&self, doc: &mut Value, path: &str, budget: &mut Budget) -> Result<(), String> {
         let value = self.value.clone().unwrap_or_default();
+        budget.check_depth(path, &value)?;
         if path.is_empty() {
             if !value.is_object() && !value.is_array() {
                 // a slip of the Go library, which clients see
@@ -204,7 +252,7 @@ fn get<'d>(container: &'d Value, key: &str) -> Result<Option<&'d Value>, String>
     }
 }
 
-fn add(container: &mut Value, key: &str, value: Value) -> Result<(), String> {
+fn add(container: &mut Value, key: &str, value: Value, budget: &mut Budget) -> Result<(), String> {
     match container {
         Value::Object(map) => {
             map.insert(key.to_owned(), value);
@@ -218,6 +266,7 @@ fn add(container: &mut Value, key: &str, value: Value) -> Result<(), String> {
                 )
             })?;
             let index = index(&at.to_string(), items.len() + 1)?;
+            budget.shift(items.len(), index)?;
             items.insert(index, value);
         }
         _ => {}
@@ -225,13 +274,14 @@ fn add(container: &mut Value, key: &str, value: Value) -> Result<(), String> {
     Ok(())
 }
 
-fn remove(container: &mut Value, key: &str) -> Result<Value, String> {
+fn remove(container: &mut Value, key: &str, budget: &mut Budget) -> Result<Value, String> {
     match container {
         Value::Object(map) => {
             map.remove(key).ok_or_else(|| format!("Unable to remove nonexistent key: {key}: missing value"))
         }
         Value::Array(items) => {
             let index = index(key, items.len())?;
+            budget.shift(items.len(), index)?;
             Ok(items.remove(index))
         }
         _ => Ok(Value::Null),
@@ -349,8 +399,67 @@ mod tests {
         assert_eq!(apply_json_patch(&mut json!({}), &json!({"op": "add"})).unwrap_err().status(), 400);
         let mut bomb = json!({"a": ["0123456789"]});
         let doubling = Value::Array(vec![json!({"op": "copy", "from": "/a", "path": "/a/-"}); 40]);
+        let error = apply_json_patch(&mut bomb, &doubling).unwrap_err().to_string();
+        assert!(error.starts_with("the result would be nested") || error.starts_with("Unable to complete"), "{error}");
+        let mut wide = json!({"a": "x".repeat(1 << 20), "b": []});
+        let copies = Value::Array(vec![json!({"op": "copy", "from": "/a", "path": "/b/-"}); 4]);
         assert!(
-            apply_json_patch(&mut bomb, &doubling).unwrap_err().to_string().starts_with("Unable to complete the copy")
+            apply_json_patch(&mut wide, &copies).unwrap_err().to_string().starts_with("Unable to complete the copy")
         );
+    }
+
+    #[test]
+    fn what_shifts_a_long_list_again_and_again_is_stopped() {
+        let list = |n: usize| json!({"x": vec![1; n]});
+        let ops = |op: Value, times: usize| JsonPatch::decode(&Value::Array(vec![op; times])).unwrap();
+        let to_end = json!({"op": "move", "from": "/x/0", "path": "/x/-"});
+        // (items, patch, the most steps it may take or None where it has to be refused)
+        let cases = [
+            (3_000, ops(to_end.clone(), 9_999), Some(9_999 * 3_002)),
+            (900_000, ops(to_end, 9_999), None),
+            (900_000, ops(json!({"op": "add", "path": "/x/0", "value": 1}), 9_999), None),
+            (900_000, ops(json!({"op": "remove", "path": "/x/0"}), 9_999), None),
+            (900_000, ops(json!({"op": "remove", "path": "/x/-1"}), 9_999), Some(10_000)),
+            (900_000, ops(json!({"op": "add", "path": "/x/-", "value": 1}), 9_999), Some(20_000)),
+            (100_000, ops(json!({"op": "move", "from": "/x", "path": "/y"}), 1), Some(100_002)),
+        ];
+        for (items, patch, most) in cases {
+            let (mut target, mut budget) = (list(items), Budget::default());
+            let applied = patch.apply_within(&mut target, &mut budget);
+            match most {
+                Some(most) => {
+                    assert!(applied.is_ok() && budget.steps <= most, "{items}: {}, {applied:?}", budget.steps)
+                }
+                None => {
+                    assert_eq!(applied, Err(PatchError::TooMuchWork { max: MAX_STEPS }));
+                    assert!(budget.steps <= MAX_STEPS + items, "{items}: {}", budget.steps);
+                    assert_eq!(target["x"].as_array().map(Vec::len), Some(items));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_patch_cannot_nest_a_document_beyond_the_limit() {
+        let nest = |op: Value| Value::Array(vec![op; 2_000]);
+        for patch in [
+            nest(json!({"op": "copy", "from": "/a", "path": "/a/b"})),
+            Value::Array(
+                (0..2_000)
+                    .map(|i| {
+                        let (from, to) = if i % 2 == 0 { ("/a", "/b") } else { ("/b", "/a") };
+                        [
+                            json!({"op": "add", "path": to, "value": {}}),
+                            json!({"op": "move", "from": from, "path": format!("{to}/x")}),
+                        ]
+                    })
+                    .collect::<Vec<_>>()
+                    .concat(),
+            ),
+        ] {
+            let mut target = json!({"a": {}, "b": {}});
+            let error = apply_json_patch(&mut target, &patch).unwrap_err();
+            assert_eq!(error.to_string(), format!("the result would be nested deeper than {MAX_DEPTH} levels"));
+        }
     }
 }

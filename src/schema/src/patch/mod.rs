@@ -18,6 +18,8 @@ pub enum PatchError {
     Malformed(String),
     #[error("The allowed maximum operations in a JSON patch is {max}, got {found}")]
     TooManyOperations { max: usize, found: usize },
+    #[error("The patch moves too many list items: the limit is {max} for all of its operations together")]
+    TooMuchWork { max: usize },
     /// The patch does not fit the object: a failed test, a missing path.
     #[error("{0}")]
     Unprocessable(String),
@@ -28,7 +30,7 @@ impl PatchError {
     pub fn status(&self) -> u16 {
         match self {
             Self::Malformed(_) => 400,
-            Self::TooManyOperations { .. } => 413,
+            Self::TooManyOperations { .. } | Self::TooMuchWork { .. } => 413,
             Self::Unprocessable(_) => 422,
         }
     }

@@ -6,6 +6,8 @@
 mod list;
 mod order;
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use super::PatchError;
@@ -105,6 +107,7 @@ impl<'s> Merge<'s> {
     fn delete_from(&self, original: &mut Object, name: &str, values: Value) -> Result<(), PatchError> {
         let Value::Array(values) = values else { return Err(bad("Invalid patch format of primitive list")) };
         if let Some(Value::Array(items)) = original.get_mut(name) {
+            let values: HashSet<&Value> = values.iter().collect();
             items.retain(|item| !values.contains(item));
         }
         Ok(())
@@ -115,7 +118,8 @@ impl<'s> Merge<'s> {
 fn retain_keys(original: &mut Object, patch: &mut Object) -> Result<(), PatchError> {
     let Some(keys) = patch.remove(RETAIN_KEYS) else { return Ok(()) };
     let Value::Array(keys) = keys else { return Err(bad("Invalid patch format of retainKeys")) };
-    let is_named = |key: &String| keys.iter().any(|k| k.as_str() == Some(key));
+    let named: HashSet<&str> = keys.iter().filter_map(Value::as_str).collect();
+    let is_named = |key: &String| named.contains(key.as_str());
     if patch.iter().any(|(key, value)| !key.starts_with('$') && !value.is_null() && !is_named(key)) {
         return Err(bad("Invalid patch format of retainKeys"));
     }

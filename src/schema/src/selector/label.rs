@@ -3,8 +3,6 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use serde_json::Value;
-
 use super::SelectorError;
 use super::lexer::{Lexer, Token};
 use crate::error::{FieldError, aggregate};
@@ -14,14 +12,13 @@ use crate::names::{label_key, label_value};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LabelSelector {
     requirements: Vec<Requirement>,
-    nothing: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Requirement {
     pub key: String,
     pub operator: Operator,
-    pub values: Vec<String>,
+    pub values: BTreeSet<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,22 +35,8 @@ pub enum Operator {
 }
 
 impl LabelSelector {
-    /// Matches no object at all.
-    pub fn nothing() -> Self {
-        Self { requirements: Vec::new(), nothing: true }
-    }
-
     pub fn is_everything(&self) -> bool {
-        self.requirements.is_empty() && !self.nothing
-    }
-
-    pub fn requirements(&self) -> &[Requirement] {
-        &self.requirements
-    }
-
-    pub(super) fn from_requirements(mut requirements: Vec<Requirement>) -> Self {
-        requirements.sort_by(|a, b| a.key.cmp(&b.key));
-        Self { requirements, nothing: false }
+        self.requirements.is_empty()
     }
 
     /// Parses the text of a `labelSelector` parameter; empty selects everything.
@@ -79,23 +62,19 @@ impl LabelSelector {
                 _ => return Err(parser.unexpected(", expected: ',' or 'end of string'")),
             }
         }
-        Ok(Self::from_requirements(requirements))
+        requirements.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(Self { requirements })
     }
 
-    /// Whether an object with these labels (the `metadata.labels` value, or null) is selected.
-    pub fn matches(&self, labels: &Value) -> bool {
-        self.matches_with(|key| labels.get(key).and_then(Value::as_str))
-    }
-
-    /// As [`matches`](Self::matches), looking labels up by `label`.
+    /// Whether an object is selected whose labels `label` looks up.
     pub fn matches_with<'l>(&self, label: impl Fn(&str) -> Option<&'l str>) -> bool {
-        !self.nothing && self.requirements.iter().all(|r| r.matches(label(&r.key)))
+        self.requirements.iter().all(|r| r.matches(label(&r.key)))
     }
 }
 
 impl Requirement {
     /// Checks key, operator and values.
-    pub fn new(key: &str, operator: Operator, values: Vec<String>) -> Result<Self, SelectorError> {
+    pub fn new(key: &str, operator: Operator, values: BTreeSet<String>) -> Result<Self, SelectorError> {
         let mut errors = Vec::new();
         let found = label_key(key);
         if !found.is_empty() {
@@ -117,7 +96,7 @@ impl Requirement {
             _ => None,
         };
         if let Some(detail) = wrong {
-            errors.push(FieldError::invalid("values", values.clone(), detail));
+            errors.push(FieldError::invalid("values", values.iter().cloned().collect::<Vec<_>>(), detail));
         }
         for (i, value) in values.iter().enumerate() {
             if matches!(operator, Operator::GreaterThan | Operator::LessThan) && value.parse::<i64>().is_err() {
@@ -137,7 +116,8 @@ impl Requirement {
     }
 
     fn matches(&self, label: Option<&str>) -> bool {
-        let is_one = |label: &str| self.values.iter().any(|v| v == label);
+        crate::work::step();
+        let is_one = |label: &str| self.values.contains(label);
         match (self.operator, label) {
             (Operator::In | Operator::Equals | Operator::DoubleEquals, label) => label.is_some_and(is_one),
             (Operator::NotIn | Operator::NotEquals, label) => !label.is_some_and(is_one),
@@ -191,10 +171,10 @@ impl Parser {
         }
         self.at += 1;
         if negated {
-            return Requirement::new(&key, Operator::DoesNotExist, Vec::new());
+            return Requirement::new(&key, Operator::DoesNotExist, BTreeSet::new());
         }
         if matches!(self.peek_value(), Token::End | Token::Comma) {
-            return Requirement::new(&key, Operator::Exists, Vec::new());
+            return Requirement::new(&key, Operator::Exists, BTreeSet::new());
         }
         let operator = match self.peek().0 {
             Token::In => Operator::In,
@@ -211,7 +191,7 @@ impl Parser {
             Operator::In | Operator::NotIn => self.set()?,
             _ => BTreeSet::from([self.exact()?]),
         };
-        Requirement::new(&key, operator, values.into_iter().collect())
+        Requirement::new(&key, operator, values)
     }
 
     fn exact(&mut self) -> Result<String, SelectorError> {
@@ -256,7 +236,8 @@ impl Parser {
 
 impl fmt::Display for Requirement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (key, values) = (&self.key, self.values.join(","));
+        let values: Vec<&str> = self.values.iter().map(String::as_str).collect();
+        let (key, values) = (&self.key, values.join(","));
         match self.operator {
             Operator::In => write!(f, "{key} in ({values})"),
             Operator::NotIn => write!(f, "{key} notin ({values})"),
@@ -316,10 +297,13 @@ mod tests {
         ];
         for (text, matches) in cases {
             let selector = LabelSelector::parse(text).unwrap_or_else(|e| panic!("{text:?}: {e}"));
-            assert_eq!(selector.matches(&labels), matches, "{text:?} = {selector}");
+            assert_eq!(
+                selector.matches_with(|key| labels.get(key).and_then(serde_json::Value::as_str)),
+                matches,
+                "{text:?} = {selector}"
+            );
         }
-        assert!(!LabelSelector::nothing().matches(&labels));
-        assert!(LabelSelector::parse("!a").unwrap().matches(&Value::Null));
+        assert!(LabelSelector::parse("!a").unwrap().matches_with(|_| None));
     }
 
     #[test]

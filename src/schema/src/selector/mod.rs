@@ -3,13 +3,11 @@
 mod field;
 mod label;
 mod lexer;
-mod object;
 
 use thiserror::Error;
 
 pub use field::{FieldRequirement, FieldSelector, escape_field_value};
 pub use label::{LabelSelector, Operator, Requirement};
-pub use object::{label_selector_from_object, validate_label_selector};
 
 /// Why a text is no selector, in the words of Kubernetes.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]

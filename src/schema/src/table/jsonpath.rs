@@ -2,9 +2,18 @@
 //!
 //! `.a.b`, `.a\.b`, `['a.b']`, `[0]`, `[-1]`, `[1:3]`, `[*]`, `.*`, `..a`, and filters `[?(@.type=="Ready")]` with
 //! `==`, `!=`, `<`, `<=`, `>`, `>=` or mere presence. What is missing is no error and finds nothing.
+//!
+//! A search looks at no more than [`MAX_STEPS`] values: several `..` in one path multiply. What lies beyond is not found.
+
+use std::ops::ControlFlow;
 
 use serde_json::Value;
 use thiserror::Error;
+
+/// As many values as one search may look at.
+const MAX_STEPS: usize = 100_000;
+/// As many steps as a path may have, and filters inside each other.
+const MAX_LENGTH: usize = 64;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct JsonPath {
@@ -60,8 +69,14 @@ impl JsonPath {
     fn steps(text: &str) -> Result<Self, JsonPathError> {
         let mut steps = Vec::new();
         let mut rest = text;
+        if text.matches("?(").count() > MAX_LENGTH {
+            return Err(JsonPathError(text.to_owned()));
+        }
         while !rest.is_empty() {
             let error = || JsonPathError(rest.to_owned());
+            if steps.len() == MAX_LENGTH {
+                return Err(error());
+            }
             if let Some(after) = rest.strip_prefix("..") {
                 let (name, after) = field(after);
                 if name.is_empty() {
@@ -92,17 +107,8 @@ impl JsonPath {
     }
 
     /// The first value found.
-    pub fn first<'v>(&self, value: &'v Value) -> Option<&'v Value> {
-        self.find(value).into_iter().next()
-    }
-
-    /// Everything found, in order.
-    pub fn find<'v>(&self, value: &'v Value) -> Vec<&'v Value> {
-        let mut found = vec![value];
-        for step in &self.steps {
-            found = found.into_iter().flat_map(|value| step.apply(value)).collect();
-        }
-        found
+    pub fn first<'v>(&'v self, value: &'v Value) -> Option<&'v Value> {
+        Search { steps: 0 }.first(self, value)
     }
 
     /// The names, if the path is nothing but fields (`.spec.host` → `["spec", "host"]`).
@@ -117,49 +123,79 @@ impl JsonPath {
     }
 }
 
-impl Step {
-    fn apply<'v>(&self, value: &'v Value) -> Vec<&'v Value> {
-        match (self, value) {
-            (Self::Field(name), Value::Object(map)) => map.get(name).into_iter().collect(),
-            (Self::Index(index), Value::Array(items)) => {
+/// One search, depth first.
+struct Search {
+    steps: usize,
+}
+
+type Found<'v> = ControlFlow<&'v Value>;
+
+impl Search {
+    fn first<'v>(&mut self, path: &'v JsonPath, value: &'v Value) -> Option<&'v Value> {
+        match self.walk(&path.steps, value, &mut |value| Found::Break(value)) {
+            Found::Break(value) => Some(value),
+            Found::Continue(()) => None,
+        }
+    }
+
+    /// Calls `found` for every value until it breaks off.
+    fn walk<'v>(
+        &mut self,
+        steps: &'v [Step],
+        value: &'v Value,
+        found: &mut dyn FnMut(&'v Value) -> Found<'v>,
+    ) -> Found<'v> {
+        self.steps += 1;
+        if self.steps > MAX_STEPS {
+            return Found::Continue(());
+        }
+        let Some((step, rest)) = steps.split_first() else { return found(value) };
+        match (step, value) {
+            (Step::Field(name), Value::Object(map)) => match map.get(name) {
+                Some(value) => self.walk(rest, value, found),
+                None => Found::Continue(()),
+            },
+            (Step::Index(index), Value::Array(items)) => {
                 let at = if *index < 0 { index + items.len() as i64 } else { *index };
-                usize::try_from(at).ok().and_then(|at| items.get(at)).into_iter().collect()
+                match usize::try_from(at).ok().and_then(|at| items.get(at)) {
+                    Some(value) => self.walk(rest, value, found),
+                    None => Found::Continue(()),
+                }
             }
-            (Self::Slice(from, to), Value::Array(items)) => {
+            (Step::Slice(from, to), Value::Array(items)) => {
                 let len = items.len() as i64;
                 let clamp = |at: i64| (if at < 0 { at + len } else { at }).clamp(0, len) as usize;
                 let (from, to) = (clamp(from.unwrap_or(0)), clamp(to.unwrap_or(len)));
-                items.get(from..to).unwrap_or_default().iter().collect()
+                let mut items = items.get(from..to).unwrap_or_default().iter();
+                items.try_for_each(|value| self.walk(rest, value, found))
             }
-            (Self::All, Value::Array(items)) => items.iter().collect(),
-            (Self::All, Value::Object(map)) => map.values().collect(),
-            (Self::Filter(filter), Value::Array(items)) => items.iter().filter(|item| filter.holds(item)).collect(),
-            (Self::Anywhere(name), value) => {
-                let mut found = Vec::new();
-                anywhere(name, value, &mut found);
-                found
+            (Step::All, Value::Array(items)) => items.iter().try_for_each(|value| self.walk(rest, value, found)),
+            (Step::All, Value::Object(map)) => map.values().try_for_each(|value| self.walk(rest, value, found)),
+            (Step::Filter(filter), Value::Array(items)) => {
+                for item in items {
+                    if self.holds(filter, item) {
+                        self.walk(rest, item, found)?;
+                    }
+                }
+                Found::Continue(())
             }
-            _ => Vec::new(),
+            (Step::Anywhere(name), Value::Object(map)) => {
+                if let Some(value) = map.get(name) {
+                    self.walk(rest, value, found)?;
+                }
+                map.values().try_for_each(|value| self.walk(steps, value, found))
+            }
+            (Step::Anywhere(_), Value::Array(items)) => {
+                items.iter().try_for_each(|value| self.walk(steps, value, found))
+            }
+            _ => Found::Continue(()),
         }
     }
-}
 
-fn anywhere<'v>(name: &str, value: &'v Value, found: &mut Vec<&'v Value>) {
-    match value {
-        Value::Object(map) => {
-            found.extend(map.get(name));
-            map.values().for_each(|v| anywhere(name, v, found));
-        }
-        Value::Array(items) => items.iter().for_each(|v| anywhere(name, v, found)),
-        _ => {}
-    }
-}
-
-impl Filter {
-    fn holds(&self, item: &Value) -> bool {
-        let left = self.left.value(item);
-        let Some((comparison, right)) = &self.test else { return left.is_some() };
-        let (Some(left), Some(right)) = (left, right.value(item)) else { return false };
+    fn holds(&mut self, filter: &Filter, item: &Value) -> bool {
+        let left = self.operand(&filter.left, item);
+        let Some((comparison, right)) = &filter.test else { return left.is_some() };
+        let (Some(left), Some(right)) = (left, self.operand(right, item)) else { return false };
         let order = match (left, right) {
             (Value::Number(a), Value::Number(b)) => a.as_f64().partial_cmp(&b.as_f64()),
             (Value::String(a), Value::String(b)) => Some(a.cmp(b)),
@@ -174,16 +210,16 @@ impl Filter {
             Comparison::Greater => order.is_some_and(|o| o.is_gt()),
         }
     }
+
+    fn operand<'v>(&mut self, operand: &'v Operand, item: &'v Value) -> Option<&'v Value> {
+        match operand {
+            Operand::Path(path) => self.first(path, item),
+            Operand::Literal(value) => Some(value),
+        }
+    }
 }
 
 impl Operand {
-    fn value<'v>(&'v self, item: &'v Value) -> Option<&'v Value> {
-        match self {
-            Self::Path(path) => path.first(item),
-            Self::Literal(value) => Some(value),
-        }
-    }
-
     fn parse(text: &str) -> Result<Self, JsonPathError> {
         let text = text.trim();
         if text.starts_with(['@', '$']) {
@@ -315,13 +351,41 @@ mod tests {
             (".spec.a[0]", json!([])),
         ];
         for (path, wanted) in cases {
-            let found = JsonPath::parse(path).unwrap_or_else(|e| panic!("{path}: {e}"));
-            assert_eq!(json!(found.find(&object)), wanted, "{path}");
+            let path = JsonPath::parse(path).unwrap_or_else(|e| panic!("{path}: {e}"));
+            let (mut all, mut search) = (Vec::new(), Search { steps: 0 });
+            let end = search.walk(&path.steps, &object, &mut |value| {
+                all.push(value);
+                Found::Continue(())
+            });
+            assert!(end.is_continue());
+            assert_eq!(json!(all), wanted, "{path:?}");
+            assert_eq!(path.first(&object), all.first().copied());
         }
         for path in [".a[", ".a[?(@.b==]", ".a..", ".a[x]"] {
             assert!(JsonPath::parse(path).is_err(), "{path}");
         }
         assert_eq!(JsonPath::parse(".spec['a.b'].c").unwrap().fields(), Some(vec!["spec", "a.b", "c"]));
         assert_eq!(JsonPath::parse(".spec.l[0]").unwrap().fields(), None);
+    }
+
+    #[test]
+    fn a_search_is_bounded_and_so_is_a_path() {
+        let mut nested = json!({"end": 1});
+        for _ in 0..100 {
+            nested = json!({"a": nested});
+        }
+        let wide = json!({"l": vec![json!({"a": 1}); 300_000]});
+        for (path, object, most) in [
+            ("..a..a..a..a..a..a..none", &nested, MAX_STEPS + 10_000),
+            (".l[?(@..b)].a", &wide, MAX_STEPS + 400_000),
+            (".l[0].a", &wide, 4),
+            ("..a", &wide, 4),
+        ] {
+            let mut search = Search { steps: 0 };
+            search.first(&JsonPath::parse(path).unwrap(), object);
+            assert!(search.steps <= most, "{path}: {}", search.steps);
+        }
+        assert!(JsonPath::parse(&".a".repeat(MAX_LENGTH + 1)).is_err());
+        assert!(JsonPath::parse(&format!("{}@{}", ".l[?(".repeat(5_000), ")]".repeat(5_000))).is_err());
     }
 }

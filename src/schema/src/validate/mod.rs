@@ -3,6 +3,8 @@
 //! Two things are kept although they look odd, because clients see them: a junctor's own error belongs to no field
 //! (`<nil>`), and of several failed branches only the one that matched most is explained. `matches` counts that the way
 //! the validator behind Kubernetes does.
+//!
+//! The work for one object is bounded by [`MAX_STEPS`], and what is reported by [`MAX_ERRORS`] and [`MAX_TEXT`].
 
 mod object;
 mod scalar;
@@ -15,6 +17,13 @@ use crate::format;
 use crate::path::FieldPath;
 use crate::structural::{Junctors, Node, NodeId, Structural, Types};
 use crate::{embedded, listtype};
+
+/// As many pairs of a value and a schema node as the validation of one object may visit.
+const MAX_STEPS: usize = 20_000_000;
+/// After this many errors the rest of an object is not looked at.
+const MAX_ERRORS: usize = 1_000;
+/// Nor after errors with this many bytes of allowed values.
+const MAX_TEXT: usize = 4 << 20;
 
 impl Structural {
     /// Everything that is wrong with a new object, but for CEL rules.
@@ -58,12 +67,16 @@ impl Structural {
 
     fn validate_schema(&self, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
         let old = old.map(|old| Correlated { schema: self, id: self.root, new: object, old });
-        Walk { schema: self, path: FieldPath::default() }.value(object, self.root, old).errors
+        let mut walk = Walk::new(self);
+        let outcome = walk.value(object, self.root, old);
+        walk.finish(outcome)
     }
 
     /// What is wrong with a value that would stand at `id`, with paths from there.
     pub(crate) fn validate_at(&self, id: NodeId, value: &Value) -> Vec<FieldError> {
-        Walk { schema: self, path: FieldPath::default() }.value(value, id, None).errors
+        let mut walk = Walk::new(self);
+        let outcome = walk.value(value, id, None);
+        walk.finish(outcome)
     }
 }
 
@@ -77,23 +90,44 @@ fn blocks_rules(error: &FieldError) -> bool {
 struct Outcome {
     errors: Vec<FieldError>,
     matches: u32,
+    /// Bytes of allowed values that the errors name.
+    text: usize,
 }
 
 impl Outcome {
     fn add(&mut self, other: Outcome) {
         self.errors.extend(other.errors);
         self.matches += other.matches;
+        self.text += other.text;
+    }
+
+    fn is_full(&self) -> bool {
+        self.errors.len() >= MAX_ERRORS || self.text >= MAX_TEXT
     }
 }
 
 struct Walk<'s> {
     schema: &'s Structural,
     path: FieldPath,
+    steps: usize,
 }
 
 impl<'s> Walk<'s> {
+    fn new(schema: &'s Structural) -> Self {
+        Self { schema, path: FieldPath::default(), steps: 0 }
+    }
+
+    fn finish(self, outcome: Outcome) -> Vec<FieldError> {
+        let mut errors = outcome.errors;
+        if self.steps > MAX_STEPS {
+            let detail = format!("the object and its schema need more than {MAX_STEPS} steps to validate");
+            errors.push(FieldError::new(ErrorKind::TooMany, "", Value::Null, detail).without_value());
+        }
+        errors
+    }
+
     /// `old` is the same place in the object before, where it can be found.
-    fn value(&mut self, value: &Value, id: NodeId, old: Option<Correlated<'_>>) -> Outcome {
+    fn value<'v>(&mut self, value: &'v Value, id: NodeId, old: Option<Correlated<'v>>) -> Outcome {
         let outcome = self.unratcheted(value, id, old);
         match old {
             Some(old) if !outcome.errors.is_empty() && old.is_unchanged() => Outcome::default(),
@@ -101,9 +135,13 @@ impl<'s> Walk<'s> {
         }
     }
 
-    fn unratcheted(&mut self, value: &Value, id: NodeId, old: Option<Correlated<'_>>) -> Outcome {
+    fn unratcheted<'v>(&mut self, value: &'v Value, id: NodeId, old: Option<Correlated<'v>>) -> Outcome {
         let node = self.schema.node(id);
         let mut outcome = Outcome::default();
+        self.steps += 1;
+        if self.steps > MAX_STEPS {
+            return outcome;
+        }
         if value.is_null() {
             if !node.types.is_empty() && !node.nullable {
                 outcome.errors.push(self.type_error(&node.types.names(), "null"));
@@ -177,8 +215,9 @@ impl<'s> Walk<'s> {
         FieldError::invalid(self.path.as_str(), bad, format!("{} in body {detail}", self.path.as_str()))
     }
 
-    fn enumeration(&self, value: &Value, node: &Node, outcome: &mut Outcome) {
+    fn enumeration(&mut self, value: &Value, node: &Node, outcome: &mut Outcome) {
         let allowed = &node.checks.enumeration;
+        self.steps += allowed.len() / 16;
         if allowed.is_empty() || allowed.iter().any(|a| is_enumerated(a, value)) {
             return;
         }
@@ -189,6 +228,7 @@ impl<'s> Walk<'s> {
                 other => crate::go::to_json(other),
             })
             .collect();
+        outcome.text += texts.iter().map(String::len).sum::<usize>();
         outcome.errors.push(FieldError::not_supported(self.path.as_str(), value.clone(), &texts));
     }
 

@@ -1,5 +1,7 @@
 //! Objects and lists: sizes, required fields, what may stand beside the named ones, and the walk downwards.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use super::{Outcome, Walk};
@@ -8,11 +10,11 @@ use crate::error::FieldError;
 use crate::structural::{Additional, Node};
 
 impl Walk<'_> {
-    pub(super) fn object(
+    pub(super) fn object<'v>(
         &mut self,
-        map: &Map<String, Value>,
+        map: &'v Map<String, Value>,
         node: &Node,
-        old: Option<Correlated<'_>>,
+        old: Option<Correlated<'v>>,
         outcome: &mut Outcome,
     ) {
         outcome.matches += 1;
@@ -23,7 +25,10 @@ impl Walk<'_> {
         if let Some(max) = node.checks.max_properties.filter(|max| size > *max) {
             outcome.errors.push(FieldError::too_many(self.path.as_str(), size, max));
         }
-        for (key, value) in map {
+        for (key, value) in map.iter() {
+            if outcome.is_full() {
+                return;
+            }
             if node.properties.contains_key(key) {
                 continue;
             }
@@ -43,7 +48,7 @@ impl Walk<'_> {
             }
         }
         for (name, id) in &node.properties {
-            let Some(value) = map.get(name) else { continue };
+            let Some(value) = map.get(name).filter(|_| !outcome.is_full()) else { continue };
             let at_root = self.path.as_str().is_empty();
             let mark = self.path.field(name);
             // the type of an object is the same before and after: it never ratchets
@@ -57,12 +62,22 @@ impl Walk<'_> {
         }
     }
 
-    pub(super) fn array(&mut self, items: &[Value], node: &Node, old: Option<Correlated<'_>>, outcome: &mut Outcome) {
+    pub(super) fn array<'v>(
+        &mut self,
+        items: &'v [Value],
+        node: &Node,
+        old: Option<Correlated<'v>>,
+        outcome: &mut Outcome,
+    ) {
         outcome.matches += 2;
         if let Some(id) = node.items {
+            let pairs = old.map(|old| old.items());
             for (i, item) in items.iter().enumerate() {
+                if outcome.is_full() {
+                    break;
+                }
                 let mark = self.path.index(i);
-                let found = self.value(item, id, old.and_then(|o| o.item(i)));
+                let found = self.value(item, id, pairs.as_ref().and_then(|pairs| pairs.get(item)));
                 self.path.reset(mark);
                 outcome.add(found);
             }
@@ -74,7 +89,8 @@ impl Walk<'_> {
         if let Some(max) = node.checks.max_items.filter(|max| size > *max) {
             outcome.errors.push(FieldError::too_many(self.path.as_str(), size, max));
         }
-        if node.checks.unique_items && (1..items.len()).any(|i| items[..i].contains(&items[i])) {
+        let mut seen = HashSet::new();
+        if node.checks.unique_items && !items.iter().all(|item| seen.insert(item)) {
             outcome.errors.push(self.invalid("", "shouldn't contain duplicates"));
         }
     }

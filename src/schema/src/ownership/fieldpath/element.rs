@@ -55,6 +55,7 @@ impl PathElement {
 
 impl Ord for PathElement {
     fn cmp(&self, other: &Self) -> Ordering {
+        crate::work::step();
         match (self, other) {
             (Self::Field(left), Self::Field(right)) => left.cmp(right),
             (Self::Key(left), Self::Key(right)) => left
@@ -78,6 +79,7 @@ impl PartialOrd for PathElement {
 
 impl PartialEq for PathElement {
     fn eq(&self, other: &Self) -> bool {
+        crate::work::step();
         match (self, other) {
             (Self::Field(left), Self::Field(right)) => left == right,
             (Self::Key(left), Self::Key(right)) => {

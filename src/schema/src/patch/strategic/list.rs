@@ -1,5 +1,7 @@
 //! Merging two lists: scalars as a set, objects by their merge key.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::Value;
 
 use super::order::ordered;
@@ -14,14 +16,8 @@ impl Merge<'_> {
     ) -> Result<Vec<Value>, PatchError> {
         let of_objects = original.iter().chain(&patch).any(Value::is_object);
         if !of_objects {
-            let mut merged = original.clone();
-            merged.extend(patch.iter().cloned());
-            let mut unique: Vec<Value> = Vec::with_capacity(merged.len());
-            for item in merged {
-                if !unique.contains(&item) {
-                    unique.push(item);
-                }
-            }
+            let mut seen = HashSet::with_capacity(original.len() + patch.len());
+            let unique = original.iter().chain(&patch).filter(|item| seen.insert(*item)).cloned().collect();
             return Ok(ordered(unique, &patch, &original, None));
         }
         let Some(key) = field.merge_key() else {
@@ -42,15 +38,24 @@ impl Merge<'_> {
         key: &str,
         field: &Field<'_>,
     ) -> Result<Vec<Value>, PatchError> {
+        let mut positions: HashMap<Value, usize> = HashMap::with_capacity(merged.len() + patch.len());
+        for (position, item) in merged.iter().enumerate() {
+            if let Some(identity) = item.get(key) {
+                positions.entry(identity.clone()).or_insert(position);
+            }
+        }
         for item in patch {
             let Some(wanted) = item.get(key) else { return Err(no_merge_key(item, key)) };
-            match merged.iter_mut().find(|m| m.get(key) == Some(wanted)) {
+            match positions.get(wanted).copied().and_then(|at| merged.get_mut(at)) {
                 Some(found) => {
                     let before = found.as_object().cloned().unwrap_or_default();
                     let patch = item.as_object().cloned().unwrap_or_default();
                     *found = Value::Object(self.map(before, patch, field.items())?);
                 }
-                None => merged.push(item.clone()),
+                None => {
+                    positions.insert(wanted.clone(), merged.len());
+                    merged.push(item.clone());
+                }
             }
         }
         Ok(merged)
@@ -65,12 +70,13 @@ fn special_elements(
 ) -> Result<(Vec<Value>, Vec<Value>), PatchError> {
     let mut plain = Vec::with_capacity(patch.len());
     let mut replace = false;
+    let mut deleted = HashSet::new();
     for item in patch {
         match item.get(PATCH).map(|d| d.as_str().unwrap_or_default()) {
             None => plain.push(item),
             Some("delete") => {
                 let Some(gone) = item.get(key) else { return Err(no_merge_key(&item, key)) };
-                original.retain(|o| o.get(key) != Some(gone));
+                deleted.insert(gone.clone());
             }
             Some("replace") => replace = true,
             Some("merge") => {
@@ -83,5 +89,6 @@ fn special_elements(
             }
         }
     }
+    original.retain(|item| !item.get(key).is_some_and(|key| deleted.contains(key)));
     Ok(if replace { (plain, Vec::new()) } else { (original, plain) })
 }

@@ -1,6 +1,8 @@
 //! The order of a merged list: the patch's (or `$setElementOrder`'s) for what it names, the server's for the rest, the
 //! rest standing where it stood before relative to what was there.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::Value;
 
 use super::{Field, Merge, NodeId, ORDER, Object, PATCH, PatchError, bad, without_directives};
@@ -51,14 +53,15 @@ impl Merge<'_> {
 /// memory; where it then puts an item is what every client has seen.)
 fn places(before: &[Value], changes: &[Value], field: &Field<'_>) -> Vec<Value> {
     let Some(key) = field.merge_key() else { return before.to_vec() };
-    let deletes =
-        |item: &Value| changes.iter().any(|c| c.get(PATCH).is_some_and(|d| d == "delete") && same(c, item, Some(key)));
-    let mut places: Vec<Value> = before.iter().filter(|item| !deletes(item)).cloned().collect();
+    let is_deletion = |change: &&Value| change.get(PATCH).is_some_and(|directive| directive == "delete");
+    let deleted: HashSet<&Value> = changes.iter().filter(is_deletion).filter_map(|c| c.get(key)).collect();
+    let is_deleted = |item: &&Value| item.get(key).is_some_and(|key| deleted.contains(key));
+    let mut places: Vec<&Value> = before.iter().filter(|item| !is_deleted(item)).collect();
     let room = before.len() - places.len();
-    let new = changes.iter().filter(|c| c.get(PATCH).is_none() && !places.iter().any(|p| same(p, c, Some(key))));
-    let new: Vec<Value> = new.take(room).cloned().collect();
-    places.extend(new);
-    places
+    let known: HashSet<&Value> = places.iter().filter_map(|item| item.get(key)).collect();
+    let is_known = |change: &Value| change.get(key).is_some_and(|key| known.contains(key));
+    places.extend(changes.iter().filter(|c| c.get(PATCH).is_none() && !is_known(c)).take(room));
+    places.into_iter().cloned().collect()
 }
 
 /// The patch's items have to come in the order that the directive gives.
@@ -68,7 +71,8 @@ fn check_order(changes: &[Value], order: &[Value], field: &Field<'_>) -> Result<
     }
     let mut left = order.iter();
     for change in changes.iter().filter(|c| c.get(PATCH).is_none()) {
-        if !left.any(|o| same(o, change, field.merge_key())) {
+        let wanted = identity(change, field.merge_key());
+        if !left.any(|item| wanted.is_some() && identity(item, field.merge_key()) == wanted) {
             return Err(PatchError::Unprocessable(format!(
                 "The order in patch list:\n{}\n doesn't match $setElementOrder list:\n{}\n",
                 Value::from(changes.to_vec()),
@@ -81,11 +85,18 @@ fn check_order(changes: &[Value], order: &[Value], field: &Field<'_>) -> Result<
 
 /// Orders `merged`: items named in `wanted` by it, the others by `before`, interleaved by `before` where that is known.
 pub(super) fn ordered(merged: Vec<Value>, wanted: &[Value], before: &[Value], key: Option<&str>) -> Vec<Value> {
-    let place = |list: &[Value], item: &Value| list.iter().position(|other| same(other, item, key));
-    let (mut named, mut rest): (Vec<Value>, Vec<Value>) =
-        merged.into_iter().partition(|item| place(wanted, item).is_some());
-    named.sort_by_key(|item| place(wanted, item).unwrap_or(usize::MAX));
-    rest.sort_by_key(|item| place(before, item).unwrap_or(usize::MAX));
+    let (wanted, before) = (Positions::of(wanted, key), Positions::of(before, key));
+    let mut named = Vec::new();
+    let mut rest = Vec::new();
+    for item in merged {
+        let place = before.get(&item);
+        match wanted.get(&item) {
+            Some(order) => named.push((order, place, item)),
+            None => rest.push((place.unwrap_or(usize::MAX), place, item)),
+        }
+    }
+    named.sort_by_key(|(order, ..)| *order);
+    rest.sort_by_key(|(order, ..)| *order);
     let mut out = Vec::with_capacity(named.len() + rest.len());
     let (mut named, mut rest) = (named.into_iter().peekable(), rest.into_iter().peekable());
     loop {
@@ -93,17 +104,40 @@ pub(super) fn ordered(merged: Vec<Value>, wanted: &[Value], before: &[Value], ke
             (None, None) => return out,
             (None, Some(_)) => true,
             (Some(_), None) => false,
-            (Some(named), Some(rest)) => {
-                matches!((place(before, rest), place(before, named)), (Some(r), Some(n)) if r < n)
-            }
+            (Some((_, named, _)), Some((_, rest, _))) => matches!((rest, named), (Some(r), Some(n)) if r < n),
         };
-        out.extend(if take_rest { rest.next() } else { named.next() });
+        let next = if take_rest { rest.next() } else { named.next() };
+        out.extend(next.map(|(.., item)| item));
     }
 }
 
-fn same(a: &Value, b: &Value, key: Option<&str>) -> bool {
+/// Where items first stand in a list, found by key in constant time.
+pub(super) struct Positions<'v> {
+    first: HashMap<&'v Value, usize>,
+    key: Option<&'v str>,
+}
+
+impl<'v> Positions<'v> {
+    pub(super) fn of(list: &'v [Value], key: Option<&'v str>) -> Self {
+        let mut first = HashMap::with_capacity(list.len());
+        for (position, item) in list.iter().enumerate() {
+            if let Some(identity) = identity(item, key) {
+                first.entry(identity).or_insert(position);
+            }
+        }
+        Self { first, key }
+    }
+
+    pub(super) fn get(&self, item: &Value) -> Option<usize> {
+        self.first.get(identity(item, self.key)?).copied()
+    }
+}
+
+/// What makes an item the same as another: its merge key, or in a list of scalars the item itself.
+fn identity<'v>(item: &'v Value, key: Option<&str>) -> Option<&'v Value> {
+    crate::work::step();
     match key {
-        Some(key) => a.get(key).is_some() && a.get(key) == b.get(key),
-        None => a == b,
+        Some(key) => item.get(key),
+        None => Some(item),
     }
 }
