@@ -27,7 +27,7 @@ async fn main() -> Result<()> {
     fs::write(folder.join("kubeconfig"), kubeconfig(folder, &authority, address)?)?;
     println!("serving on https://{address}; kubectl --kubeconfig {}", folder.join("kubeconfig").display());
     tokio::select! {
-        served = server.serve_tls(listener, tls) => served?,
+        served = server.serve_tls(listener, tls, std::future::pending()) => served?,
         () = server.run_background() => {}
     }
     Ok(())

@@ -60,6 +60,8 @@ pub(crate) struct State {
     pub store: AnyStore,
     pub registry: kind::Registry,
     pub config: Config,
+    /// True once the server stops: watches end then.
+    pub stopping: tokio::sync::watch::Sender<bool>,
     /// Tasks that end with the server.
     tasks: parking_lot::Mutex<Vec<tokio::task::AbortHandle>>,
 }
@@ -90,8 +92,13 @@ impl ApiServer {
     /// A server over `store`: reads the definitions, makes the first namespaces, follows the definitions from then on.
     /// Must be called inside a tokio runtime.
     pub async fn start(store: AnyStore, config: Config) -> Result<Self, StartError> {
-        let state =
-            Arc::new(State { store, registry: kind::Registry::new(), config, tasks: parking_lot::Mutex::default() });
+        let state = Arc::new(State {
+            store,
+            registry: kind::Registry::new(),
+            config,
+            stopping: tokio::sync::watch::Sender::new(false),
+            tasks: parking_lot::Mutex::default(),
+        });
         background::follow_definitions(&state).await?;
         let server = Self(state);
         for name in &server.0.config.namespaces {

@@ -7,6 +7,7 @@ mod files;
 mod install;
 mod lock;
 mod logs;
+mod open_files;
 mod pki;
 mod up;
 
@@ -88,6 +89,7 @@ fn run(arguments: Arguments) -> anyhow::Result<u8> {
 
 fn daemon(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<u8> {
     logs::start();
+    open_files::raise_limit();
     let runtime = runtime()?;
     let done = runtime.block_on(work);
     // What still blocks (a look at libvirt) does not hold up the end.

@@ -77,17 +77,16 @@ pub async fn run(up: Up) -> Result<()> {
         if start == Start::Anew {
             let _ = tokio::time::timeout(TAKING_BACK, taken_back(&admin, &name, begun)).await;
         }
-        server.serve_tls(listener, tls).await
+        server.serve_tls(listener, tls, until_told()).await
     };
     tokio::select! {
-        served = serve => served.context("the API server cannot go on"),
+        served = serve => {
+            info!("nubium ends; guests go on");
+            served.context("the API server cannot go on")
+        }
         () = server.run_background() => Ok(()),
         () = nubium_controllers::run(admin.clone(), nubium_controllers::Config { instance: name.clone() }) => Ok(()),
         done = nubium_agent::run(own, agent, start) => done.context("the agent cannot run"),
-        () = until_told() => {
-            info!("nubium ends; guests go on");
-            Ok(())
-        }
     }
 }
 

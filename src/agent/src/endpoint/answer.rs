@@ -44,8 +44,8 @@ pub async fn answer(lookup: &Lookup, allowed: bool, request: Request<Incoming>) 
                 None => missing(namespace, server),
             }
         }
-        (_, Some(_)) => refuse(StatusCode::METHOD_NOT_ALLOWED, "not that way"),
-        (_, None) => refuse(StatusCode::NOT_FOUND, "there is nothing by that name"),
+        (_, Some(_)) => refuse(StatusCode::METHOD_NOT_ALLOWED, "this path does not have that method"),
+        (_, None) => refuse(StatusCode::NOT_FOUND, "no such path"),
     }
 }
 
@@ -106,7 +106,10 @@ async fn connect(server: &Server, namespace: &str, port: u16, request: Request<I
         Ok(stream) => stream,
         Err(error) => return refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     };
+    // The stream counts as a connection for as long as it lasts.
+    let held = request.extensions().get::<nubium_listener::Held>().cloned();
     tokio::spawn(async move {
+        let _held = held;
         let mut stream = stream;
         let joined = async {
             let mut client = TokioIo::new(hyper::upgrade::on(request).await.map_err(io::Error::other)?);

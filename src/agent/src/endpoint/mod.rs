@@ -1,10 +1,10 @@
-//! The agent's own door: consoles and streams to guests, over TLS, for holders of an admin's certificate.
+//! The agent's TLS endpoint: consoles and streams to guests, for holders of an admin's certificate.
 //!
 //! ```text
 //!  nubium ssh ── TLS, client certificate ──▶ endpoint ── a socket in the Network's namespace ──▶ guest
 //! ```
 //! It goes through the Network's namespace, so it works with overlapping ranges, without `hostAccess`, and from
-//! another machine than the host. What guests send is passed on and never looked at.
+//! another machine than the host. What guests send is passed on unchanged and never interpreted.
 
 mod answer;
 mod serve;

@@ -110,7 +110,8 @@ pub(crate) async fn watch(call: &Call, kind: &Arc<Kind>) -> Result<Reply, Failur
         Err(error) => return Err(error.into()),
     };
     let timeout = options.timeout.filter(|timeout| !timeout.is_zero()).unwrap_or(DEFAULT_TIMEOUT);
-    let pieces = pieces(watcher, events, Instant::now() + timeout);
+    let stopping = call.state.stopping.subscribe();
+    let pieces = pieces(watcher, events, Instant::now() + timeout, stopping);
     if initial.is_empty() {
         return Ok(Reply::stream(pieces));
     }
@@ -118,8 +119,13 @@ pub(crate) async fn watch(call: &Call, kind: &Arc<Kind>) -> Result<Reply, Failur
     Ok(Reply::stream(stream::once(async { initial }).chain(pieces).boxed()))
 }
 
-/// The watch's body: what is ready goes out at once, together.
-fn pieces(watcher: Watcher, events: nubium_store::Watch, end: Instant) -> BoxStream<'static, Bytes> {
+/// The watch's body: what is ready goes out at once, together. It ends at `end`, or when the server stops.
+fn pieces(
+    watcher: Watcher,
+    events: nubium_store::Watch,
+    end: Instant,
+    mut stopping: tokio::sync::watch::Receiver<bool>,
+) -> BoxStream<'static, Bytes> {
     let state = Some((watcher, events.ready_chunks(TOGETHER)));
     let pieces = stream::unfold(state, move |state| async move {
         let (mut watcher, mut events) = state?;
@@ -145,7 +151,11 @@ fn pieces(watcher: Watcher, events: nubium_store::Watch, end: Instant) -> BoxStr
             }
         }
     });
-    pieces.boxed()
+    let stopped = async move {
+        // An error means that the server itself is gone.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    };
+    pieces.take_until(Box::pin(stopped)).boxed()
 }
 
 impl Watcher {

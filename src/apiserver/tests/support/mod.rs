@@ -141,7 +141,7 @@ impl Ours {
         let url = format!("https://{}", listener.local_addr().unwrap());
         let mut tasks = JoinSet::new();
         let (serving, working) = (server.clone(), server.clone());
-        tasks.spawn(async move { serving.serve_tls(listener, config).await.unwrap() });
+        tasks.spawn(async move { serving.serve_tls(listener, config, std::future::pending()).await.unwrap() });
         tasks.spawn(async move { working.run_background().await });
         let admin = caller(&authority, &url, Some(&Identity::admin("admin")));
         Self { server, admin, store, folder, authority, _tasks: tasks }

@@ -24,9 +24,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("runtime", &[]),
     ("host", &[]),
     ("netd", &[]),
-    ("apiserver", &["store", "schema"]),
+    ("listener", &[]),
+    ("apiserver", &["listener", "store", "schema"]),
     ("controllers", &["api", "runtime"]),
-    ("agent", &["api", "runtime", "host", "netd"]),
+    ("agent", &["api", "listener", "runtime", "host", "netd"]),
     ("cli", &["api"]),
 ];
 
@@ -181,7 +182,7 @@ mod tests {
     fn the_design_s_own_directions_are_allowed() {
         let good = uses(&[
             ("api", &[]),
-            ("agent", &["api", "runtime", "host", "netd"]),
+            ("agent", &["api", "listener", "runtime", "host", "netd"]),
             ("nubium", &["agent", "apiserver", "cli"]),
             ("testkit", &["apiserver", "agent"]),
             ("e2e", &["xtask"]),
