@@ -39,6 +39,11 @@ impl Config {
         self.state.join("libvirt")
     }
 
+    /// The file that says which libvirt has this host's guests.
+    pub fn libvirt_choice(&self) -> PathBuf {
+        self.state.join("libvirt-choice")
+    }
+
     /// The folder with a folder for each Server.
     pub fn servers(&self) -> PathBuf {
         self.state.join("servers")

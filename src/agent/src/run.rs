@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use kube::{Api, Client, ResourceExt};
 use nubium_api::{Image, Network, Port, Server, StoragePool, Volume};
-use nubium_host::libvirt::LibvirtError;
 use nubium_host::libvirt::private::PrivateError;
+use nubium_host::libvirt::{ChoiceError, LibvirtError};
 use nubium_host::volume::sandbox::SandboxError;
-use nubium_runtime::{Key, Queue, Recorder, Shared, StatusDebounce, WarnOnce};
+use nubium_runtime::{Chain, Key, Queue, Recorder, Shared, StatusDebounce, WarnOnce};
 use tokio::net::TcpListener;
 use tokio::task::JoinError;
+use tracing::debug;
 
 use crate::driver::{Driver, Linux};
 use crate::endpoint::{self, EndpointError, Lookup};
@@ -24,6 +25,9 @@ use crate::{Config, Start, host, image, network, server, volume};
 /// How long a guest may take to power off before it is turned off.
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
 
+/// How long to wait before the machine is tried again.
+const OPEN_AGAIN: Duration = Duration::from_secs(3);
+
 /// Why an agent could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
@@ -31,6 +35,8 @@ pub enum AgentError {
     Folder { path: PathBuf, source: io::Error },
     #[error("leave the mark {}", path.display())]
     Mark { path: PathBuf, source: io::Error },
+    #[error("find out which libvirt has this host's guests")]
+    Choice(#[from] ChoiceError),
     #[error("start the private libvirt")]
     Private(#[from] PrivateError),
     #[error("ask libvirt")]
@@ -53,8 +59,25 @@ pub async fn run(client: Client, config: Config, start: Start) -> Result<(), Age
     for path in [config.state.clone(), config.servers(), config.pools(), config.run.clone()] {
         make_folder(&path).map_err(|source| AgentError::Folder { path, source })?;
     }
-    let machine = Linux::open(&config).await?;
+    let machine = open(&client, &config).await;
     run_on(client, config, start, machine).await
+}
+
+/// Opens this machine, however long that takes: a libvirt that is away or slow keeps nothing but guests waiting, and the
+/// Host says what is amiss.
+async fn open(client: &Client, config: &Config) -> Linux {
+    let (key, troubles) = (Key::cluster(&config.host), WarnOnce::default());
+    loop {
+        let error = match Linux::open(config).await {
+            Ok(machine) => return machine,
+            Err(error) => format!("the agent cannot start: {}", Chain(&error)),
+        };
+        troubles.log(&key, Some(&error));
+        if let Err(unsaid) = host::not_working(client, &config.host, error).await {
+            debug!(error = %Chain(&unsaid), "cannot write the Host's status");
+        }
+        tokio::time::sleep(OPEN_AGAIN).await;
+    }
 }
 
 /// Runs an agent over any machine until it is dropped.

@@ -5,22 +5,32 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
-use nubium_host::libvirt::{Connection, LibvirtError};
+use nubium_host::libvirt::private::PrivateError;
+use nubium_host::libvirt::{ChoiceError, Connection, Libvirt, LibvirtError};
 use nubium_host::network::LinuxNetworks;
+use nubium_host::qemu::{Holder, holders_below};
 
 use crate::Config;
-use crate::driver::open_libvirt;
+use crate::driver::private_libvirt;
 use crate::network::{Netd, TeardownError, teardown};
-use crate::run::AgentError;
 use crate::server::{Stopped, stop_all, undefine_all};
+use tokio::task::JoinError;
 
 /// Why a host could not be taken down.
 #[derive(Debug, thiserror::Error)]
 pub enum DownError {
-    #[error(transparent)]
-    Agent(#[from] AgentError),
-    #[error("stop the guests")]
-    Libvirt(#[from] LibvirtError),
+    #[error("find the libvirts that may have guests")]
+    Choice(#[from] ChoiceError),
+    #[error("start or stop the private libvirt")]
+    Private(#[from] PrivateError),
+    #[error("a thread was lost")]
+    Thread(#[from] JoinError),
+    #[error("stop the guests in {uri}")]
+    Libvirt { uri: String, source: LibvirtError },
+    #[error("look for processes that have files in {} open", path.display())]
+    Look { path: PathBuf, source: io::Error },
+    #[error("guests still run that no libvirt shows: {}", processes(.0))]
+    Running(Vec<Holder>),
     #[error(transparent)]
     Network(#[from] TeardownError),
     #[error("remove {}", path.display())]
@@ -31,18 +41,19 @@ pub enum DownError {
 /// of ours stays either. The agent itself has to be stopped before.
 pub async fn down(config: &Config, patience: Duration, purge: bool) -> Result<Stopped, DownError> {
     let mut stopped = Stopped::default();
-    let system = std::path::Path::new("/run/libvirt/libvirt-sock").exists();
-    // A private libvirt that was never started here has no guests; it is not started only to be stopped.
-    if config.libvirt().exists() || system {
-        let libvirt = open_libvirt(config).await?;
-        let (connection, _) = Connection::new(libvirt.uri());
-        stopped = stop_all(&connection, patience, Timestamp::now().as_second()).await?;
-        if purge {
-            undefine_all(&connection).await?;
-        }
-        drop(connection);
-        let stop = tokio::task::spawn_blocking(move || libvirt.stop());
-        stop.await.map_err(AgentError::from)?.map_err(AgentError::from)?;
+    let private = private_libvirt(config);
+    // Not only the one on record: an earlier Nubium may have left guests in the other.
+    for libvirt in blocking(move || Libvirt::with_guests(private)).await?? {
+        let Stopped { gracefully, hard } = stop_guests(&libvirt, patience, purge).await?;
+        stopped.gracefully.extend(gracefully);
+        stopped.hard.extend(hard);
+        blocking(move || libvirt.stop()).await??;
+    }
+    let path = config.state.clone();
+    let left = blocking(move || holders_below(&[&path])).await?;
+    let left = left.map_err(|source| DownError::Look { path: config.state.clone(), source })?;
+    if !left.is_empty() {
+        return Err(DownError::Running(left));
     }
     let links = LinuxNetworks::new(config.state.clone());
     let netd = Netd::new(&config.program, config.netd());
@@ -52,6 +63,27 @@ pub async fn down(config: &Config, patience: Duration, purge: bool) -> Result<St
         remove(&config.state)?;
     }
     Ok(stopped)
+}
+
+async fn stop_guests(libvirt: &Libvirt, patience: Duration, purge: bool) -> Result<Stopped, DownError> {
+    let ensured = libvirt.clone();
+    blocking(move || ensured.ensure()).await??;
+    let (connection, _) = Connection::new(libvirt);
+    let failed = |source| DownError::Libvirt { uri: libvirt.uri(), source };
+    let stopped = stop_all(&connection, patience, Timestamp::now().as_second()).await.map_err(failed)?;
+    if purge {
+        undefine_all(&connection).await.map_err(failed)?;
+    }
+    Ok(stopped)
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, JoinError> {
+    tokio::task::spawn_blocking(work).await
+}
+
+fn processes(holders: &[Holder]) -> String {
+    let each = |Holder { pid, file }: &Holder| format!("process {pid} has {} open", file.display());
+    holders.iter().map(each).collect::<Vec<_>>().join(", ")
 }
 
 fn remove(path: &PathBuf) -> Result<(), DownError> {

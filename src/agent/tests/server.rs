@@ -13,7 +13,7 @@ use nubium_agent::network;
 use nubium_agent::server::{CONDITIONS, Input, Machine, OpenPools, Report, SeenMarked, Settings, Step, reconcile};
 use nubium_api::{ConditionStatus, Network, Port, Server, Volume, condition};
 use nubium_host::libvirt::private::{Layout, PrivateLibvirt, REAPER_COMMAND, reaper_main};
-use nubium_host::libvirt::{Accelerator, Connection, DomainState, Domains};
+use nubium_host::libvirt::{Accelerator, Connection, DomainState, Domains, Libvirt};
 use nubium_host::network::{LinuxNetworks, names, transit};
 use nubium_host::seed::{Seed, SeedFiles};
 use nubium_host::volume::{DirectoryPool, FileName, FileOwner, Volumes};
@@ -245,7 +245,7 @@ impl Host {
         let program = std::env::current_exe().expect("this program");
         let libvirt = PrivateLibvirt::new(Layout::new(root.join("libvirt")), &program);
         libvirt.ensure().expect("libvirt starts");
-        let (domains, _woken) = Connection::new(libvirt.layout().uri());
+        let (domains, _woken) = Connection::new(&Libvirt::Private(libvirt.clone()));
         let qemu = domains.qemu_ids().await.expect("libvirt answers");
         let pool = DirectoryPool::open(&root.join("pool"), FileOwner { uid: qemu.uid, gid: qemu.gid }).expect("a pool");
         let volume = FileName::new("shop", "web-1-root", "00000002-0000-4000-8000-000000000000").expect("a name");
@@ -278,7 +278,7 @@ impl Host {
 
     /// The same host, to an agent that was restarted.
     async fn restarted(self) -> Self {
-        let (domains, _woken) = Connection::new(self.libvirt.layout().uri());
+        let (domains, _woken) = Connection::new(&Libvirt::Private(self.libvirt.clone()));
         Self { domains, ..self }
     }
 

@@ -18,7 +18,7 @@ use nix::unistd::{Pid, chown};
 use nubium_host::libvirt::private::{CONSOLE_LOG_BYTES, Layout, PrivateLibvirt, REAPER_COMMAND, reaper_main};
 use nubium_host::libvirt::{
     Accelerator, Connection, DiskFile, DiskFormat, DiskSpec, DomainRecord, DomainSpec, DomainState, Domains, Element,
-    NicSpec, Off, Pause, QemuIds, Slot, Stop, alias, merge,
+    Libvirt, NicSpec, Off, Pause, QemuIds, Slot, Stop, alias, merge,
 };
 use uuid::Uuid;
 
@@ -50,7 +50,7 @@ fn main() {
 }
 
 async fn stories(host: &Host) {
-    let (connection, mut woken) = Connection::new(host.libvirt.layout().uri());
+    let (connection, mut woken) = Connection::new(&Libvirt::Private(host.libvirt.clone()));
     let begun = Instant::now();
     let ids = connection.qemu_ids().await.unwrap();
     println!("first answer of libvirt: {:?}; QEMU runs as {ids:?}", begun.elapsed());
@@ -115,7 +115,7 @@ async fn stories(host: &Host) {
     assert_ne!(host.reaper(), reaper);
     assert_eq!((host.pid("virtlogd"), host.qemu_pid("hello")), (virtlogd, pid));
     println!("another process of ours sees the same guest");
-    let (again, _woken) = Connection::new(host.libvirt.layout().uri());
+    let (again, _woken) = Connection::new(&Libvirt::Private(host.libvirt.clone()));
     assert_eq!(again.look(hello.owner.uid).await.unwrap().unwrap().state, DomainState::Running);
     assert_eq!(again.named("nubium.test.hello".into()).await.unwrap(), Some(hello.owner.uid));
     assert_eq!(again.named("nubium.test.nobody".into()).await.unwrap(), None);
@@ -144,6 +144,70 @@ async fn stories(host: &Host) {
     connection.start_paused(off.owner.uid).await.unwrap();
     connection.resume(off.owner.uid).await.unwrap();
     wait_state(&connection, &off, DomainState::Off(Off::Guest)).await;
+
+    println!("a signal from the host is told from the guest's own power-off");
+    host.tap(&hello);
+    connection.start_paused(hello.owner.uid).await.unwrap();
+    connection.resume(hello.owner.uid).await.unwrap();
+    kill(Pid::from_raw(host.qemu_pid("hello")), Signal::SIGTERM).unwrap();
+    wait_state(&connection, &hello, DomainState::Off(Off::Host)).await;
+
+    println!("a domain that is undefined while it runs is still written to, and can be defined again");
+    host.tap(&hello);
+    connection.start_paused(hello.owner.uid).await.unwrap();
+    connection.resume(hello.owner.uid).await.unwrap();
+    host.undefine_behind_our_back("nubium.test.hello");
+    let seen = connection.look(hello.owner.uid).await.unwrap().unwrap();
+    assert_eq!((seen.persistent, seen.state), (false, DomainState::Running));
+    hello.owner.generation = 2;
+    connection.set_owner(hello.owner.clone()).await.unwrap();
+    let seen = connection.look(hello.owner.uid).await.unwrap().unwrap();
+    assert_eq!(seen.owner.as_ref(), Some(&hello.owner));
+    connection.define(seen.definition).await.unwrap();
+    let seen = connection.look(hello.owner.uid).await.unwrap().unwrap();
+    assert_eq!((seen.persistent, seen.state), (true, DomainState::Running));
+    assert_eq!(seen.owner.as_ref(), Some(&hello.owner));
+    assert_eq!(seen.next.differences(&hello), Vec::<String>::new());
+
+    println!("a damaged record hides no domain");
+    let damaged =
+        seen.definition.replace("generation='2'", "generation='two'").replace("generation=\"2\"", "generation='two'");
+    assert_ne!(damaged, seen.definition);
+    connection.define(damaged).await.unwrap();
+    connection.destroy(hello.owner.uid).await.unwrap();
+    let list = connection.list().await.unwrap();
+    assert!(list.unreadable.is_empty(), "{list:?}");
+    assert!(list.seen.iter().any(|seen| seen.owner.as_ref().is_some_and(|owner| owner.generation == 0)), "{list:?}");
+    connection.set_owner(hello.owner.clone()).await.unwrap();
+
+    println!("a console that lost its virtlogd is seen, until the guest's restart");
+    let restart = async || {
+        host.tap(&hello);
+        connection.start_paused(hello.owner.uid).await.unwrap();
+        connection.resume(hello.owner.uid).await.unwrap();
+        connection.look(hello.owner.uid).await.unwrap().unwrap().console_lost
+    };
+    assert!(!restart().await);
+    let virtlogd = host.pid("virtlogd");
+    // virtlogd's age is told in hundredths of a second, and the next one must be younger than the guest.
+    std::thread::sleep(Duration::from_millis(50));
+    kill(Pid::from_raw(virtlogd), Signal::SIGKILL).unwrap();
+    wait_for("the next virtlogd", || ![virtlogd, -1].contains(&host.pid("virtlogd")));
+    assert!(connection.look(hello.owner.uid).await.unwrap().unwrap().console_lost);
+    connection.destroy(hello.owner.uid).await.unwrap();
+    assert!(!restart().await);
+
+    println!("a libvirtd that answers nothing is replaced, and the guest goes on");
+    let (libvirtd, pid) = (host.pid("libvirtd"), host.qemu_pid("hello"));
+    kill(Pid::from_raw(libvirtd), Signal::SIGSTOP).unwrap();
+    assert!(connection.ping(Duration::from_secs(1)).await.is_err());
+    host.libvirt.replace_silent().unwrap();
+    wait_for("the next libvirtd", || ![libvirtd, -1].contains(&host.pid("libvirtd")) && host.libvirt.answers());
+    let begun = Instant::now();
+    while connection.ping(Duration::from_secs(1)).await.is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "libvirtd does not answer again");
+    }
+    assert_eq!((state(&connection, &hello).await, host.qemu_pid("hello")), (DomainState::Running, pid));
 
     println!("a console that is flooded stays bounded");
     let mut flood = host.guest("flood", 3, &FLOOD, ids);
@@ -183,8 +247,11 @@ async fn stories(host: &Host) {
         connection.undefine(spec.owner.uid).await.unwrap();
         connection.undefine(spec.owner.uid).await.unwrap();
         assert_eq!(connection.look(spec.owner.uid).await.unwrap(), None);
+        let log = host.libvirt.layout().log().join(format!("qemu/{}.log", spec.owner.domain_name()));
+        assert!(!log.exists(), "{}", log.display());
     }
-    assert_eq!(connection.list().await.unwrap(), vec![]);
+    let list = connection.list().await.unwrap();
+    assert!(list.seen.is_empty() && list.unreadable.is_empty(), "{list:?}");
 }
 
 /// What libvirt made of a definition must need no second one.
@@ -331,6 +398,13 @@ impl Host {
             ip(&["link", "del", name]);
             assert!(ip(&["tuntap", "add", "mode", "tap", "vnet_hdr", "user", &user, "name", name]));
         }
+    }
+
+    /// As an administrator with virsh would.
+    fn undefine_behind_our_back(&self, name: &str) {
+        let uri = self.libvirt.layout().uri();
+        let connect = virt::connect::Connect::open(Some(&uri)).unwrap();
+        connect.lookup_domain_by_name(name).unwrap().undefine().unwrap();
     }
 
     fn console(&self, name: &str) -> String {

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nubium_host::libvirt::{
-    DomainRecord, DomainSeen, DomainState, Domains, Element, Facts, LibvirtError, METADATA_URI, Off, Pause, PoolError,
-    XmlError,
+    DomainList, DomainRecord, DomainSeen, DomainState, Domains, Element, Facts, LibvirtError, METADATA_URI, Off, Pause,
+    PoolError, Unreadable, XmlError,
 };
 use uuid::Uuid;
 
@@ -35,6 +35,9 @@ struct SimDomain {
     /// The definition that the running guest was started with.
     live: Option<String>,
     state: DomainState,
+    persistent: bool,
+    readable: bool,
+    console_lost: bool,
     starts: u32,
 }
 
@@ -76,6 +79,30 @@ impl SimDomains {
                 _ => domain.live = domain.live.take().or_else(|| Some(domain.definition.clone())),
             }
         }
+        self.lock().forget_transient();
+    }
+
+    /// Somebody undefines the domain: one that is off is gone, one that runs is gone when it ends.
+    pub fn undefine_behind_our_back(&self, uuid: Uuid) {
+        let mut state = self.lock();
+        match state.domains.get_mut(&uuid) {
+            Some(domain) if domain.is_active() => domain.persistent = false,
+            _ => drop(state.domains.remove(&uuid)),
+        }
+    }
+
+    /// Nobody can read the domain from now on.
+    pub fn spoil(&self, uuid: Uuid) {
+        if let Some(domain) = self.lock().domains.get_mut(&uuid) {
+            domain.readable = false;
+        }
+    }
+
+    /// What writes the consoles' logs ends, and is started again: guests that run are no longer heard.
+    pub fn lose_consoles(&self) {
+        for domain in self.lock().domains.values_mut() {
+            domain.console_lost = domain.is_active();
+        }
     }
 
     /// libvirtd is restarted: guests go on, and why the others are off is forgotten.
@@ -115,7 +142,15 @@ impl SimDomains {
         let mut state = self.begin(verb, what)?;
         let deaf = state.deaf;
         act(state.domains.get_mut(&uuid).ok_or(LibvirtError::Gone { uuid })?, deaf);
+        state.forget_transient();
         Ok(())
+    }
+}
+
+impl State {
+    /// A domain that is not persistent is gone when its guest has ended.
+    fn forget_transient(&mut self) {
+        self.domains.retain(|_, domain| domain.persistent || domain.is_active());
     }
 }
 
@@ -132,10 +167,13 @@ impl SimDomain {
     }
 
     fn seen(&self, uuid: Uuid) -> Result<DomainSeen, LibvirtError> {
+        if !self.readable {
+            return Err(LibvirtError::Xml(XmlError::Shape("spoilt by the test")));
+        }
         let tree = Element::parse(&self.definition).map_err(LibvirtError::Xml)?;
         let live = self.live.as_deref().map(|xml| Element::parse(xml).and_then(|tree| Facts::read(&tree))).transpose();
-        let owner =
-            tree.find("metadata").map(DomainRecord::from_metadata).transpose().map_err(LibvirtError::Xml)?.flatten();
+        let metadata = tree.find("metadata");
+        let owner = metadata.and_then(|metadata| DomainRecord::from_metadata(metadata, uuid, &self.name));
         Ok(DomainSeen {
             uuid,
             name: self.name.clone(),
@@ -144,14 +182,26 @@ impl SimDomain {
             live: live.map_err(LibvirtError::Xml)?,
             next: Facts::read(&tree).map_err(LibvirtError::Xml)?,
             definition: self.definition.clone(),
+            persistent: self.persistent,
+            console_lost: self.console_lost && self.live.is_some(),
         })
     }
 }
 
 impl Domains for SimDomains {
-    async fn list(&self) -> Result<Vec<DomainSeen>, LibvirtError> {
+    async fn list(&self) -> Result<DomainList, LibvirtError> {
         let state = self.begin(DomainVerb::List, "list the domains")?;
-        state.domains.iter().map(|(uuid, domain)| domain.seen(*uuid)).collect()
+        let mut list = DomainList::default();
+        for (uuid, domain) in &state.domains {
+            match domain.seen(*uuid) {
+                Ok(seen) => list.seen.push(seen),
+                Err(why) => {
+                    let (uuid, name, active) = (*uuid, domain.name.clone(), domain.is_active());
+                    list.unreadable.push(Unreadable { uuid, name, ours: true, active, why });
+                }
+            }
+        }
+        Ok(list)
     }
 
     async fn look(&self, uuid: Uuid) -> Result<Option<DomainSeen>, LibvirtError> {
@@ -180,10 +230,22 @@ impl Domains for SimDomains {
         }
         let definition = tree.to_xml();
         match state.domains.get_mut(&uuid) {
-            Some(there) => there.definition = definition,
+            Some(there) => {
+                there.definition = definition;
+                there.persistent = true;
+            }
             None => {
-                let off = DomainState::Off(Off::Unknown);
-                state.domains.insert(uuid, SimDomain { name, definition, live: None, state: off, starts: 0 });
+                let new = SimDomain {
+                    name,
+                    definition,
+                    live: None,
+                    state: DomainState::Off(Off::Unknown),
+                    persistent: true,
+                    readable: true,
+                    console_lost: false,
+                    starts: 0,
+                };
+                state.domains.insert(uuid, new);
             }
         }
         Ok(())
@@ -194,6 +256,7 @@ impl Domains for SimDomains {
             if !domain.is_active() {
                 domain.state = DomainState::Paused(Pause::Asked);
                 domain.live = Some(domain.definition.clone());
+                domain.console_lost = false;
                 domain.starts += 1;
             }
         })

@@ -98,7 +98,7 @@ impl World {
     async fn boot(&mut self) -> Result<()> {
         self.kill().await;
         std::fs::remove_dir_all(cloud::agent_config(self.folder.path()).run)?;
-        for domain in self.machine.domains.list().await? {
+        for domain in self.machine.domains.list().await?.seen {
             self.machine.domains.set_state(domain.uuid, DomainState::Off(Off::Unknown));
         }
         Ok(())
@@ -145,7 +145,7 @@ impl World {
     }
 
     async fn runs(&self) -> Result<bool> {
-        Ok(self.machine.domains.list().await?.iter().any(|domain| domain.state == DomainState::Running))
+        Ok(self.machine.domains.list().await?.seen.iter().any(|domain| domain.state == DomainState::Running))
     }
 }
 

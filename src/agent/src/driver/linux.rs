@@ -1,24 +1,33 @@
 //! The real machine: libvirt, the kernel's networks, netd, folders as pools.
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use nubium_host::acceleration::{Acceleration, Probe};
 use nubium_host::image::{AddressPolicy, Folders, Rules};
 use nubium_host::libvirt::private::{Layout, PrivateLibvirt};
-use nubium_host::libvirt::{Connection, Libvirt};
+use nubium_host::libvirt::{Connection, Libvirt, LibvirtError};
 use nubium_host::network::{LinuxNetworks, resolvers};
 use nubium_host::seed::SeedFiles;
 use nubium_host::volume::{DirectoryPools, FileOwner};
 use nubium_runtime::{Chain, Key, WarnOnce};
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::Receiver;
+use tracing::warn;
 use uuid::Uuid;
 
 use super::{Driver, Facts};
 use crate::network::Netd;
 use crate::run::AgentError;
 use crate::{Config, host};
+
+/// A libvirtd that is asked for its version answers at once, whatever else it does.
+const PING_LIMIT: Duration = Duration::from_secs(15);
+/// So often in a row the private libvirtd is asked in vain before it is replaced.
+const PINGS: u32 = 3;
 
 /// This machine.
 pub struct Linux {
@@ -30,23 +39,31 @@ pub struct Linux {
     netd: Netd,
     pools: Arc<DirectoryPools>,
     troubles: WarnOnce,
+    /// How often in a row libvirt did not answer a ping.
+    unanswered: AtomicU32,
 }
 
-/// The libvirt of this host, running: its own if there is one, else a private one.
-pub(crate) async fn open_libvirt(config: &Config) -> Result<Libvirt, AgentError> {
-    let private = PrivateLibvirt::new(Layout::new(config.libvirt()), &config.program);
+/// The private libvirt of this host, whether it runs or not.
+pub(crate) fn private_libvirt(config: &Config) -> PrivateLibvirt {
+    PrivateLibvirt::new(Layout::new(config.libvirt()), &config.program)
+}
+
+/// The libvirt of this host's guests, running where that is for us to do.
+async fn open_libvirt(config: &Config) -> Result<Libvirt, AgentError> {
+    let (private, record): (_, PathBuf) = (private_libvirt(config), config.libvirt_choice());
     let opened = tokio::task::spawn_blocking(move || {
-        let libvirt = Libvirt::choose(private);
-        libvirt.ensure().map(|()| libvirt)
+        let libvirt = Libvirt::choose(private, &record)?;
+        libvirt.ensure()?;
+        Ok(libvirt)
     });
-    Ok(opened.await??)
+    opened.await?
 }
 
 impl Linux {
     /// Starts what is ours to start, and looks at what the machine is.
     pub async fn open(config: &Config) -> Result<Self, AgentError> {
         let libvirt = open_libvirt(config).await?;
-        let (connection, events) = Connection::new(libvirt.uri());
+        let (connection, events) = Connection::new(&libvirt);
         // Programs that are asked for their versions take their time, and so does the probe.
         let software = async { host::software().await.map_err(AgentError::Facts) };
         let (acceleration, software) = tokio::try_join!(find_acceleration(config), software)?;
@@ -55,6 +72,10 @@ impl Linux {
             capacity: host::capacity().map_err(AgentError::Facts)?,
             software,
             qemu: connection.qemu_ids().await?,
+            libvirt: match libvirt {
+                Libvirt::System => "the host's own libvirt (qemu:///system), which its administrator keeps running,",
+                Libvirt::Private(_) => "the private libvirtd",
+            },
             resolvers: resolvers()?,
         };
         let rules = Rules {
@@ -72,6 +93,7 @@ impl Linux {
             libvirt,
             facts,
             troubles: WarnOnce::default(),
+            unanswered: AtomicU32::new(0),
         })
     }
 }
@@ -133,5 +155,27 @@ impl Driver for Linux {
         };
         let failed = failed.map(|error| format!("cannot start libvirtd again: {error}"));
         self.troubles.log(&Key::cluster("libvirtd"), failed.as_deref());
+        self.replace_silent().await;
+    }
+}
+
+impl Linux {
+    /// Replaces a private libvirtd that runs and answers nothing. The administrator's is only reported.
+    async fn replace_silent(&self) {
+        let Libvirt::Private(private) = &self.libvirt else { return };
+        match self.connection.ping(PING_LIMIT).await {
+            Ok(()) => self.unanswered.store(0, Ordering::Relaxed),
+            Err(LibvirtError::NoAnswer { .. }) if self.unanswered.fetch_add(1, Ordering::Relaxed) + 1 >= PINGS => {
+                self.unanswered.store(0, Ordering::Relaxed);
+                warn!("libvirtd does not answer: replacing it; guests go on");
+                let private = private.clone();
+                let replaced = tokio::task::spawn_blocking(move || private.replace_silent()).await;
+                if let Ok(Err(error)) = replaced {
+                    warn!(error = %Chain(&error), "cannot replace libvirtd");
+                }
+            }
+            // A libvirtd that is starting refuses connections.
+            Err(_) => {}
+        }
     }
 }

@@ -16,7 +16,7 @@ use nubium_host::volume::Pools;
 use nubium_netd::Dhcp;
 use uuid::Uuid;
 
-pub(crate) use linux::{Linux, open_libvirt};
+pub(crate) use linux::{Linux, private_libvirt};
 
 /// What a machine is; it does not change while an agent runs.
 #[derive(Debug, Clone)]
@@ -29,6 +29,8 @@ pub struct Facts {
     pub acceleration: Acceleration,
     /// Whom QEMU runs as.
     pub qemu: QemuIds,
+    /// The libvirt that its guests are in, as the subject of a sentence.
+    pub libvirt: &'static str,
     /// The host's own DNS servers, which guests are told of.
     pub resolvers: Vec<IpAddr>,
 }

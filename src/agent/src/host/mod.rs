@@ -7,4 +7,5 @@ mod reporter;
 
 pub use facts::{capacity, software};
 pub use heartbeat::{beat, release};
+pub use report::not_working;
 pub use reporter::Reporter;

@@ -1,9 +1,12 @@
 //! The agent's part of the Host's status: what the machine has, what it can do, and what runs there that is nobody's.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
 use nubium_api::{
-    Acceleration, Condition, Host, HostAddress, HostCapacity, HostPool, HostSoftware, HostSpec, HostStatus,
+    Acceleration, Condition, ConditionStatus, Host, HostAddress, HostCapacity, HostPool, HostSoftware, HostSpec,
+    HostStatus,
 };
 use nubium_runtime::{StatusWriter, already_exists, apply_status};
 
@@ -42,6 +45,23 @@ pub async fn create(client: &Client, name: &str) -> Result<Host, kube::Error> {
         Err(error) if already_exists(&error) => hosts.get(name).await,
         made => made,
     }
+}
+
+/// Says that the agent cannot work, and leaves the rest of what it said before as it is.
+pub async fn not_working(client: &Client, name: &str, message: String) -> Result<(), kube::Error> {
+    let host = create(client, name).await?;
+    let mut status = host.status.clone().unwrap_or_default();
+    status.conditions.retain(|condition| CONDITIONS.contains(&condition.type_.as_str()));
+    status.conditions.retain(|condition| condition.type_ != "AgentReady");
+    status.conditions.push(Condition {
+        type_: "AgentReady".into(),
+        status: ConditionStatus::False,
+        observed_generation: host.metadata.generation,
+        last_transition_time: Time(Timestamp::UNIX_EPOCH),
+        reason: "CannotStart".into(),
+        message,
+    });
+    apply_status(&Api::all(client.clone()), &host, &OWNER, &status).await.map(drop)
 }
 
 /// Writes the report, if it says something new. True when it did.

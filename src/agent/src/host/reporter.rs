@@ -9,7 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::{Client, ResourceExt};
 use nubium_api::{Condition, ConditionStatus, Network, Server, StoragePool, Volume};
 use nubium_host::acceleration::Acceleration;
-use nubium_host::libvirt::{Accelerator, Domains};
+use nubium_host::libvirt::{Accelerator, DomainList, Domains};
 use nubium_host::network::{Netns, Networks};
 use nubium_runtime::{Chain, Key, Shared, WarnOnce};
 
@@ -72,16 +72,20 @@ impl<D: Driver> Reporter<D> {
             Ok(domains) => {
                 conditions.push(said("AgentReady", ConditionStatus::True, "Working", "libvirt answers".into()));
                 conditions.push(servers_reported(left));
-                let owners = domains.iter().filter_map(|domain| domain.owner.as_ref());
+                let DomainList { seen, unreadable } = domains;
+                let owners = seen.iter().filter_map(|domain| domain.owner.as_ref());
                 let servers = owners.filter(|owner| {
                     let known = self.servers.get(&Key::new(owner.namespace.clone(), owner.name.clone()));
                     known.and_then(|server| server.uid()).is_none_or(|uid| uid != owner.uid.to_string())
                 });
-                let servers = servers.map(|owner| format!("Server {}/{}", owner.namespace, owner.name)).collect();
+                let servers = servers.map(|owner| format!("Server {}/{}", owner.namespace, owner.name));
+                let unreadable = unreadable.iter().filter(|domain| domain.ours);
+                let unreadable = unreadable.map(|it| format!("domain {} ({})", it.name, Chain(&it.why)));
+                let servers = servers.chain(unreadable).collect();
                 conditions.push(self.strangers(servers).await);
             }
             Err(error) => {
-                let message = format!("libvirt does not answer: {}", Chain(&error));
+                let message = format!("{} does not answer: {}", self.driver.facts().libvirt, Chain(&error));
                 conditions.push(said("AgentReady", ConditionStatus::False, "LibvirtDown", message));
             }
         }

@@ -49,7 +49,7 @@ async fn take<D: Domains, T: Taps, V: Disks, S: Seeds>(
 ) -> Result<(), StepError> {
     match step {
         Step::PutSeed { path, seed, owner } => host.seeds.put(path, seed, *owner).await?,
-        Step::Define { name: _, xml } => host.domains.define(xml.clone()).await?,
+        Step::Define { name: _, xml } | Step::DefineAgain { name: _, xml } => host.domains.define(xml.clone()).await?,
         Step::CreateTap { tap } => host.taps.create(tap).await?,
         Step::DeleteTap { name, netns } => host.taps.delete(name, netns).await?,
         Step::StartPaused { uid, found: _ } => host.domains.start_paused(*uid).await?,

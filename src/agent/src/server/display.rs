@@ -9,6 +9,7 @@ impl fmt::Display for Step {
         match self {
             Step::PutSeed { path, .. } => write!(f, "write the seed {}", path.display()),
             Step::Define { name, .. } => write!(f, "define the domain {name}"),
+            Step::DefineAgain { name, .. } => write!(f, "define the domain {name} again"),
             Step::CreateTap { tap } => write!(f, "make the tap {}", tap.name),
             Step::DeleteTap { name, netns } => write!(f, "delete the tap {name} of {netns}"),
             Step::StartPaused { .. } => f.write_str("start QEMU"),
@@ -26,6 +27,7 @@ impl fmt::Display for Step {
 impl fmt::Display for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::EndedByHost => "something on the host told its QEMU to end",
             Self::Destroyed => "somebody destroyed its domain",
             Self::Died => "its QEMU died",
             Self::NotStarted => "its QEMU had failed to start",
@@ -53,6 +55,9 @@ impl Step {
                 Some(("StartedAgain", format!("{found}; it was started again")))
             }
             Step::Kill { why, .. } => Some(("TurnedOff", format!("the guest was turned off: {why}"))),
+            Step::DefineAgain { .. } => {
+                Some(("DefinedAgain", "somebody undefined its domain while it ran; it was defined again".to_owned()))
+            }
             Step::StartPaused { found: None, .. }
             | Step::PutSeed { .. }
             | Step::Define { .. }

@@ -38,6 +38,11 @@ pub enum Step {
         name: String,
         xml: String,
     },
+    /// Makes a running domain persistent again.
+    DefineAgain {
+        name: String,
+        xml: String,
+    },
     CreateTap {
         tap: Tap,
     },
@@ -80,6 +85,7 @@ pub enum Step {
 /// What was found of a guest that should have been running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Found {
+    EndedByHost,
     Destroyed,
     Died,
     NotStarted,
@@ -127,12 +133,22 @@ impl Plan {
     pub fn new(want: &Desired, seen: &Seen, settings: &Settings) -> Self {
         match refuse(want, seen) {
             Some(refusal) => Self { refusal: Some(refusal), ..Self::default() },
-            None => match &want.presence {
-                Presence::Present => present(want, seen, settings),
-                Presence::Absent(_) => absent(want, seen, settings),
-            },
+            None => {
+                let mut plan = match &want.presence {
+                    Presence::Present => present(want, seen, settings),
+                    Presence::Absent(_) => absent(want, seen, settings),
+                };
+                plan.steps.splice(0..0, seen.domain.as_ref().and_then(define_again));
+                plan
+            }
         }
     }
+}
+
+/// Without a definition, libvirt would forget a guest when it ends, and with it the record of its taps.
+fn define_again(domain: &DomainSeen) -> Option<Step> {
+    let xml = || domain.definition.clone();
+    (!domain.persistent).then(|| Step::DefineAgain { name: domain.name.clone(), xml: xml() })
 }
 
 /// As people see it in `virsh list`.
@@ -339,6 +355,7 @@ fn start(want: &Desired, seen: &Seen, settings: &Settings, domain: Option<&Domai
 fn found(domain: &DomainSeen) -> Option<Found> {
     match (domain.state, domain.owner.as_ref().and_then(|owner| owner.stop.as_ref())) {
         (DomainState::Off(off), None) => Some(match off {
+            Off::Host => Found::EndedByHost,
             Off::Destroyed => Found::Destroyed,
             Off::Crashed => Found::Died,
             Off::Failed => Found::NotStarted,

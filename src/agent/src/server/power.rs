@@ -62,9 +62,11 @@ pub fn next(want: Power, seen: DomainState, stop: Option<&Stop>, due: Due) -> Op
         (P::Restarted, D::Off(_), Some(Stop::Guest)) => Some(Move::Start),
         (P::Running, D::Off(Off::Guest), None) => Some(Move::Remember(Some(Stop::Guest))),
         (P::Restarted, D::Off(Off::Guest), None) => Some(Move::Start),
-        (P::Running | P::Restarted, D::Off(Off::Destroyed | Off::Crashed | Off::Failed | Off::Unknown), None) => {
-            Some(Move::Start)
-        }
+        (
+            P::Running | P::Restarted,
+            D::Off(Off::Host | Off::Destroyed | Off::Crashed | Off::Failed | Off::Unknown),
+            None,
+        ) => Some(Move::Start),
 
         (P::Running | P::Restarted, D::Crashed, _) => Some(Move::Kill),
         (P::Running, D::Paused(Pause::Asked | Pause::IoError), _) => Some(Move::Resume),
@@ -105,7 +107,7 @@ pub fn next(want: Power, seen: DomainState, stop: Option<&Stop>, due: Due) -> Op
 mod tests {
     use super::*;
 
-    const STATES: [DomainState; 11] = [
+    const STATES: [DomainState; 12] = [
         DomainState::Running,
         DomainState::Paused(Pause::Asked),
         DomainState::Paused(Pause::IoError),
@@ -113,6 +115,7 @@ mod tests {
         DomainState::Stopping,
         DomainState::Crashed,
         DomainState::Off(Off::Guest),
+        DomainState::Off(Off::Host),
         DomainState::Off(Off::Destroyed),
         DomainState::Off(Off::Crashed),
         DomainState::Off(Off::Failed),

@@ -137,6 +137,10 @@ fn present(want: &Desired, settings: &Settings, after: &Seen, rest: &Plan, faile
         let message =
             format!("counts from the next restart on: {}; set spec.restartedAt to restart", changes.join(", "));
         said.push(Said::truth("RestartRequired", true, "ChangedWhileRunning", message));
+    } else if after.domain.as_ref().is_some_and(|domain| domain.console_lost) && want.running {
+        let message =
+            "its console is no longer logged: the virtlogd that read it has ended; set spec.restartedAt to restart";
+        said.push(Said::truth("RestartRequired", true, "ConsoleNotLogged", message));
     }
     said
 }

@@ -88,6 +88,7 @@ fn worlds() -> Vec<(String, Start)> {
         DomainState::Paused(Pause::Asked),
         DomainState::Paused(Pause::IoError),
         DomainState::Off(Off::Guest),
+        DomainState::Off(Off::Host),
         DomainState::Off(Off::Destroyed),
         DomainState::Off(Off::Crashed),
         DomainState::Off(Off::Failed),
@@ -477,6 +478,84 @@ async fn down_stops_all_of_ours_and_up_starts_them_again() {
         assert!(undefine_all(&world.domains).await.is_ok());
         assert_eq!(world.state().await, Some(DomainState::Running), "what runs is not forgotten");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_of_one_guest_keeps_down_from_no_other() {
+    use DomainVerb as V;
+    for (verb, times) in [(V::SetOwner, 3), (V::Shutdown, 3), (V::Destroy, 3)] {
+        for deaf in [false, true] {
+            let mut world = World::new();
+            world.pass().await;
+            world.domains.set_deaf(deaf);
+            for _ in 0..times {
+                world.domains.fail(verb);
+            }
+            let stopped = stop_all(&world.domains, Duration::from_secs(30), world.now).await.unwrap();
+            assert_eq!(stopped.gracefully.len() + stopped.hard.len(), 1, "{verb:?}");
+            assert!(matches!(world.state().await, Some(DomainState::Off(_))), "{verb:?}");
+        }
+    }
+    let mut world = World::new();
+    world.pass().await;
+    world.domains.spoil(world.want.uid);
+    let stopped = stop_all(&world.domains, Duration::from_secs(30), world.now).await.unwrap();
+    assert_eq!(stopped.gracefully, ["nubium.shop.web-1"], "what nobody can read is stopped all the same");
+    undefine_all(&world.domains).await.unwrap();
+    assert!(world.domains.list().await.unwrap().unreadable.is_empty());
+}
+
+#[tokio::test]
+async fn a_guest_whose_domain_was_undefined_is_still_stopped_restarted_and_deleted() {
+    for input in ["running", "restarted", "stopped", "absent"] {
+        for deaf in [false, true] {
+            let mut world = World::new();
+            world.pass().await;
+            world.domains.set_deaf(deaf);
+            world.domains.undefine_behind_our_back(world.want.uid);
+            match input {
+                "restarted" => world.want.restarted_at = Some("2026-11-21T02:00:00Z".into()),
+                "stopped" => world.want.running = false,
+                "absent" => world.mark(),
+                _ => {}
+            }
+            let report = world.pass().await;
+            assert_eq!(report.done.first().map(world::kind), Some("DefineAgain"), "{input}");
+            assert_eq!(report.news.first().map(|(reason, _)| *reason), Some("DefinedAgain"), "{input}");
+            let report = world.settle(input).await;
+            let (starts, said) = match input {
+                "running" => (1, ("Running", "Running")),
+                "restarted" => (2, ("Running", "Running")),
+                "stopped" => (1, ("Running", "Stopped")),
+                _ => (0, ("Released", "Released")),
+            };
+            assert_eq!(says(&report, said.0).1, said.1, "{input}");
+            assert_eq!(world.starts(), starts, "{input}");
+            assert_eq!(world.tap_is_in(), matches!(input, "running" | "restarted"), "{input}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_guest_that_the_host_ended_is_started_again_and_that_is_reported() {
+    let mut world = World::new();
+    world.pass().await;
+    world.domains.set_state(world.want.uid, DomainState::Off(Off::Host));
+    let report = world.pass().await;
+    assert_eq!(report.news.first().map(|(reason, _)| *reason), Some("StartedAgain"));
+    assert_eq!((says(&report, "Running"), world.starts()), ((TRUE, "Running".into()), 2));
+}
+
+#[tokio::test]
+async fn a_console_that_is_no_longer_logged_wants_a_restart() {
+    let mut world = World::new();
+    world.pass().await;
+    world.domains.lose_consoles();
+    let report = world.settle("lost").await;
+    assert_eq!(says(&report, "RestartRequired"), (TRUE, "ConsoleNotLogged".into()));
+    world.want.restarted_at = Some("2026-11-21T02:00:00Z".into());
+    let report = world.settle("restarted").await;
+    assert_eq!(condition(&report, "RestartRequired"), None);
 }
 
 #[test]

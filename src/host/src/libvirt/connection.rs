@@ -9,8 +9,10 @@ use uuid::Uuid;
 use virt::connect::Connect;
 use virt::error::Error;
 
+use super::events::HostShutdowns;
+use super::files::Files;
 use super::pool::{Pool, PoolError};
-use super::{Element, LibvirtError, QemuIds, events};
+use super::{Element, Libvirt, LibvirtError, QemuIds, events};
 
 /// Calls at once, and in line behind them.
 const THREADS: usize = 8;
@@ -31,8 +33,10 @@ pub struct Connection {
 
 struct Shared {
     uri: String,
+    files: Files,
     open: Mutex<Option<Connect>>,
     wake: Sender<Uuid>,
+    shutdowns: HostShutdowns,
 }
 
 impl fmt::Debug for Connection {
@@ -42,13 +46,39 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// A connection to `uri`, such as `qemu:///system`, and the UUIDs of domains that are worth a look. Opens nothing
-    /// yet. Events are only heard while a connection is open: ask something now and then.
+    /// A connection to that libvirt, and the UUIDs of domains that are worth a look. Opens nothing yet. Events are only
+    /// heard while a connection is open: ask something now and then.
     #[must_use]
-    pub fn new(uri: impl Into<String>) -> (Self, Receiver<Uuid>) {
+    pub fn new(libvirt: &Libvirt) -> (Self, Receiver<Uuid>) {
         let (wake, woken) = channel(WAKE_UPS);
-        let shared = Arc::new(Shared { uri: uri.into(), open: Mutex::new(None), wake });
-        (Self { shared, pool: Pool::new("libvirt", THREADS, WAITING) }, woken)
+        let shared = Shared {
+            uri: libvirt.uri(),
+            files: libvirt.files(),
+            open: Mutex::new(None),
+            wake,
+            shutdowns: HostShutdowns::default(),
+        };
+        (Self { shared: Arc::new(shared), pool: Pool::new("libvirt", THREADS, WAITING) }, woken)
+    }
+
+    pub(super) fn files(&self) -> &Files {
+        &self.shared.files
+    }
+
+    pub(super) fn shutdowns(&self) -> &HostShutdowns {
+        &self.shared.shutdowns
+    }
+
+    /// Asks for an answer that takes libvirt no time.
+    ///
+    /// # Errors
+    /// When there is none within `limit`, or no connection.
+    pub async fn ping(&self, limit: Duration) -> Result<(), LibvirtError> {
+        let shared = Arc::clone(&self.shared);
+        let what = "reach libvirt";
+        let ask = move || shared.connect()?.lib_version().map_err(call(what));
+        let answer = self.pool.run(limit, ask).await;
+        answer.map_err(|source: PoolError| LibvirtError::NoAnswer { what, source })?.map(drop)
     }
 
     #[must_use]
@@ -112,7 +142,7 @@ impl Shared {
         let connect = Connect::open(Some(&self.uri)).map_err(failed)?;
         let (seconds, count) = KEEPALIVE;
         connect.set_keep_alive(seconds, count).map_err(failed)?;
-        events::subscribe(&connect, self.wake.clone()).map_err(failed)?;
+        events::subscribe(&connect, self.wake.clone(), self.shutdowns.clone()).map_err(failed)?;
         *open = Some(connect.clone());
         tracing::debug!(uri = self.uri, "connected to libvirt");
         Ok(connect)
@@ -121,6 +151,7 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
+    use super::super::private::{Layout, PrivateLibvirt};
     use super::*;
 
     #[test]
@@ -135,7 +166,8 @@ mod tests {
 
     #[tokio::test]
     async fn no_libvirt_is_an_error_not_an_answer() {
-        let (connection, _woken) = Connection::new("qemu+unix:///system?socket=/nonexistent/sock");
+        let private = PrivateLibvirt::new(Layout::new("/nonexistent"), "nubium");
+        let (connection, _woken) = Connection::new(&Libvirt::Private(private));
         let error = connection.qemu_ids().await.unwrap_err();
         assert!(matches!(error, LibvirtError::Open { .. }), "{error:?}");
     }

@@ -1,6 +1,9 @@
 //! [`Domains`] by a real libvirt.
 
+use std::fs;
+use std::io::ErrorKind;
 use std::os::raw::{c_int, c_uint};
+use std::path::Path;
 
 use uuid::Uuid;
 use virt::connect::Connect;
@@ -10,26 +13,35 @@ use virt::error::{Error, ErrorNumber};
 use virt::sys;
 
 use super::connection::call;
+use super::events::HostShutdowns;
+use super::files::Files;
 use super::{
-    Connection, DomainRecord, DomainSeen, DomainState, Domains, Element, Facts, LibvirtError, METADATA_KEY,
-    METADATA_URI, Off, Pause,
+    Connection, DomainList, DomainRecord, DomainSeen, DomainState, Domains, Element, Facts, LibvirtError, METADATA_KEY,
+    METADATA_URI, Off, Pause, Unreadable,
 };
 
 impl Domains for Connection {
-    async fn list(&self) -> Result<Vec<DomainSeen>, LibvirtError> {
-        self.with("list the domains", |connect| {
-            let mut seen = Vec::new();
+    async fn list(&self) -> Result<DomainList, LibvirtError> {
+        let looker = self.looker();
+        self.with("list the domains", move |connect| {
+            let mut list = DomainList::default();
             for domain in connect.list_all_domains(0).map_err(call("list the domains"))? {
-                seen.extend(look(&domain)?);
+                match looker.look(&domain) {
+                    Ok(seen) => list.seen.extend(seen),
+                    // Without a connection nothing is known of any of them.
+                    Err(error) if !connect.is_alive().unwrap_or(false) => return Err(error),
+                    Err(why) => list.unreadable.push(unreadable(&domain, why)?),
+                }
             }
-            Ok(seen)
+            Ok(list)
         })
         .await
     }
 
     async fn look(&self, uuid: Uuid) -> Result<Option<DomainSeen>, LibvirtError> {
+        let looker = self.looker();
         let find = move |connect: &Connect| match lookup(connect, uuid)? {
-            Some(domain) => look(&domain),
+            Some(domain) => looker.look(&domain),
             None => Ok(None),
         };
         self.with("look at a domain", find).await
@@ -94,8 +106,13 @@ impl Domains for Connection {
     }
 
     async fn undefine(&self, uuid: Uuid) -> Result<(), LibvirtError> {
+        let logs = self.files().logs.clone();
         let undefine = move |connect: &Connect| {
             let Some(domain) = lookup(connect, uuid)? else { return Ok(()) };
+            if domain.is_active().map_err(call("look at a domain"))? {
+                return Ok(());
+            }
+            remove_logs(&logs, &domain.name().map_err(call("look at a domain"))?);
             let all = sys::VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
                 | sys::VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
                 | sys::VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
@@ -109,8 +126,9 @@ impl Domains for Connection {
         let record = owner.to_element("server").to_xml();
         self.on(owner.uid, "write the domain's record", move |domain| {
             let live = if domain.is_active()? { sys::VIR_DOMAIN_AFFECT_LIVE } else { 0 };
+            let config = if domain.is_persistent()? { sys::VIR_DOMAIN_AFFECT_CONFIG } else { 0 };
             let kind = i32::try_from(sys::VIR_DOMAIN_METADATA_ELEMENT).expect("a small constant");
-            let flags = live | sys::VIR_DOMAIN_AFFECT_CONFIG;
+            let flags = live | config;
             domain.set_metadata(kind, Some(&record), Some(METADATA_KEY), Some(METADATA_URI), flags)
         })
         .await
@@ -145,24 +163,74 @@ fn present<T>(found: Result<T, Error>) -> Result<Option<T>, Error> {
     }
 }
 
-/// `None`: it went away while we looked.
-fn look(domain: &Domain) -> Result<Option<DomainSeen>, LibvirtError> {
-    let gather = || -> Result<_, Error> {
-        let definition = domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)?;
-        let live = if domain.is_active()? { Some(domain.xml_desc(0)?) } else { None };
-        let (state, reason) = raw_state(domain)?;
-        Ok((domain.uuid()?, domain.name()?, definition, live, state_from(state, reason)))
+/// A domain that could not be looked at, by what is known of it without asking.
+fn unreadable(domain: &Domain, why: LibvirtError) -> Result<Unreadable, LibvirtError> {
+    let (uuid, name) = domain.uuid().and_then(|uuid| Ok((uuid, domain.name()?))).map_err(call("look at a domain"))?;
+    let ours = match domain.xml_desc(0) {
+        Ok(xml) => xml.contains(METADATA_URI),
+        Err(_) => name.starts_with("nubium.") && name.splitn(3, '.').count() == 3,
     };
-    let Some((uuid, name, definition, live, state)) = present(gather()).map_err(call("look at a domain"))? else {
-        return Ok(None);
-    };
-    let facts =
-        |xml: &str| Element::parse(xml).and_then(|tree| Ok((Facts::read(&tree)?, tree))).map_err(LibvirtError::Xml);
-    let (next, tree) = facts(&definition)?;
-    let owner =
-        tree.find("metadata").map(DomainRecord::from_metadata).transpose().map_err(LibvirtError::Xml)?.flatten();
-    let live = live.as_deref().map(facts).transpose()?.map(|(facts, _)| facts);
-    Ok(Some(DomainSeen { uuid, name, state, owner, live, next, definition }))
+    Ok(Unreadable { uuid, name, ours, active: domain.is_active().unwrap_or(true), why })
+}
+
+/// QEMU's log of each start, which libvirt never removes. What cannot be removed is only a file too many.
+fn remove_logs(folder: &Path, domain: &str) {
+    let path = folder.join(format!("{domain}.log"));
+    for path in [path.clone(), path.with_extension("log.0")] {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                tracing::warn!(path = %path.display(), %error, "cannot remove QEMU's log");
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Connection {
+    fn looker(&self) -> Looker {
+        Looker { shutdowns: self.shutdowns().clone(), files: self.files().clone() }
+    }
+}
+
+/// What a look needs beside the domain.
+struct Looker {
+    shutdowns: HostShutdowns,
+    files: Files,
+}
+
+impl Looker {
+    /// `None`: it went away while we looked.
+    fn look(&self, domain: &Domain) -> Result<Option<DomainSeen>, LibvirtError> {
+        let gather = || -> Result<_, Error> {
+            let definition = domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)?;
+            let live = if domain.is_active()? { Some(domain.xml_desc(0)?) } else { None };
+            let (state, reason) = raw_state(domain)?;
+            let persistent = domain.is_persistent()?;
+            Ok((domain.uuid()?, domain.name()?, definition, live, state_from(state, reason), persistent))
+        };
+        let gathered = present(gather()).map_err(call("look at a domain"))?;
+        let Some((uuid, name, definition, live, state, persistent)) = gathered else {
+            return Ok(None);
+        };
+        let state = match state {
+            DomainState::Off(Off::Guest) if self.shutdowns.contains(uuid) => DomainState::Off(Off::Host),
+            state => state,
+        };
+        let facts =
+            |xml: &str| Element::parse(xml).and_then(|tree| Ok((Facts::read(&tree)?, tree))).map_err(LibvirtError::Xml);
+        let (next, mut tree) = facts(&definition)?;
+        let live = live.as_deref().map(facts).transpose()?;
+        let mut definition = definition;
+        // A domain that was undefined while it runs has its record in what runs alone; the rest may be of before.
+        if let (false, Some(metadata)) = (persistent, live.as_ref().and_then(|(_, tree)| tree.find("metadata"))) {
+            tree.put(metadata.clone());
+            definition = tree.to_xml();
+        }
+        let owner = tree.find("metadata").and_then(|metadata| DomainRecord::from_metadata(metadata, uuid, &name));
+        let live = live.map(|(facts, _)| facts);
+        let console_lost = live.is_some() && self.files.console_is_lost(&name);
+        Ok(Some(DomainSeen { uuid, name, state, owner, persistent, live, next, definition, console_lost }))
+    }
 }
 
 fn raw_state(domain: &Domain) -> Result<(c_uint, c_uint), Error> {

@@ -10,14 +10,15 @@ mod domains;
 mod domains_libvirt;
 mod error;
 mod events;
+mod files;
 mod pool;
 pub mod private;
 mod record;
 mod xml;
 
-pub use choose::Libvirt;
+pub use choose::{ChoiceError, Libvirt};
 pub use connection::Connection;
-pub use domains::{DomainSeen, DomainState, Domains, Off, Pause};
+pub use domains::{DomainList, DomainSeen, DomainState, Domains, Off, Pause, Unreadable};
 pub use error::LibvirtError;
 pub use pool::{Pool, PoolError};
 pub use record::{DomainRecord, METADATA_KEY, METADATA_URI, Stop};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::xml::{Element, XmlError};
+use super::xml::Element;
 
 /// The XML namespace of our record.
 pub const METADATA_URI: &str = "https://nubium.dev/libvirt/1";
@@ -80,44 +80,41 @@ impl DomainRecord {
         element
     }
 
-    /// Reads the record from a domain's `<metadata>`. `None`: it is not ours.
+    /// Reads the record from the `<metadata>` of the domain with that UUID and name. `None`: it is not ours.
     ///
-    /// # Errors
-    /// When it is ours and cannot be understood: such a domain is to be left alone and reported.
-    pub fn from_metadata(metadata: &Element) -> Result<Option<Self>, XmlError> {
+    /// Each field is read by itself: a damaged one counts as never written (of an older generation than any Server's, so
+    /// that the next pass writes it again), and keeps nobody from stopping or deleting the guest.
+    #[must_use]
+    pub fn from_metadata(metadata: &Element, uuid: Uuid, domain_name: &str) -> Option<Self> {
         let ours = |element: &&Element| {
             element.attributes.iter().any(|(name, value)| name.starts_with("xmlns") && value == METADATA_URI)
         };
-        let Some(element) = metadata.children.iter().find(ours) else { return Ok(None) };
-        let get = |name| element.get(name).ok_or(XmlError::Shape("our record lacks an attribute"));
-        let number = |text: &str| text.parse().map_err(|_| XmlError::Shape("our record holds a wrong number"));
+        let element = metadata.children.iter().find(ours)?;
+        let mut named = domain_name.splitn(3, '.').skip(1);
+        let mut text = |attribute| element.get(attribute).or(named.next()).unwrap_or_default().to_owned();
+        let (namespace, name) = (text("namespace"), text("name"));
+        let number = |attribute| element.get(attribute).and_then(|text| text.parse().ok());
         let stop = match element.get("stop") {
             Some("asked") => {
-                let at = number(get("stopAskedAt")?)?;
+                let at = number("stopAskedAt").unwrap_or_default();
                 // An earlier Nubium did not write it down.
-                let pressed = element.get("stopPressedAt").map_or(Ok(at), number)?;
+                let pressed = number("stopPressedAt").unwrap_or(at);
                 Some(Stop::Asked { at, pressed })
             }
             Some("wished") => Some(Stop::Wished),
             Some("guest") => Some(Stop::Guest),
             Some(_) | None => None,
         };
-        let taps =
-            element.children.iter().filter(|child| ["tap", "nubium:tap"].contains(&child.name.as_str())).map(|tap| {
-                let get = |name| {
-                    tap.get(name).map(str::to_owned).ok_or(XmlError::Shape("our record of a tap lacks an attribute"))
-                };
-                Ok((get("name")?, get("netns")?))
-            });
-        Ok(Some(Self {
-            namespace: get("namespace")?.to_owned(),
-            name: get("name")?.to_owned(),
-            uid: get("uid")?.parse().map_err(|_| XmlError::Shape("our record holds a wrong uid"))?,
-            generation: number(get("generation")?)?,
+        let taps = element.children.iter().filter(|child| ["tap", "nubium:tap"].contains(&child.name.as_str()));
+        Some(Self {
+            namespace,
+            name,
+            uid: element.get("uid").and_then(|uid| uid.parse().ok()).unwrap_or(uuid),
+            generation: number("generation").unwrap_or_default(),
             restarted_at: element.get("restartedAt").map(str::to_owned),
             stop,
-            taps: taps.collect::<Result<_, _>>()?,
-        }))
+            taps: taps.filter_map(|tap| Some((tap.get("name")?.to_owned(), tap.get("netns")?.to_owned()))).collect(),
+        })
     }
 }
 
@@ -140,7 +137,7 @@ mod tests {
             };
             let written = owner.to_element("nubium:server").with("xmlns:nubium", METADATA_URI);
             let metadata = Element::new("metadata").child(Element::new("other:x")).child(written);
-            assert_eq!(DomainRecord::from_metadata(&metadata).unwrap(), Some(owner));
+            assert_eq!(DomainRecord::from_metadata(&metadata, owner.uid, &owner.domain_name()), Some(owner));
         }
     }
 
@@ -148,6 +145,37 @@ mod tests {
     fn another_program_s_metadata_is_not_ours() {
         let metadata =
             Element::parse("<metadata><n:server xmlns:n='https://example.org' uid='x'/></metadata>").unwrap();
-        assert_eq!(DomainRecord::from_metadata(&metadata).unwrap(), None);
+        assert_eq!(DomainRecord::from_metadata(&metadata, Uuid::nil(), "nubium.shop.web-1"), None);
+    }
+
+    #[test]
+    fn a_damaged_field_spoils_no_other() {
+        let whole = DomainRecord {
+            namespace: "shop".into(),
+            name: "web-1".into(),
+            uid: Uuid::from_u128(7),
+            generation: 3,
+            restarted_at: Some("2026-11-21T01:00:00Z".into()),
+            stop: Some(Stop::Asked { at: 5, pressed: 6 }),
+            taps: BTreeMap::from([("nub1".into(), "nubium.shop.blue".into())]),
+        };
+        let element = whole.to_element("nubium:server").with("xmlns:nubium", METADATA_URI);
+        for attribute in
+            ["namespace", "name", "uid", "generation", "restartedAt", "stop", "stopAskedAt", "stopPressedAt"]
+        {
+            for damage in [Some("?"), None] {
+                let mut damaged = element.clone();
+                damaged.attributes.retain(|(name, _)| name != attribute || damage.is_some());
+                if let Some(text) = damage {
+                    damaged.set(attribute, text);
+                }
+                let metadata = Element::new("metadata").child(damaged);
+                let case = format!("{attribute} {damage:?}");
+                let read = DomainRecord::from_metadata(&metadata, whole.uid, &whole.domain_name()).expect(&case);
+                assert_eq!((read.uid, &read.taps), (whole.uid, &whole.taps), "{case}");
+                let expected = if attribute == "generation" { 0 } else { whole.generation };
+                assert_eq!(read.generation, expected, "{case}");
+            }
+        }
     }
 }

@@ -41,6 +41,7 @@ impl SimMachine {
                 message: "guests are simulated".to_owned(),
             },
             qemu: QemuIds { uid: 64055, gid: 64055 },
+            libvirt: "the simulated libvirt",
             resolvers: Vec::new(),
         };
         Self {

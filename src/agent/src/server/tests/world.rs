@@ -35,6 +35,7 @@ pub fn kind(step: &Step) -> &'static str {
     match step {
         Step::PutSeed { .. } => "PutSeed",
         Step::Define { .. } => "Define",
+        Step::DefineAgain { .. } => "DefineAgain",
         Step::CreateTap { .. } => "CreateTap",
         Step::DeleteTap { .. } => "DeleteTap",
         Step::StartPaused { .. } => "StartPaused",

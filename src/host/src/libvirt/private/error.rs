@@ -27,6 +27,6 @@ pub enum PrivateError {
     Setup { what: &'static str, source: Errno },
     #[error("libvirtd did not answer on {} within {waited:?}; see {}", socket.display(), log.display())]
     Silent { socket: PathBuf, log: PathBuf, waited: Duration },
-    #[error("cannot stop the reaper, process {pid}")]
+    #[error("cannot stop process {pid} of the private libvirt")]
     Stop { pid: i32, source: Errno },
 }

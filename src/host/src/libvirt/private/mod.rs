@@ -117,6 +117,23 @@ impl PrivateLibvirt {
         Ok(())
     }
 
+    /// Ends a libvirtd that no longer answers, stopped or stuck; the reaper starts the next one. Guests, and virtlogd with
+    /// their consoles, go on.
+    ///
+    /// # Errors
+    /// When it may not be signalled.
+    pub fn replace_silent(&self) -> Result<(), PrivateError> {
+        let services = service::all(&self.layout);
+        let Some(pid) = services.iter().find(|service| service.name == "libvirtd").and_then(service::Service::running)
+        else {
+            return Ok(());
+        };
+        match kill(Pid::from_raw(pid), Signal::SIGKILL) {
+            Ok(()) | Err(Errno::ESRCH) => Ok(()),
+            Err(source) => Err(PrivateError::Stop { pid, source }),
+        }
+    }
+
     fn start_reaper(&self) -> Result<(), PrivateError> {
         let args = [OsString::from(REAPER_COMMAND), self.layout.root().into()];
         let mut command = if Path::new("/run/systemd/system").is_dir() {

@@ -58,7 +58,7 @@ impl Facts {
             machine: domain.at(&["os", "type"], "machine").unwrap_or_default().to_owned(),
             accelerator: domain.get("type").unwrap_or_default().to_owned(),
             vcpus: text("vcpu").parse().map_err(|_| XmlError::Shape("vcpu is not a number"))?,
-            memory_bytes: kib * 1024,
+            memory_bytes: kib.saturating_mul(1024),
             disks,
             nics,
         })
