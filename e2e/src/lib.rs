@@ -10,6 +10,7 @@ pub mod dice;
 pub mod forward;
 pub mod json;
 pub mod machine;
+pub mod processes;
 pub mod programs;
 pub mod shape;
 pub mod space;

@@ -2,6 +2,7 @@
 
 mod again;
 mod bad_luck;
+mod chaos;
 mod debian;
 mod down;
 mod first_server;
@@ -50,6 +51,7 @@ const STORIES: &[Story] = &[
     ("a full pool pauses a guest and loses nothing", full_pool::a_full_pool_pauses_a_guest_and_loses_nothing),
     ("bad luck is mended", bad_luck::is_mended),
     ("killed at any moment, it converges and loses nothing", killed::converges_and_loses_nothing),
+    ("random actions and faults end in what was asked for", chaos::ends_in_what_was_asked_for),
     ("down and up again, it says of servers what was seen since", down::and_up_again_says_what_was_seen_since),
     ("a lost store leaves guests and disks as they are", lost_store::leaves_guests_and_disks_as_they_are),
 ];

@@ -18,6 +18,17 @@ pub fn embedded(words: &[String]) -> Result<()> {
     command::step("stories", || stories::tell("embedded", words))
 }
 
+/// Runs the story of random actions and faults alone, for that many seconds.
+///
+/// # Errors
+/// When something cannot be built, or the cloud does not end as it was asked to.
+pub fn chaos(seconds: u64, seed: Option<u64>) -> Result<()> {
+    packages::ensure(&[packages::BUILD, packages::HOST, packages::TEST, packages::IMAGE_TINY, packages::IMAGE_DEBIAN])?;
+    let mut variables = vec![("NUBIUM_CHAOS_SECONDS", seconds.to_string())];
+    variables.extend(seed.map(|seed| ("NUBIUM_SEED", seed.to_string())));
+    command::step("chaos", || stories::tell_with("embedded", &["random actions".to_owned()], &variables))
+}
+
 /// Tells the stories on a real Kubernetes, where Nubium is controllers and an agent beside kube-apiserver, etcd and
 /// kube-controller-manager; of all stories those whose names hold one of the words.
 ///

@@ -66,6 +66,15 @@ enum Task {
         #[command(subcommand)]
         with: Conformance,
     },
+    /// Random actions and faults on a running cloud, from a seed, for as long as wanted
+    Chaos {
+        /// How long actions and faults go on
+        #[arg(long, default_value_t = 600)]
+        seconds: u64,
+        /// Repeats a run [default: the clock]
+        #[arg(long)]
+        seed: Option<u64>,
+    },
     /// Write crds/*.yaml from the types in src/api
     Crds {
         /// Only say whether they are stale
@@ -139,6 +148,7 @@ fn run(task: Task) -> Result<()> {
         Task::Bench { parts } => measure::run(&parts)?,
         Task::Conformance { with: Conformance::Embedded { words } } => conformance::embedded(&words)?,
         Task::Conformance { with: Conformance::Kubernetes { words } } => conformance::kubernetes(&words)?,
+        Task::Chaos { seconds, seed } => conformance::chaos(seconds, seed)?,
         Task::Crds { check } => crds::run(check)?,
         Task::Test { no_e2e, keep_going } => test::run(test::Options { no_e2e, keep_going })?,
         Task::Tidy => tidy::check()?,

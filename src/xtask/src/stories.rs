@@ -14,6 +14,14 @@ use crate::workspace;
 /// # Errors
 /// When something cannot be built, or a story fails.
 pub fn tell(cloud: &str, words: &[String]) -> Result<()> {
+    tell_with(cloud, words, &[])
+}
+
+/// The same, with environment variables that a story reads.
+///
+/// # Errors
+/// When something cannot be built, or a story fails.
+pub fn tell_with(cloud: &str, words: &[String], variables: &[(&str, String)]) -> Result<()> {
     let images = image::default_folder();
     for kind in [image::Kind::Tiny, image::Kind::Debian] {
         image::build(kind, &images)?;
@@ -27,6 +35,7 @@ pub fn tell(cloud: &str, words: &[String]) -> Result<()> {
     let mut stories = Command::new("cargo");
     stories.args(["test", "--quiet", "--package", "nubium-e2e", "--test", "stories", "--"]).args(words);
     stories.env("NUBIUM_BIN", workspace::cargo_target().join("debug/nubium"));
+    stories.envs(variables.iter().map(|(name, value)| (name, value)));
     run(stories.env("NUBIUM_IMAGES", &images).env("NUBIUM_E2E_CLOUD", cloud))
 }
 
