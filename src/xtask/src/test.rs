@@ -33,6 +33,7 @@ pub fn run(options: Options) -> Result<()> {
         ("format", || cargo(&["fmt", "--all", "--check"])),
         ("tidy", tidy::check),
         ("clippy", || cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "--deny", "warnings"])),
+        ("dependencies", dependencies),
         ("crds", || crds::run(true)),
         ("test", || cargo(&["test", "--quiet", "--workspace", "--exclude", "nubium-e2e"])),
     ];
@@ -55,6 +56,15 @@ pub fn run(options: Options) -> Result<()> {
     }
     println!("all passed in {}", seconds(start.elapsed()));
     Ok(())
+}
+
+/// Licences, sources and bans of `deny.toml`; advisories need a network that not every machine has.
+fn dependencies() -> Result<()> {
+    if !command::succeeds(Command::new("cargo").args(["deny", "--version"])) {
+        println!("    skipped: cargo-deny is not installed (cargo install cargo-deny)");
+        return Ok(());
+    }
+    cargo(&["deny", "--offline", "check", "licenses", "sources", "bans"])
 }
 
 fn cargo(arguments: &[&str]) -> Result<()> {
