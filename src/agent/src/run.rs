@@ -10,7 +10,7 @@ use kube::{Api, Client, ResourceExt};
 use nubium_api::{Image, Network, Port, Server, StoragePool, Volume};
 use nubium_host::libvirt::private::PrivateError;
 use nubium_host::libvirt::{ChoiceError, LibvirtError};
-use nubium_host::volume::sandbox::SandboxError;
+use nubium_host::storage::sandbox::SandboxError;
 use nubium_runtime::{Chain, Key, Queue, Recorder, Shared, StatusDebounce, WarnOnce};
 use tokio::net::TcpListener;
 use tokio::task::JoinError;

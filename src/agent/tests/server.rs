@@ -16,7 +16,7 @@ use nubium_host::libvirt::private::{Layout, PrivateLibvirt, REAPER_COMMAND, reap
 use nubium_host::libvirt::{Accelerator, Connection, DomainState, Domains, Libvirt};
 use nubium_host::network::{LinuxNetworks, names, transit};
 use nubium_host::seed::{Seed, SeedFiles};
-use nubium_host::volume::{DirectoryPool, FileName, FileOwner, Volumes};
+use nubium_host::storage::{DirectoryPool, FileName, FileOwner, Volumes};
 use nubium_runtime::{Live, live_get};
 use nubium_testkit::objects::Objects;
 use serde_json::json;

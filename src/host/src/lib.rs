@@ -1,9 +1,8 @@
-//! host
+//! The machine that servers run on: libvirt, the kernel's networks, disks. Knows no kind of the API and no policy.
 
 pub mod acceleration;
-pub mod image;
 pub mod libvirt;
 pub mod network;
 pub mod qemu;
 pub mod seed;
-pub mod volume;
+pub mod storage;

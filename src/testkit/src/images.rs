@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use nubium_host::image::{
-    Checksum, FileError, Format, ImageSeen, Images, ImportError, Imported, Progress, Refused, Source,
+use nubium_host::storage::image::{
+    Checksum, FileError, Format, ImageSeen, Images, ImportError, Imported, Progress, Source,
 };
-use nubium_host::volume::{FileName, VolumeError};
+use nubium_host::storage::{FileName, Refused, VolumeError};
 use tokio::sync::watch;
 
 use crate::volumes::{SimPools, Verb, root};

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nubium_host::volume::{BackingImage, FileName, Pool, Pools, Space, VolumeError, VolumeSeen, Volumes};
+use nubium_host::storage::{BackingImage, FileName, Pool, Pools, Space, VolumeError, VolumeSeen, Volumes};
 use tokio::sync::Notify;
 
 use crate::images::{SimImages, SimSource};

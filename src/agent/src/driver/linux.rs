@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use nubium_host::acceleration::{Acceleration, Probe};
-use nubium_host::image::{AddressPolicy, Folders, Rules};
 use nubium_host::libvirt::private::{Layout, PrivateLibvirt};
 use nubium_host::libvirt::{Connection, Libvirt, LibvirtError};
 use nubium_host::network::{LinuxNetworks, resolvers};
 use nubium_host::seed::SeedFiles;
-use nubium_host::volume::{DirectoryPools, FileOwner};
+use nubium_host::storage::image::{AddressPolicy, Folders, Rules};
+use nubium_host::storage::{DirectoryPools, FileOwner};
 use nubium_runtime::{Chain, Key, WarnOnce};
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::Receiver;

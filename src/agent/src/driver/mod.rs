@@ -12,7 +12,7 @@ use nubium_host::acceleration::Acceleration;
 use nubium_host::libvirt::{Domains, QemuIds};
 use nubium_host::network::Networks;
 use nubium_host::seed::Seeds;
-use nubium_host::volume::Pools;
+use nubium_host::storage::Pools;
 use nubium_netd::Dhcp;
 use uuid::Uuid;
 

@@ -1,7 +1,7 @@
 //! One call a step.
 
-use nubium_host::image::Images;
-use nubium_host::volume::VolumeError;
+use nubium_host::storage::VolumeError;
+use nubium_host::storage::image::Images;
 use tracing::info;
 
 use super::desired::Desired;

@@ -1,8 +1,8 @@
 //! What an Image asks of this host. Pure.
 
 use nubium_api::{Checksum as SpecChecksum, Image};
-use nubium_host::image::{BadChecksum, Checksum, Source};
-use nubium_host::volume::{BadName, FileName};
+use nubium_host::storage::image::{BadChecksum, Checksum, Source};
+use nubium_host::storage::{BadName, FileName};
 
 /// What is to become of the image's files here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

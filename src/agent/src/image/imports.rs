@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nubium_host::image::{FileError, Format, HttpError, Images, ImportError, Progress, Refused};
-use nubium_host::volume::FileName;
+use nubium_host::storage::image::{FileError, Format, HttpError, Images, ImportError, Progress};
+use nubium_host::storage::{FileName, Refused};
 use nubium_runtime::{Chain, Key, Queue};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;

@@ -26,7 +26,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-use nubium_host::image::Images;
+use nubium_host::storage::image::Images;
 
 pub use desired::{Desired, Invalid, Presence, file_of};
 pub use imports::Imports;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use nubium_host::image::{ImageSeen, Images, Progress};
-use nubium_host::volume::VolumeError;
+use nubium_host::storage::VolumeError;
+use nubium_host::storage::image::{ImageSeen, Images, Progress};
 
 use super::desired::Desired;
 use super::imports::Imports;

@@ -8,7 +8,7 @@ use kube::{Api, Client, Resource, ResourceExt};
 use nubium_api::{
     ConditionStatus, DEFAULT_POOL, Image, ImageHost, ImageStatus, StoragePool, Volume, condition, is_held,
 };
-use nubium_host::volume::Pools;
+use nubium_host::storage::Pools;
 use nubium_runtime::{
     Key, Live, Loop, Next, Note, NoteKind, Queue, Recorder, Shared, StatusWriter, apply_status, live_get,
 };

@@ -1,8 +1,8 @@
 //! This host's entry in an Image's status. Pure.
 
 use nubium_api::{DEFAULT_POOL, ImageHost};
-use nubium_host::image::Progress;
-use nubium_host::volume::VolumeError;
+use nubium_host::storage::VolumeError;
+use nubium_host::storage::image::Progress;
 use nubium_runtime::Chain;
 
 use super::desired::{Desired, Presence};

@@ -9,7 +9,7 @@ use nubium_api::{DEFAULT_MTU, DEFAULT_POOL, Device, MadeFor, Network, Port, Powe
 use nubium_host::libvirt::{Accelerator, QemuIds};
 use nubium_host::network::{MacAddr, Netns, names};
 use nubium_host::seed::Seed;
-use nubium_host::volume::FileName;
+use nubium_host::storage::FileName;
 use nubium_runtime::Marked;
 use uuid::Uuid;
 
@@ -127,7 +127,7 @@ pub enum Invalid {
     #[error("the proof of deletion is another object's")]
     OtherProof,
     #[error("a name cannot be a file's")]
-    Name(#[from] nubium_host::volume::BadName),
+    Name(#[from] nubium_host::storage::BadName),
 }
 
 impl Desired {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use nubium_host::libvirt::{DomainSeen, DomainState, Domains, LibvirtError, Pause};
 use nubium_host::network::{Netns, NetworkError, NetworkSeen};
 use nubium_host::seed::{SeedError, Seeds};
-use nubium_host::volume::{VolumeError, VolumeSeen};
+use nubium_host::storage::{VolumeError, VolumeSeen};
 use uuid::Uuid;
 
 use super::desired::{Desired, Presence};

@@ -10,7 +10,7 @@ use nubium_api::{
     condition,
 };
 use nubium_host::seed::Seed;
-use nubium_host::volume::Pools;
+use nubium_host::storage::Pools;
 use nubium_runtime::{
     Key, Live, Loop, Next, Note, NoteKind, Queue, Recorder, Shared, StatusDebounce, StatusWriter, WarnOnce,
     apply_status, live_get, refused, status_differs,

@@ -12,7 +12,7 @@ use nubium_host::libvirt::{
 };
 use nubium_host::network::{Netns, Tap};
 use nubium_host::seed::Seed;
-use nubium_host::volume::VolumeSeen;
+use nubium_host::storage::VolumeSeen;
 use uuid::Uuid;
 
 use super::desired::{Desired, Presence, Settings, WantedDisk, WantedNic};

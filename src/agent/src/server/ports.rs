@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 
 use nubium_host::network::{Netns, NetworkError, NetworkSeen, Networks, Tap};
-use nubium_host::volume::{FileName, VolumeError, VolumeSeen, Volumes};
+use nubium_host::storage::{FileName, VolumeError, VolumeSeen, Volumes};
 
 use super::desired::Settings;
 

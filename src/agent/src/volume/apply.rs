@@ -1,6 +1,6 @@
 //! One call a step.
 
-use nubium_host::volume::{VolumeError, Volumes};
+use nubium_host::storage::{VolumeError, Volumes};
 use tracing::info;
 
 use super::desired::Desired;

@@ -1,7 +1,7 @@
 //! What a Volume asks of this host. Pure.
 
 use nubium_api::{DeletionPolicy, Quantity, QuantityError, Volume};
-use nubium_host::volume::{BadName, FileName};
+use nubium_host::storage::{BadName, FileName};
 
 const SECTOR: u64 = 512;
 

@@ -18,8 +18,8 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-use nubium_host::image::Images;
-use nubium_host::volume::{Pool, Volumes};
+use nubium_host::storage::image::Images;
+use nubium_host::storage::{Pool, Volumes};
 
 pub use desired::{Base, Desired, Invalid, Presence, file_of};
 pub use observe::Seen;

@@ -1,7 +1,7 @@
 //! One look: the volume's file, and the image it is to be cloned from.
 
-use nubium_host::image::{ImageSeen, Images};
-use nubium_host::volume::{Pool, VolumeError, VolumeSeen, Volumes};
+use nubium_host::storage::image::{ImageSeen, Images};
+use nubium_host::storage::{Pool, VolumeError, VolumeSeen, Volumes};
 
 use super::desired::{Base, Desired};
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kube::{Api, Client, Resource, ResourceExt};
 use nubium_api::{ConditionStatus, DEFAULT_POOL, Image, StoragePool, Volume, VolumeStatus, condition};
-use nubium_host::volume::Pools;
+use nubium_host::storage::Pools;
 use nubium_runtime::{
     Key, Live, Loop, Next, Note, NoteKind, Queue, Recorder, Shared, StatusWriter, apply_status, live_get,
 };

@@ -1,6 +1,6 @@
 //! The next step towards the presence. Pure.
 
-use nubium_host::volume::FileName;
+use nubium_host::storage::FileName;
 
 use super::desired::{Base, Desired, Presence};
 use super::observe::Seen;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 use nubium_api::{HostPool, Quantity, StoragePool};
-use nubium_host::volume::{Pools, Space, Volumes};
+use nubium_host::storage::{Pools, Space, Volumes};
 use nubium_runtime::Chain;
 use tracing::debug;
 

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use nubium_api::{Condition, ConditionStatus, Quantity, VolumeStatus};
-use nubium_host::volume::VolumeError;
+use nubium_host::storage::VolumeError;
 use nubium_runtime::Chain;
 
 use super::desired::{Base, Desired, Presence};

@@ -5,8 +5,9 @@ mod passes;
 use std::time::Duration;
 
 use nubium_api::{FileSource, HttpSource, Image, ImageHost, ImageSource, ImageSpec};
-use nubium_host::image::{Progress, Refused};
-use nubium_host::volume::{FileName, VolumeError};
+use nubium_host::storage::Refused;
+use nubium_host::storage::image::Progress;
+use nubium_host::storage::{FileName, VolumeError};
 use nubium_runtime::{Key, Queue};
 use nubium_testkit::images::{SimSource, full};
 use nubium_testkit::volumes::{SimPools, Verb};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nubium_host::libvirt::{Accelerator, DomainRecord, DomainState, Domains, QemuIds};
 use nubium_host::network::{Guest, MacAddr, Netns, NetworkError, NetworkSeen, Tap, TapSeen, names};
 use nubium_host::seed::Seed;
-use nubium_host::volume::{FileName, VolumeError, VolumeSeen};
+use nubium_host::storage::{FileName, VolumeError, VolumeSeen};
 use nubium_testkit::domains::SimDomains;
 use nubium_testkit::seeds::SimSeeds;
 use uuid::Uuid;

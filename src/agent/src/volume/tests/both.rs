@@ -1,7 +1,7 @@
 //! One story on the simulated pool and on a real one, so that the simulation stays honest.
 
-use nubium_host::image::{Folders, Images, Rules};
-use nubium_host::volume::{DirectoryPools, FileOwner};
+use nubium_host::storage::image::{Folders, Images, Rules};
+use nubium_host::storage::{DirectoryPools, FileOwner};
 use nubium_runtime::Queue;
 use nubium_testkit::images::SimSource;
 
@@ -9,7 +9,7 @@ use super::*;
 use crate::image;
 
 fn wanted_image(presence: image::Presence) -> image::Desired {
-    let source = nubium_host::image::Source::File { path: "disk.img".into() };
+    let source = nubium_host::storage::image::Source::File { path: "disk.img".into() };
     image::Desired { presence, file: image_file(), source, checksum: None }
 }
 

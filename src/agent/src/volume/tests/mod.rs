@@ -6,7 +6,7 @@ mod passes;
 use std::time::Duration;
 
 use nubium_api::{ConditionStatus, DeletionPolicy, Quantity, Volume, VolumeSpec, VolumeStatus, condition};
-use nubium_host::volume::{FileName, Pools, Space, VolumeError};
+use nubium_host::storage::{FileName, Pools, Space, VolumeError};
 use nubium_testkit::images::full;
 use nubium_testkit::volumes::{SimPools, SimVolumes, Verb};
 

@@ -13,8 +13,8 @@ use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 use super::*;
-use crate::volume::sandbox::Sandbox;
-use crate::volume::{DirectoryPool, FileOwner, Volumes};
+use crate::storage::sandbox::Sandbox;
+use crate::storage::{DirectoryPool, FileOwner, Volumes};
 
 const OWNER: FileOwner = FileOwner { uid: 64055, gid: 64055 };
 const MIB: usize = 1 << 20;

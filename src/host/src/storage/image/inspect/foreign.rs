@@ -3,7 +3,7 @@
 //! Everything that does not begin with qcow2's magic would be taken for a raw disk. So that a compressed file or an error
 //! page does not become one, the formats people really meet are known here by name, with what to do about each.
 
-use super::Refused;
+use crate::storage::Refused;
 
 const MAGICS: &[(usize, &[u8], &str)] = &[
     (0, b"\x1f\x8b", "a gzip file: unpack it first"),

@@ -5,11 +5,12 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
+use super::in_use;
 use super::publish::sync_folder;
 use super::{DirectoryPool, Staging, names_below, open_existing, publish};
-use crate::image::inspect::Refused;
-use crate::image::inspect::qcow2::Header;
-use crate::volume::{BackingImage, FileName, Space, VolumeError, VolumeSeen, Volumes, blank, in_use};
+use crate::storage::pool::{BackingImage, Space, VolumeError, VolumeSeen, Volumes};
+use crate::storage::qcow2::{Header, write as qcow2};
+use crate::storage::{FileName, Refused};
 
 const VOLUME_MODE: u32 = 0o600;
 const SECTOR: u64 = 512;
@@ -76,8 +77,8 @@ impl DirectoryPool {
     }
 
     fn create_now(&self, volume: &FileName, image: Option<&FileName>, size: u64) -> Result<(), VolumeError> {
-        if size == 0 || !size.is_multiple_of(SECTOR) || size > blank::LARGEST {
-            return Err(VolumeError::Size { size, largest: blank::LARGEST });
+        if size == 0 || !size.is_multiple_of(SECTOR) || size > qcow2::LARGEST {
+            return Err(VolumeError::Size { size, largest: qcow2::LARGEST });
         }
         if let Some(image) = image {
             let path = self.image_path(image);
@@ -93,7 +94,7 @@ impl DirectoryPool {
         let make = || {
             let staging = Staging::new(self)?;
             let file = staging.create("volume")?;
-            blank::write(&file, size, backing)?;
+            qcow2::write(&file, size, backing)?;
             publish(&file, &staging.path("volume"), &path, self.owner, VOLUME_MODE)
         };
         match make() {
@@ -121,7 +122,7 @@ impl DirectoryPool {
         let path = self.volume_path(volume);
         let file = open_existing(&path, true)?.ok_or_else(|| VolumeError::NoVolume { volume: volume.clone() })?;
         let header = read_header(&file, &path)?;
-        let largest = blank::reach(header.l1_entries);
+        let largest = qcow2::reach(header.l1_entries);
         match size {
             _ if size == header.size => return Ok(()),
             _ if size < header.size => return Err(VolumeError::Shrink { from: header.size, to: size }),
@@ -130,7 +131,7 @@ impl DirectoryPool {
             _ if locked(&file, &path)? => return Err(VolumeError::InUse { path }),
             _ => {}
         }
-        let done = blank::set_size(&file, size).and_then(|()| file.sync_all());
+        let done = qcow2::set_size(&file, size).and_then(|()| file.sync_all());
         done.map_err(|source| self.file_error("grow", path, source))
     }
 

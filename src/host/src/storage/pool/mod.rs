@@ -1,17 +1,10 @@
-//! Volumes as files of a pool, and the sandbox in which `qemu-img` runs.
+//! Volumes as files of a pool.
 //!
 //! A volume is always qcow2, written by us: a guest can write a header into its disk, but never into the file that holds
 //! it, so the format is a fact of the record and is never probed. A clone is an overlay over its image with a *relative*
 //! backing path, so that a pool can be moved or mounted elsewhere.
 
-mod blank;
 pub mod directory;
-#[cfg(test)]
-pub(crate) mod full_disk;
-mod in_use;
-pub mod name;
-mod pools;
-pub mod sandbox;
 #[cfg(test)]
 mod tests;
 
@@ -21,10 +14,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use directory::{DirectoryPool, FileOwner};
-pub use name::{BadName, FileName};
-pub use pools::{DirectoryPools, Pool, Pools};
 
-use crate::image::inspect::Refused;
+use super::{BadName, FileName, Refused};
 
 /// A volume's file as it was found. Sizes are in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]

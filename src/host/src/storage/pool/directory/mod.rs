@@ -8,6 +8,7 @@
 //! All folders are root's, so that no QEMU can replace a file. Everything is made in `incoming`, flushed, renamed and the
 //! folder synced: a file under its name is whole, also after a power cut.
 
+mod in_use;
 mod publish;
 mod volumes;
 
@@ -26,7 +27,8 @@ use tokio::task::JoinHandle;
 pub(crate) use publish::{Staging, publish, sync_folder};
 pub(crate) use volumes::{locked, read_header};
 
-use super::{FileName, Space, VolumeError};
+use super::{Space, VolumeError};
+use crate::storage::FileName;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 const FOLDER_MODE: u32 = 0o711;

@@ -13,9 +13,9 @@ use super::source::address_policy::AddressPolicy;
 use super::source::file::Folders;
 use super::source::http::Http;
 use super::{Checksum, ImageSeen, Images, ImportError, Imported, Progress, Source, convert};
-use crate::volume::directory::{Staging, locked, names_below, open_existing, publish, read_header, sync_folder};
-use crate::volume::sandbox::{Sandbox, SandboxError};
-use crate::volume::{DirectoryPool, FileName, FileOwner, Space, VolumeError, Volumes};
+use crate::storage::pool::directory::{Staging, locked, names_below, open_existing, publish, read_header, sync_folder};
+use crate::storage::sandbox::{Sandbox, SandboxError};
+use crate::storage::{DirectoryPool, FileName, FileOwner, Space, VolumeError, Volumes};
 
 const IMAGE_MODE: u32 = 0o444;
 /// Imports leave one part in so many of a pool's file system free.

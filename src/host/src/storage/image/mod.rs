@@ -25,14 +25,14 @@ use tokio::sync::watch;
 
 pub use checksum::{BadChecksum, Checksum};
 pub use import::{Importer, Limits, Rules};
-pub use inspect::{Format, InspectError, Refused};
+pub use inspect::{Format, InspectError};
 pub use source::Source;
 pub use source::address_policy::AddressPolicy;
 pub use source::file::{FileError, Folders};
 pub use source::http::HttpError;
 
-use crate::volume::sandbox::SandboxError;
-use crate::volume::{FileName, VolumeError};
+use super::sandbox::SandboxError;
+use super::{FileName, Refused, VolumeError};
 
 /// An image as it was found in the pool: always qcow2, read-only. Sizes are in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use crate::image::inspect::qcow2::MAGIC;
+use super::header::MAGIC;
 
 const CLUSTER_BITS: u32 = 16;
 const CLUSTER: u64 = 1 << CLUSTER_BITS;
@@ -29,11 +29,11 @@ const LONGEST_BACKING: usize = 1023;
 const SIZE_OFFSET: u64 = 24;
 
 /// The largest disk that [`write`] makes, in bytes: QEMU reads L1 tables of up to 32 MiB.
-pub(super) const LARGEST: u64 = (32 << 20) / 8 * PER_L1_ENTRY;
+pub(crate) const LARGEST: u64 = (32 << 20) / 8 * PER_L1_ENTRY;
 
 /// Writes an empty qcow2 disk of `size` bytes into a new file; with `backing`, a clone of that qcow2 file (a path relative
 /// to the folder of the file). Not flushed.
-pub(super) fn write(file: &File, size: u64, backing: Option<&str>) -> io::Result<()> {
+pub(crate) fn write(file: &File, size: u64, backing: Option<&str>) -> io::Result<()> {
     let l1_clusters = size.div_ceil(PER_L1_ENTRY).div_ceil(L1_ENTRIES_PER_CLUSTER).max(1);
     if size > LARGEST || backing.is_some_and(|name| name.len() > LONGEST_BACKING) {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
@@ -46,12 +46,12 @@ pub(super) fn write(file: &File, size: u64, backing: Option<&str>) -> io::Result
 }
 
 /// Changes the size of a disk that [`write`] made. The caller has seen that the L1 table covers it.
-pub(super) fn set_size(file: &File, size: u64) -> io::Result<()> {
+pub(crate) fn set_size(file: &File, size: u64) -> io::Result<()> {
     file.write_all_at(&size.to_be_bytes(), SIZE_OFFSET)
 }
 
 /// How large a disk with that many L1 entries can grow, in bytes.
-pub(super) fn reach(l1_entries: u32) -> u64 {
+pub(crate) fn reach(l1_entries: u32) -> u64 {
     u64::from(l1_entries) * PER_L1_ENTRY
 }
 
@@ -85,7 +85,7 @@ fn header(size: u64, l1_entries: u64, backing: Option<&str>) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::inspect::qcow2::Header;
+    use crate::storage::qcow2::Header;
 
     fn written(size: u64, backing: Option<&str>) -> (Header, u64) {
         let file = tempfile::tempfile().unwrap();

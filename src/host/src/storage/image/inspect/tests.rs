@@ -162,7 +162,7 @@ proptest! {
         damage.iter().for_each(|(at, byte)| head[*at] = *byte);
         head.truncate(cut.max(8));
         if let Ok(Inspected { format: Format::Qcow2, .. }) = judged(&head) {
-            let header = qcow2::Header::parse(&head).unwrap().unwrap();
+            let header = Header::parse(&head).unwrap().unwrap();
             prop_assert_eq!(&header.backing, &None);
             prop_assert_eq!(u64::from_be_bytes(head[8..16].try_into().unwrap()), 0);
             prop_assert_eq!(header.incompatible & !0b11001, 0);

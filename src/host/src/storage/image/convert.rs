@@ -8,8 +8,8 @@ use tokio::sync::watch;
 
 use super::inspect::Inspected;
 use super::{ImportError, Progress};
-use crate::volume::directory::Staging;
-use crate::volume::sandbox::{Job, Limits, SANDBOX_ID, Sandbox, SandboxError};
+use crate::storage::pool::directory::Staging;
+use crate::storage::sandbox::{Job, Limits, SANDBOX_ID, Sandbox, SandboxError};
 
 const MEMORY: u64 = 1 << 30;
 const CPU: Duration = Duration::from_secs(30 * 60);

@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
+use super::image::{Images, Importer, Rules};
 use super::name::check;
+use super::pool::directory::within_deadline;
 use super::sandbox::{Sandbox, SandboxError};
 use super::{DirectoryPool, FileOwner, VolumeError, Volumes};
-use crate::image::{Images, Importer, Rules};
 
 /// One pool: its volumes and its images.
 #[derive(Debug, Clone)]
@@ -62,7 +63,7 @@ impl Pools for DirectoryPools {
             None => {
                 let (root, owner) = (folder.clone(), self.owner);
                 let opening = tokio::task::spawn_blocking(move || DirectoryPool::open(&root, owner));
-                let pool = super::directory::within_deadline(&folder, opening).await?;
+                let pool = within_deadline(&folder, opening).await?;
                 open.entry(folder).or_insert(pool).clone()
             }
         };

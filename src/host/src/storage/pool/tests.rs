@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use super::*;
+use crate::storage::{DirectoryPools, Pools};
 
 const OWNER: FileOwner = FileOwner { uid: 64055, gid: 64055 };
 const MIB: u64 = 1 << 20;
@@ -233,7 +234,7 @@ async fn pools_are_opened_once_and_kept_where_they_belong() {
 
 #[test]
 fn a_full_pool_is_named_and_keeps_nothing_half_made() {
-    crate::volume::full_disk::on(2, |root| {
+    crate::storage::full_disk::on(2, |root| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let pool = DirectoryPool::open(root, OWNER).unwrap();
         runtime.block_on(async {

@@ -4,7 +4,7 @@
 //! reads. So a header is parsed here, by code that opens nothing, and only what [`Header::check`] knows to be harmless goes
 //! on. The layout is that of QEMU's `docs/interop/qcow2.txt`; all numbers are big-endian.
 
-use super::Refused;
+use crate::storage::Refused;
 
 /// The first four bytes of every qcow2 (and of the older qcow) file.
 pub const MAGIC: [u8; 4] = *b"QFI\xfb";

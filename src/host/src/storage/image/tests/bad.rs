@@ -126,7 +126,7 @@ async fn what_is_too_large_is_not_taken() {
 #[test]
 fn a_full_pool_is_said_and_left_as_it_was() {
     for (mib, filled_while) in [(3, "receiving"), (6, "converting"), (200, "nothing but the part that guests keep")] {
-        crate::volume::full_disk::on(mib, move |root| {
+        crate::storage::full_disk::on(mib, move |root| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let mut world = World::new();
             world.pool = DirectoryPool::open(root, OWNER).unwrap();

@@ -5,13 +5,15 @@
 //! header with a backing file is refused for that backing file instead of being read through it later.
 
 mod foreign;
-pub mod qcow2;
 #[cfg(test)]
 mod tests;
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+
+use crate::storage::Refused;
+use crate::storage::qcow2::Header;
 
 /// How the bytes of an image encode a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,39 +38,6 @@ pub struct Inspected {
     pub format: Format,
     /// The size of the disk in it, in bytes.
     pub virtual_size: u64,
-}
-
-/// Why a file cannot become an image. Trying the same bytes again cannot help.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    #[error("it is empty")]
-    Empty,
-    #[error("it is {0}")]
-    NotADisk(&'static str),
-    #[error("it is neither qcow2 nor a raw disk: {0} bytes is not a multiple of 512")]
-    NotSectors(u64),
-    #[error("it ends within its header")]
-    Truncated,
-    #[error("it is qcow version {0}; versions 2 and 3 are read here")]
-    QcowVersion(u32),
-    #[error("its header has {0}")]
-    Malformed(&'static str),
-    #[error("it names a backing file, {0:?}; an image has to be complete: flatten it with `qemu-img convert`")]
-    BackingFile(String),
-    #[error("it keeps its data in another file; an image has to be complete: flatten it with `qemu-img convert`")]
-    DataFile,
-    #[error("it is encrypted")]
-    Encrypted,
-    #[error("it needs features unknown here (bits {0:#x})")]
-    UnknownFeatures(u64),
-    #[error("it is marked as corrupt")]
-    MarkedCorrupt,
-    #[error("it holds {0} internal snapshots; flatten it with `qemu-img convert`")]
-    InternalSnapshots(u32),
-    #[error("it is compressed in a way unknown here (type {0})")]
-    Compression(u8),
-    #[error("its disk of {size} bytes is larger than the {limit} bytes allowed on this host")]
-    TooLarge { size: u64, limit: u64 },
 }
 
 /// A file that could not be read, or must not be used.
@@ -103,7 +72,7 @@ pub fn judge(head: &[u8], tail: &[u8], length: u64, limit: u64) -> Result<Inspec
     if length == 0 {
         return Err(Refused::Empty);
     }
-    let inspected = match qcow2::Header::parse(head) {
+    let inspected = match Header::parse(head) {
         Some(header) => {
             let header = header?;
             header.check(length)?;
