@@ -1,8 +1,10 @@
 //! One fact about an object: the same shape as `metav1.Condition`, with a schema short enough for `kubectl explain`.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::KubeSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::whole;
 
 /// One fact about this object, as somebody saw it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -15,9 +17,10 @@ pub struct Condition {
     /// True, False, or Unknown when nobody could look.
     pub status: ConditionStatus,
     /// The metadata.generation that was looked at.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "whole::optional")]
     pub observed_generation: Option<i64>,
     /// When status last changed.
+    #[serde(deserialize_with = "time_or_epoch")]
     pub last_transition_time: Time,
     /// One word for programs.
     #[schemars(length(min = 1, max = 1024))]
@@ -25,6 +28,13 @@ pub struct Condition {
     /// One sentence for people: what happened, to what, and what to do about it.
     #[schemars(length(max = 32768))]
     pub message: String,
+}
+
+/// A time that cannot be read is long ago. Kubernetes' own schemas take a list for a time, and a condition is no less true
+/// for it.
+fn time_or_epoch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Time, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(Time::deserialize(value).unwrap_or(Time(Timestamp::UNIX_EPOCH)))
 }
 
 /// True, False or Unknown.

@@ -4,7 +4,10 @@
 use kube::CustomResourceExt;
 use serde_json::{Map, Value, json};
 
-use crate::{Flavor, Host, IPAddress, Image, Network, Port, Server, StoragePool, Volume};
+use crate::{Flavor, Host, IPAddress, Image, Network, Port, Server, StoragePool, Volume, whole::LARGEST};
+
+/// A time in any zone, in years that every reader knows, to the nanosecond.
+const DATE_TIME: &str = r"^[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$";
 
 /// The CRDs in the order in which a person would read them.
 pub fn crds() -> Vec<Value> {
@@ -50,9 +53,7 @@ fn tidy(schema: &mut Value) {
             if let Some(Value::Array(values)) = map.get_mut("enum") {
                 values.retain(|value| !value.is_null());
             }
-            if map.get("format").and_then(Value::as_str).is_some_and(|format| format.starts_with("uint")) {
-                map.remove("format");
-            }
+            as_strict_as_the_type(map);
             for bound in ["minimum", "maximum"] {
                 whole_number(map, bound);
             }
@@ -61,6 +62,28 @@ fn tidy(schema: &mut Value) {
         Value::Array(values) => values.iter_mut().for_each(tidy),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
+}
+
+/// A format is only a remark to a Kubernetes API server, or less strict than what reads it: Go's dates know the year 9999
+/// and offsets of 99 hours. What the schema takes, every reader must be able to read.
+fn as_strict_as_the_type(map: &mut Map<String, Value>) {
+    let Some(format) = map.get("format").and_then(Value::as_str) else { return };
+    let (least, most) = match format {
+        "int32" => (i64::from(i32::MIN), i64::from(i32::MAX)),
+        "int64" => (-LARGEST, LARGEST),
+        "date-time" => {
+            map.insert("pattern".into(), DATE_TIME.into());
+            map.insert("maxLength".into(), 64.into());
+            return;
+        }
+        unsigned if unsigned.starts_with("uint") => {
+            map.remove("format");
+            return;
+        }
+        _ => return,
+    };
+    map.entry("minimum").or_insert(least.into());
+    map.entry("maximum").or_insert(most.into());
 }
 
 fn whole_number(map: &mut Map<String, Value>, key: &str) {

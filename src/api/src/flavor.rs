@@ -3,7 +3,7 @@
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::{Condition, CpuCount, Quantity};
+use crate::{Condition, CpuCount, Quantity, whole};
 
 /// A size that Servers choose by name. What a name means never changes, so its spec is immutable: make another Flavor for another size.
 #[derive(CustomResource, Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -21,6 +21,7 @@ use crate::{Condition, CpuCount, Quantity};
 )]
 #[x_kube(validation = Rule::new("self == oldSelf").message("a Flavor's size never changes: make a Flavor with another name and use that"))]
 #[x_kube(validation = Rule::new("!isQuantity(string(self.memory)) || quantity(string(self.memory)).compareTo(quantity('16Mi')) >= 0").message("memory must be at least 16Mi; without a unit it is in bytes: write 512Mi or 2Gi"))]
+#[x_kube(validation = Rule::new("!isQuantity(string(self.cpu)) || quantity(string(self.cpu)).isInteger()").message("cpu must be a whole number"))]
 #[serde(rename_all = "camelCase")]
 pub struct FlavorSpec {
     /// Number of virtual CPUs, a whole number.
@@ -34,7 +35,7 @@ pub struct FlavorSpec {
 #[serde(rename_all = "camelCase")]
 pub struct FlavorStatus {
     /// The metadata.generation this status speaks of; -1 until somebody looked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "whole::optional")]
     pub observed_generation: Option<i64>,
     /// Facts about this Flavor: Ready.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -3,7 +3,7 @@
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::{Condition, Quantity};
+use crate::{Condition, Quantity, whole};
 
 /// The namespace of the hosts' heartbeat Leases.
 pub const HOSTS_NAMESPACE: &str = "nubium-hosts";
@@ -49,7 +49,7 @@ pub struct HostSpec {
 #[serde(rename_all = "camelCase")]
 pub struct HostStatus {
     /// The metadata.generation this status speaks of; -1 until somebody looked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "whole::optional")]
     pub observed_generation: Option<i64>,
     /// Facts about this Host: Ready from its heartbeat; AgentReady, ServersReported, HardwareAcceleration, EgressReady and Strangers from its agent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -82,6 +82,7 @@ pub struct HostStatus {
 #[serde(rename_all = "camelCase")]
 pub struct HostCapacity {
     /// Virtual CPUs that Servers may have together.
+    #[serde(deserialize_with = "whole::required")]
     pub cpu: i32,
     /// Memory that Servers may have together.
     pub memory: Quantity,

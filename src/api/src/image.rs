@@ -3,7 +3,7 @@
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::{Condition, Quantity};
+use crate::{Condition, Quantity, whole};
 
 /// A disk template: fetched once, checked against its checksum, inspected, and never changed afterwards.
 #[derive(CustomResource, Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -97,7 +97,7 @@ pub struct Checksum {
 #[serde(rename_all = "camelCase")]
 pub struct ImageStatus {
     /// The metadata.generation this status speaks of; -1 until somebody looked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "whole::optional")]
     pub observed_generation: Option<i64>,
     /// Facts about this Image: Ready, and Reconciling or Stalled while true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -122,7 +122,7 @@ pub struct ImageHost {
     /// The Host's name.
     pub name: String,
     /// The generation of the Image that the host looked at.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "whole::optional")]
     pub observed_generation: Option<i64>,
     /// The pool it is in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -137,13 +137,13 @@ pub struct ImageHost {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// Bytes fetched so far.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "whole::optional")]
     pub fetched_bytes: Option<i64>,
     /// Bytes to fetch, where the source says.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "whole::optional")]
     pub total_bytes: Option<i64>,
     /// Size of the disk it describes, in bytes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "whole::optional")]
     pub virtual_size: Option<i64>,
     /// Format of the source as its content showed: raw or qcow2.
     #[serde(default, skip_serializing_if = "Option::is_none")]

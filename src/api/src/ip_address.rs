@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::Condition;
+use crate::{Condition, whole};
 
 /// The claim of one address. Its name is a function of Network and address, so that creating it is what takes the address.
 #[derive(CustomResource, Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -43,7 +43,7 @@ pub struct IPAddressSpec {
 #[serde(rename_all = "camelCase")]
 pub struct IPAddressStatus {
     /// The metadata.generation this status speaks of; -1 until somebody looked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "whole::optional")]
     pub observed_generation: Option<i64>,
     /// Facts about this address: Ready.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

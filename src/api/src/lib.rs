@@ -20,6 +20,7 @@ mod quantity;
 mod server;
 mod storage_pool;
 mod volume;
+mod whole;
 
 pub use condition::{Condition, ConditionStatus, condition};
 pub use crd::crds;

@@ -3,7 +3,7 @@
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::Condition;
+use crate::{Condition, whole};
 
 /// The MTU of a Network: fits VXLAN over either IP version on an ordinary 1500-byte link.
 pub const DEFAULT_MTU: i32 = 1430;
@@ -114,17 +114,17 @@ pub enum EgressType {
 #[serde(rename_all = "camelCase")]
 pub struct NetworkStatus {
     /// The metadata.generation this status speaks of; -1 until somebody looked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "whole::optional")]
     pub observed_generation: Option<i64>,
     /// Facts about this Network: Ready, and Reconciling or Stalled while true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
     /// The number that keeps this Network apart from others between hosts; chosen once.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "whole::optional")]
     pub vni: Option<i32>,
     /// Largest packet, in bytes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "whole::optional")]
     pub mtu: Option<i32>,
     /// What each host has of it; every host writes its own entry.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -139,7 +139,7 @@ pub struct NetworkHost {
     /// The Host's name.
     pub name: String,
     /// The generation of the Network that the host looked at.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "whole::optional")]
     pub observed_generation: Option<i64>,
     /// Whether all of it was seen there: namespace, bridge, rules, DHCP, the way out.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -3,7 +3,7 @@
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::{Condition, MadeFor};
+use crate::{Condition, MadeFor, whole};
 
 /// A NIC's identity: its MAC and addresses. It keeps them over restarts of the Server and moves between hosts.
 #[derive(CustomResource, Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -59,7 +59,7 @@ pub struct PortSpec {
 #[serde(rename_all = "camelCase")]
 pub struct PortStatus {
     /// The metadata.generation this status speaks of; -1 until somebody looked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "whole::optional")]
     pub observed_generation: Option<i64>,
     /// Facts about this Port: Ready, and Reconciling or Stalled while true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

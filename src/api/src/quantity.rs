@@ -5,6 +5,13 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::whole::LARGEST;
+
+/// Fewer digits before a larger unit, so that what is written fits into 63 bits of bytes.
+const PATTERN: &str = r"^([0-9]{1,15}(\.[0-9]{1,9})?(k|Ki)?|[0-9]{1,12}(\.[0-9]{1,9})?(M|Mi)|[0-9]{1,9}(\.[0-9]{1,9})?(G|Gi)|[0-9]{1,6}(\.[0-9]{1,9})?(T|Ti)|[0-9]{1,3}(\.[0-9]{1,9})?(P|Pi))$";
+/// Digits of a fraction that are looked at one by one.
+const MOST_DIGITS: usize = 12;
+
 /// Why an amount cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum QuantityError {
@@ -50,12 +57,16 @@ impl Quantity {
             _ => return Err(malformed()),
         };
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-        if whole.is_empty() || fraction.len() > 9 || fraction.contains('.') {
+        if whole.is_empty() || fraction.contains('.') {
             return Err(malformed());
         }
+        // Beyond what a unit divides into nothing but "a little more" is left: it is rounded up all the same.
+        let (fraction, rest) = fraction.split_at_checked(MOST_DIGITS).unwrap_or((fraction, ""));
+        let rest = u128::from(rest.bytes().any(|digit| digit != b'0'));
         let scale = 10u128.pow(fraction.len() as u32);
         let whole: u128 = whole.parse().map_err(|_| malformed())?;
         let part: u128 = if fraction.is_empty() { 0 } else { fraction.parse().map_err(|_| malformed())? };
+        let part = part + rest;
         let too_large = || QuantityError::TooLarge { text: self.0.clone() };
         let scaled = whole.checked_mul(scale).and_then(|n| n.checked_add(part)).ok_or_else(too_large)?;
         let bytes = scaled.checked_mul(unit).ok_or_else(too_large)?.div_ceil(scale);
@@ -86,8 +97,9 @@ impl JsonSchema for Quantity {
         json_schema!({
             "x-kubernetes-int-or-string": true,
             "minimum": 1,
+            "maximum": LARGEST,
             "maxLength": 24,
-            "pattern": r"^[0-9]{1,15}(\.[0-9]{1,9})?(k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$",
+            "pattern": PATTERN,
         })
     }
 }
@@ -147,11 +159,15 @@ fn number_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, 
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Either {
-        Number(u64),
+        Number(serde_json::Number),
         Text(String),
     }
     Ok(match Either::deserialize(deserializer)? {
-        Either::Number(number) => number.to_string(),
+        // Of a float, Rust prints all digits and no exponent: 2 for 2.0.
+        Either::Number(number) => match number.as_f64() {
+            Some(float) if number.is_f64() => float.to_string(),
+            _ => number.to_string(),
+        },
         Either::Text(text) => text,
     })
 }
@@ -167,6 +183,8 @@ mod tests {
         {
             assert_eq!(Quantity(text.into()).bytes(), Ok(bytes), "{text}");
         }
+        assert_eq!(Quantity("16777216.0010000000000001".into()).bytes(), Ok(16_777_217));
+        assert_eq!(Quantity("1.00000000000000000001".into()).bytes(), Ok(2));
         for text in ["", "Gi", "1.2.3", "-1", "1e3", "10 Gi", ".5Gi"] {
             assert!(Quantity(text.into()).bytes().is_err(), "{text}");
         }
@@ -184,6 +202,10 @@ mod tests {
     fn numbers_and_text_are_both_read() {
         assert_eq!(serde_json::from_str::<CpuCount>("2").unwrap().count(), Ok(2));
         assert_eq!(serde_json::from_str::<CpuCount>("\"2\"").unwrap().count(), Ok(2));
+        assert_eq!(serde_json::from_str::<CpuCount>("2.0").unwrap().count(), Ok(2));
+        assert!(serde_json::from_str::<CpuCount>("2.0000000001").unwrap().count().is_err());
+        assert_eq!(serde_json::from_str::<Quantity>("16777216.001").unwrap().bytes(), Ok(16_777_217));
+        assert_eq!(serde_json::from_str::<Quantity>("1e12").unwrap().bytes(), Ok(1_000_000_000_000));
         assert!(CpuCount("0".into()).count().is_err());
     }
 }

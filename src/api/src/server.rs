@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, Time};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::{Condition, CpuCount, DeletionPolicy, Quantity};
+use crate::{Condition, CpuCount, DeletionPolicy, Quantity, whole};
 
 /// The name of what a Server makes for one of its disks or NICs.
 pub fn child_name(server: &str, disk_or_nic: &str) -> String {
@@ -43,6 +43,7 @@ pub fn child_name(server: &str, disk_or_nic: &str) -> String {
 #[x_kube(validation = Rule::new("has(self.flavor) != has(self.resources)").message("say the Server's size by exactly one of flavor or resources"))]
 #[x_kube(validation = Rule::new("self.disks.all(a, !has(a.volume) || self.disks.exists_one(b, has(b.volume) && b.volume == a.volume))").message("two disks cannot be the same volume: name each Volume once"))]
 #[x_kube(validation = Rule::new("!has(self.nics) || self.nics.all(a, !has(a.port) || self.nics.exists_one(b, has(b.port) && b.port == a.port))").message("two NICs cannot be the same port: name each Port once"))]
+#[x_kube(validation = Rule::new("!has(self.restartedAt) || self.restartedAt > timestamp('1000-01-01T00:00:00Z')").message("restartedAt must be a time such as 2026-01-31T12:00:00Z"))]
 #[serde(rename_all = "camelCase")]
 pub struct ServerSpec {
     /// A Flavor's name: the size. Or give resources. The size in force is set when the Server is placed on a host.
@@ -78,6 +79,7 @@ pub struct ServerSpec {
 /// A size.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(validation = Rule::new("!isQuantity(string(self.memory)) || quantity(string(self.memory)).compareTo(quantity('16Mi')) >= 0").message("memory must be at least 16Mi; without a unit it is in bytes: write 512Mi or 2Gi"))]
+#[x_kube(validation = Rule::new("!isQuantity(string(self.cpu)) || quantity(string(self.cpu)).isInteger()").message("cpu must be a whole number"))]
 #[serde(rename_all = "camelCase")]
 pub struct Resources {
     /// Number of virtual CPUs, a whole number.
@@ -229,7 +231,7 @@ pub struct Scheduling {
 #[serde(rename_all = "camelCase")]
 pub struct ServerStatus {
     /// The metadata.generation this status speaks of; -1 until somebody looked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "whole::optional")]
     pub observed_generation: Option<i64>,
     /// Facts about this Server: Ready, and Reconciling or Stalled while true; Scheduled; VolumesReady, NetworkReady, Running, RestartRequired and Released from its host.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -253,6 +255,7 @@ pub struct ServerStatus {
 
 /// A size in force, as numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = Rule::new("!isQuantity(string(self.cpu)) || quantity(string(self.cpu)).isInteger()").message("cpu must be a whole number"))]
 #[serde(rename_all = "camelCase")]
 pub struct ServerResources {
     /// Number of virtual CPUs.
@@ -282,6 +285,7 @@ pub struct Device {
     /// disk-<name> or nic-<name>.
     pub name: String,
     /// Its slot, from 0, never reused while attached.
+    #[serde(deserialize_with = "whole::required")]
     pub slot: i32,
     /// UID of the Volume or Port that sits there.
     pub uid: String,

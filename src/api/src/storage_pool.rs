@@ -3,7 +3,7 @@
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::Condition;
+use crate::{Condition, whole};
 
 /// Where Volumes and Images live. Exactly one driver is named.
 #[derive(CustomResource, Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -48,7 +48,7 @@ pub struct DirectoryPool {
 #[serde(rename_all = "camelCase")]
 pub struct StoragePoolStatus {
     /// The metadata.generation this status speaks of; -1 until somebody looked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "whole::optional")]
     pub observed_generation: Option<i64>,
     /// Facts about this pool: Ready.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

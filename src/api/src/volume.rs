@@ -3,7 +3,7 @@
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::{Condition, MadeFor, Quantity};
+use crate::{Condition, MadeFor, Quantity, whole};
 
 /// A block device for a Server: cloned from an Image, or blank.
 #[derive(CustomResource, Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -71,7 +71,7 @@ pub enum DeletionPolicy {
 #[serde(rename_all = "camelCase")]
 pub struct VolumeStatus {
     /// The metadata.generation this status speaks of; -1 until somebody looked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "whole::optional")]
     pub observed_generation: Option<i64>,
     /// Facts about this Volume: Ready, and Reconciling or Stalled while true; Provisioned and Released from its host.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -1,6 +1,6 @@
 //! The caches that all controllers read, and their indexes. One watch per kind.
 
-use std::sync::Arc;
+use std::{fmt::Debug, sync::Arc};
 
 use k8s_openapi::{NamespaceResourceScope, api::coordination::v1::Lease};
 use kube::{
@@ -11,7 +11,7 @@ use nubium_api::{
     DEFAULT_POOL, Flavor, HOSTS_NAMESPACE, Host, IPAddress, Image, Network, Port, Server, StoragePool, Volume,
     child_name,
 };
-use nubium_runtime::{Key, Recorder, Shared, not_found};
+use nubium_runtime::{Key, Recorder, Shared, SharedBuilder, not_found};
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, calling};
@@ -54,10 +54,33 @@ pub(crate) struct World {
     pub leases: Shared<Lease>,
 }
 
+/// Makes the watches. The controllers are the one process that says of an object that it cannot be read.
+struct Watched {
+    client: Client,
+    recorder: Recorder,
+}
+
+impl Watched {
+    fn all<K: Kind>(&self) -> SharedBuilder<K> {
+        Shared::builder(Api::all(self.client.clone())).report_unreadable(self.recorder.clone())
+    }
+
+    fn in_namespace<K: Kind + Resource<Scope = NamespaceResourceScope>>(&self, namespace: &str) -> SharedBuilder<K> {
+        Shared::builder(Api::namespaced(self.client.clone(), namespace)).report_unreadable(self.recorder.clone())
+    }
+}
+
+/// What a watch asks of a kind.
+trait Kind: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static {}
+
+impl<K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static> Kind for K {}
+
 impl World {
     /// Begins to watch, and waits until everything has been listed once.
     pub async fn watch(client: Client, recorder: Recorder) -> Arc<Self> {
-        let servers = Shared::builder(Api::<Server>::all(client.clone()))
+        let shared = Watched { client: client.clone(), recorder: recorder.clone() };
+        let servers = shared
+            .all::<Server>()
             .index(by::HOST, |server| server.status.iter().filter_map(|status| status.host.clone()).collect())
             .index(by::VOLUME, |server| volume_keys(server).iter().map(Key::to_string).collect())
             .index(by::PORT, |server| port_keys(server).iter().map(Key::to_string).collect())
@@ -71,15 +94,18 @@ impl World {
             })
             .index(by::FLAVOR, |server| server.spec.flavor.iter().cloned().collect())
             .start();
-        let ports = Shared::builder(Api::<Port>::all(client.clone()))
+        let ports = shared
+            .all::<Port>()
             .index(by::NETWORK, |port| vec![Key::of(port).beside(port.spec.network.clone()).to_string()])
             .index(by::MADE_FOR, |port| port.spec.made_for.iter().map(|made| made.uid.clone()).collect())
             .start();
-        let addresses = Shared::builder(Api::<IPAddress>::all(client.clone()))
+        let addresses = shared
+            .all::<IPAddress>()
             .index(by::NETWORK, |claim| vec![Key::of(claim).beside(claim.spec.network.clone()).to_string()])
             .index(by::PORT, |claim| vec![Key::of(claim).beside(claim.spec.port.clone()).to_string()])
             .start();
-        let volumes = Shared::builder(Api::<Volume>::all(client.clone()))
+        let volumes = shared
+            .all::<Volume>()
             .index(by::IMAGE, |volume| {
                 volume.spec.image.iter().map(|image| Key::of(volume).beside(image.clone()).to_string()).collect()
             })
@@ -92,12 +118,12 @@ impl World {
             ports,
             addresses,
             volumes,
-            networks: Shared::builder(Api::all(client.clone())).start(),
-            images: Shared::builder(Api::all(client.clone())).start(),
-            pools: Shared::builder(Api::all(client.clone())).start(),
-            flavors: Shared::builder(Api::all(client.clone())).start(),
-            hosts: Shared::builder(Api::all(client.clone())).start(),
-            leases: Shared::builder(Api::namespaced(client.clone(), HOSTS_NAMESPACE)).start(),
+            networks: shared.all().start(),
+            images: shared.all().start(),
+            pools: shared.all().start(),
+            flavors: shared.all().start(),
+            hosts: shared.all().start(),
+            leases: shared.in_namespace(HOSTS_NAMESPACE).start(),
             client,
             recorder,
         };
@@ -114,6 +140,17 @@ impl World {
             world.leases.synced(),
         );
         Arc::new(world)
+    }
+
+    /// The objects of a namespace that are there and cannot be read, in words: nobody knows what they use, so nothing that
+    /// they may use is taken away.
+    pub fn unreadable(&self, namespace: &str) -> Vec<String> {
+        fn of<K: Kind>(kind: &Shared<K>, namespace: &str) -> Vec<String> {
+            let all = kind.unreadable_in(namespace).into_iter();
+            all.map(|object| format!("{} {}, which cannot be read,", K::kind(&()), object.key().name)).collect()
+        }
+        let Self { servers, ports, addresses, volumes, .. } = self;
+        [of(servers, namespace), of(ports, namespace), of(addresses, namespace), of(volumes, namespace)].concat()
     }
 
     /// Deletes the object of that key if it is still the one that `only` says. One that is gone is fine.

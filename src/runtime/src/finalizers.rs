@@ -3,62 +3,50 @@
 //! A JSON patch that tests the UID and the list it is based on: it cannot undo another's change of the list, and it
 //! does not fail because a status was written meanwhile, as a test of resourceVersion would.
 
-use std::fmt::Debug;
-
 use kube::{
     Api, Error, Resource, ResourceExt,
     api::{Patch, PatchParams},
 };
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::{errors::conflicting, not_found};
+use crate::{errors::conflicting, not_found, patch::patch};
 
 /// Whether the object has that finalizer.
 pub fn has_finalizer<K: Resource>(object: &K, finalizer: &str) -> bool {
     object.finalizers().iter().any(|held| held == finalizer)
 }
 
-/// Adds `finalizer`. Gives the object as it is now; None when it had it already.
+/// Adds `finalizer`. True when it wrote; an object that has it already is fine.
 ///
 /// Fails with a conflict when the object or its finalizers are no longer as `seen` shows them.
-pub async fn add_finalizer<K>(api: &Api<K>, seen: &K, finalizer: &str) -> Result<Option<K>, Error>
-where
-    K: Resource + Clone + Debug + DeserializeOwned,
-{
+pub async fn add_finalizer<K: Resource + Clone>(api: &Api<K>, seen: &K, finalizer: &str) -> Result<bool, Error> {
     if has_finalizer(seen, finalizer) {
-        return Ok(None);
+        return Ok(false);
     }
     let mut wanted = seen.finalizers().to_vec();
     wanted.push(finalizer.to_owned());
-    replace(api, seen, &wanted).await.map(Some)
+    replace(api, seen, &wanted).await.map(|()| true)
 }
 
 /// Removes `finalizer`. True when it wrote; an object that is gone, or never had it, is fine.
 ///
 /// Fails with a conflict when the object or its finalizers are no longer as `seen` shows them.
-pub async fn remove_finalizer<K>(api: &Api<K>, seen: &K, finalizer: &str) -> Result<bool, Error>
-where
-    K: Resource + Clone + Debug + DeserializeOwned,
-{
+pub async fn remove_finalizer<K: Resource + Clone>(api: &Api<K>, seen: &K, finalizer: &str) -> Result<bool, Error> {
     if !has_finalizer(seen, finalizer) {
         return Ok(false);
     }
     let wanted: Vec<String> = seen.finalizers().iter().filter(|held| *held != finalizer).cloned().collect();
     match replace(api, seen, &wanted).await {
-        Ok(_) => Ok(true),
+        Ok(()) => Ok(true),
         Err(error) if not_found(&error) => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-async fn replace<K>(api: &Api<K>, seen: &K, wanted: &[String]) -> Result<K, Error>
-where
-    K: Resource + Clone + Debug + DeserializeOwned,
-{
-    let patch = serde_json::from_value(change(seen.uid(), seen.finalizers(), wanted)).map_err(Error::SerdeError)?;
-    let result = api.patch(&seen.name_any(), &PatchParams::default(), &Patch::<()>::Json(patch)).await;
-    result.map_err(|error| match error {
+async fn replace<K: Resource + Clone>(api: &Api<K>, seen: &K, wanted: &[String]) -> Result<(), Error> {
+    let change = serde_json::from_value(change(seen.uid(), seen.finalizers(), wanted)).map_err(Error::SerdeError)?;
+    let result = patch(api, &seen.name_any(), None, &PatchParams::default(), &Patch::<()>::Json(change)).await;
+    result.map(drop).map_err(|error| match error {
         // This is how a test that does not hold is answered.
         Error::Api(status) if status.code == 422 => {
             conflicting(&format!("finalizers changed meanwhile: {}", status.message))

@@ -5,19 +5,18 @@
 //! comparison with the cached object needs no managedFields: a field that is ours, is there, and is no longer in what
 //! we say, is a difference.
 
-use std::fmt::Debug;
-
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::{
     Api, Resource, ResourceExt,
-    api::{Patch, PatchParams},
+    api::{ObjectMeta, Patch, PatchParams},
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
     conditions::{find, keep_transition_times},
     errors::conflicting,
+    patch::patch,
 };
 
 /// A writer of part of a kind's status, and the part.
@@ -44,7 +43,7 @@ pub async fn apply_status<K, S>(
     status: &S,
 ) -> Result<bool, kube::Error>
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
+    K: Resource<DynamicType = ()> + Clone + Serialize,
     S: Serialize,
 {
     write(api, seen, owner, status, false).await
@@ -59,7 +58,7 @@ pub async fn claim_status<K, S>(
     status: &S,
 ) -> Result<bool, kube::Error>
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
+    K: Resource<DynamicType = ()> + Clone + Serialize,
     S: Serialize,
 {
     write(api, seen, owner, status, true).await
@@ -94,7 +93,7 @@ async fn write<K, S>(
     exact: bool,
 ) -> Result<bool, kube::Error>
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
+    K: Resource<DynamicType = ()> + Clone + Serialize,
     S: Serialize,
 {
     let Some(own) = compare(seen, owner, status)? else { return Ok(false) };
@@ -108,28 +107,29 @@ where
         body["metadata"]["resourceVersion"] = seen.resource_version().into();
     }
     let params = PatchParams::apply(owner.manager).force();
-    let told = api.patch_status(&seen.name_any(), &params, &Patch::Apply(&body)).await?;
-    if told.uid() != seen.uid() {
+    let answer = patch(api, &seen.name_any(), Some("status"), &params, &Patch::Apply(&body)).await?;
+    if answer.uid != seen.uid() {
         // An API server takes a status for whatever bears the name: it looks at the UID of whole objects only.
-        take_back(api, &told, owner).await?;
+        take_back(api, &answer, owner).await?;
         return Err(conflicting("the name belongs to another object now"));
     }
     Ok(true)
 }
 
 /// Takes the writer's whole part out of a status; its own next pass says what is true of this object.
-async fn take_back<K>(api: &Api<K>, told: &K, owner: &StatusWriter<'_>) -> Result<(), kube::Error>
+async fn take_back<K>(api: &Api<K>, other: &ObjectMeta, owner: &StatusWriter<'_>) -> Result<(), kube::Error>
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
+    K: Resource<DynamicType = ()> + Clone,
 {
+    let name = other.name.clone().unwrap_or_default();
     let body = json!({
         "apiVersion": K::api_version(&()),
         "kind": K::kind(&()),
-        "metadata": {"name": told.name_any(), "uid": told.uid()},
+        "metadata": {"name": name, "uid": other.uid},
         "status": {},
     });
     let params = PatchParams::apply(owner.manager).force();
-    api.patch_status(&told.name_any(), &params, &Patch::Apply(&body)).await.map(drop)
+    patch(api, &name, Some("status"), &params, &Patch::Apply(&body)).await.map(drop)
 }
 
 /// Whether what `owner` wants to be there is not exactly what is there of its part.

@@ -71,7 +71,8 @@ async fn reconcile(world: Arc<World>, key: Key) -> Result<Next, Error> {
         if !has_finalizer(image.as_ref(), IMAGE_FINALIZER) {
             return Ok(Next::Settled);
         }
-        let leave = leave(&seen.conditions, generation, users(&world, &image), plan::holding(&seen.hosts, exists));
+        let users = [users(&world, &image), world.unreadable(&key.namespace)].concat();
+        let leave = leave(&seen.conditions, generation, users, plan::holding(&seen.hosts, exists));
         if leave == ReleasePhase::Free {
             remove_finalizer(&api, &image, IMAGE_FINALIZER)
                 .await

@@ -66,7 +66,8 @@ async fn reconcile(world: Arc<World>, numbers: Arc<Numbers>, key: Key) -> Result
         }
         let ports = world.ports.by(by::NETWORK, &key.to_string());
         let claims = world.addresses.by(by::NETWORK, &key.to_string());
-        let leave = leave(&seen.conditions, generation, plan::users(&ports, &claims), holding);
+        let users = [plan::users(&ports, &claims), world.unreadable(&key.namespace)].concat();
+        let leave = leave(&seen.conditions, generation, users, holding);
         if leave == ReleasePhase::Free {
             remove_finalizer(&api, &network, NETWORK_FINALIZER)
                 .await

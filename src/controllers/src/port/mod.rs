@@ -113,7 +113,9 @@ async fn reconcile(world: Arc<World>, reserved: Arc<Reserved>, key: Key) -> Resu
 /// A Port that is being deleted: with its user it stays; without, its addresses go, and then it.
 async fn go(world: &World, seen: &Gathered) -> Result<Next, Error> {
     let key = Key::of(seen.port.as_ref());
-    if let Some(verdict) = plan::kept(seen) {
+    let unreadable =
+        || Some(Verdict::working("InUse", format!("{} may use it", world.unreadable(&key.namespace).first()?)));
+    if let Some(verdict) = plan::kept(seen).or_else(unreadable) {
         tell(world, seen, &verdict, plan::first_address(seen)).await?;
         // Wait for the event of the cache's own; what only a live look saw, the cache sees soon.
         return Ok(if seen.users.is_empty() { Next::After(LOOK_AGAIN) } else { Next::Settled });

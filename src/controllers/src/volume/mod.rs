@@ -77,7 +77,8 @@ async fn reconcile(world: Arc<World>, patience: Arc<StatusDebounce>, key: Key) -
             return Ok(Next::Settled);
         }
         let holding = holding(&world, &volume).await?;
-        let leave = leave(&seen.conditions, generation, plan::users(&volume, &users), holding);
+        let users = [plan::users(&volume, &users), world.unreadable(&key.namespace)].concat();
+        let leave = leave(&seen.conditions, generation, users, holding);
         if leave == ReleasePhase::Free {
             remove_finalizer(&api, &volume, VOLUME_FINALIZER)
                 .await

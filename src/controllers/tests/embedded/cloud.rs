@@ -36,27 +36,40 @@ pub struct Cloud {
     /// What happens just before the controllers' next call that begins so.
     before: Arc<Mutex<Option<Before>>>,
     _folder: TempDir,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 impl Cloud {
     pub async fn start() -> Self {
-        Self::begin(true).await
+        Self::begin(true, |_| {}).await
+    }
+
+    /// With definitions that are less strict than ours: as they were before an upgrade.
+    pub async fn with_definitions(loosen: fn(&mut Value)) -> Self {
+        Self::begin(true, loosen).await
+    }
+
+    /// Ends the controllers and starts new ones, whose calls nobody watches.
+    pub async fn restart_controllers(&mut self) {
+        self.tasks.shutdown().await;
+        let config = nubium_controllers::Config { instance: "again".into() };
+        self.tasks.spawn(nubium_controllers::run(self.client.clone(), config));
     }
 
     /// Objects, and nobody who works for them.
     pub async fn without_controllers() -> Self {
-        Self::begin(false).await
+        Self::begin(false, |_| {}).await
     }
 
-    async fn begin(controllers: bool) -> Self {
+    async fn begin(controllers: bool, loosen: fn(&mut Value)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = AnyStore::new(SqliteStore::open(&folder.path().join("store.db")).unwrap());
         let server = ApiServer::start(store, Config::default()).await.unwrap();
         let service = || server.router_service().acting_as(Identity::admin("test"));
         let client = Client::new(service(), "default");
         let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
-        for definition in nubium_api::crds() {
+        for mut definition in nubium_api::crds() {
+            loosen(&mut definition);
             let name = definition["metadata"]["name"].as_str().unwrap().to_owned();
             definitions.patch(&name, &PatchParams::apply("test").force(), &Patch::Apply(&definition)).await.unwrap();
         }
@@ -89,7 +102,7 @@ impl Cloud {
         if controllers {
             tasks.spawn(nubium_controllers::run(Client::new(watched, "default"), config));
         }
-        Self { client, asked, before, _folder: folder, _tasks: tasks }
+        Self { client, asked, before, _folder: folder, tasks }
     }
 
     pub fn api<K>(&self) -> Api<K>

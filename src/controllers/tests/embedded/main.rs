@@ -5,3 +5,4 @@
 mod cloud;
 mod deletion;
 mod requests;
+mod unreadable;

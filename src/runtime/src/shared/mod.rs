@@ -5,17 +5,21 @@
 //! wants to know of changes subscribes.
 
 mod cache;
+mod item;
+mod report;
 mod watch;
 
-use std::{fmt::Debug, sync::Arc};
+use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
 
-use kube::{Api, Resource, runtime::watcher};
+use kube::{Api, Client, Resource, runtime::watcher};
 use parking_lot::{Mutex, RwLock};
 use serde::de::DeserializeOwned;
 use tokio::{sync::watch as signal, task::AbortHandle};
 
-use crate::{Key, Queue};
+use crate::{Key, Queue, Recorder};
 use cache::{Cache, Index};
+use item::Item;
+pub use item::Unreadable;
 
 type Handler<K> = Box<dyn Fn(Option<&Arc<K>>, Option<&Arc<K>>) + Send + Sync>;
 
@@ -36,13 +40,31 @@ struct State<K> {
     /// Locked over each change and its telling, so that a new subscriber misses none and hears none twice.
     handlers: Mutex<Vec<Handler<K>>>,
     synced: signal::Sender<bool>,
+    /// Objects that are there and cannot be decoded.
+    unreadable: Mutex<BTreeMap<Key, Unreadable>>,
+    /// Keys whose object became unreadable, or unreadable in another way.
+    news: Queue<Key>,
 }
 
-struct StopOnDrop(AbortHandle);
+impl<K: Resource<DynamicType = ()>> State<K> {
+    fn new(indexes: Vec<Index<K>>) -> Self {
+        let (synced, _) = signal::channel(false);
+        Self {
+            cache: RwLock::new(Cache::new(indexes)),
+            handlers: Mutex::new(Vec::new()),
+            synced,
+            unreadable: Mutex::default(),
+            news: Queue::new(),
+        }
+    }
+}
+
+/// The tasks of a watch.
+struct StopOnDrop(Vec<AbortHandle>);
 
 impl Drop for StopOnDrop {
     fn drop(&mut self) {
-        self.0.abort();
+        self.0.iter().for_each(AbortHandle::abort);
     }
 }
 
@@ -51,6 +73,7 @@ pub struct SharedBuilder<K> {
     api: Api<K>,
     selector: watcher::Config,
     indexes: Vec<Index<K>>,
+    recorder: Option<Recorder>,
 }
 
 impl<K> SharedBuilder<K>
@@ -69,14 +92,33 @@ where
         self
     }
 
+    /// Says of each object that cannot be decoded that it is so: by `Ready=False` with the reason `Unreadable`, and by an
+    /// Event. For the one process that may write the status of every object of the kind.
+    pub fn report_unreadable(mut self, recorder: Recorder) -> Self {
+        self.recorder = Some(recorder);
+        self
+    }
+
     /// Begins to watch. Must be called within a tokio runtime.
     pub fn start(self) -> Shared<K> {
-        let (synced, _) = signal::channel(false);
-        let state =
-            Arc::new(State { cache: RwLock::new(Cache::new(self.indexes)), handlers: Mutex::new(Vec::new()), synced });
-        let stream = watcher(self.api, self.selector);
-        let task = tokio::spawn(watch::follow(stream, state.clone()));
-        Shared { state, _watch: Arc::new(StopOnDrop(task.abort_handle())) }
+        let state = Arc::new(State::new(self.indexes));
+        let items = items_of::<K>(self.api.clone().into_client(), self.api.namespace().unwrap_or_default());
+        let mut tasks = Vec::new();
+        if let Some(recorder) = self.recorder {
+            let report = report::run_reports(self.api.into_client(), recorder, state.clone());
+            tasks.push(tokio::spawn(report).abort_handle());
+        }
+        let stream = watcher(items, self.selector);
+        tasks.push(tokio::spawn(watch::follow(stream, state.clone())).abort_handle());
+        Shared { state, _watch: Arc::new(StopOnDrop(tasks)) }
+    }
+}
+
+/// The API of a kind in that namespace, or of all for none, that decodes each object by itself.
+fn items_of<K: Resource<DynamicType = ()>>(client: Client, namespace: &str) -> Api<Item<K>> {
+    match namespace {
+        "" => Api::all_with(client, &()),
+        namespace => Api::namespaced_with(client, namespace, &()),
     }
 }
 
@@ -86,7 +128,7 @@ where
 {
     /// A watch over all that `api` covers, such as `Api::all(client)`.
     pub fn builder(api: Api<K>) -> SharedBuilder<K> {
-        SharedBuilder { api, selector: watcher::Config::default(), indexes: Vec::new() }
+        SharedBuilder { api, selector: watcher::Config::default(), indexes: Vec::new(), recorder: None }
     }
 
     /// Waits until everything that existed at the start is in the cache.
@@ -99,6 +141,13 @@ where
     /// The object of that key, if the cache has it. Absence here never means that something may be destroyed.
     pub fn get(&self, key: &Key) -> Option<Arc<K>> {
         self.state.cache.read().get(key)
+    }
+
+    /// The objects of a namespace that are there and cannot be decoded: what they say counts as unknown, not as nothing.
+    /// One that could be read before is in the cache as it was then.
+    pub fn unreadable_in(&self, namespace: &str) -> Vec<Unreadable> {
+        let unreadable = self.state.unreadable.lock();
+        unreadable.iter().filter(|(key, _)| key.namespace == namespace).map(|(_, object)| object.clone()).collect()
     }
 
     /// All objects, by key.

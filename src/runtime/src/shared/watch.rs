@@ -9,6 +9,7 @@ use tracing::{debug, warn};
 use super::{
     State,
     cache::{Cache, Change},
+    item::{Item, Unreadable},
 };
 use crate::{Chain, Key};
 
@@ -16,8 +17,10 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Runs until aborted; kube's watcher never ends by itself, it only needs a pause after an error.
-pub(super) async fn follow<K>(stream: impl Stream<Item = watcher::Result<watcher::Event<K>>>, state: Arc<State<K>>)
-where
+pub(super) async fn follow<K>(
+    stream: impl Stream<Item = watcher::Result<watcher::Event<Item<K>>>>,
+    state: Arc<State<K>>,
+) where
     K: Resource<DynamicType = ()> + Debug,
 {
     let mut stream = pin!(stream);
@@ -26,7 +29,9 @@ where
     while let Some(event) = stream.next().await {
         match event {
             Ok(event) => {
-                if pause.take().is_some() {
+                // A list that began may fail as the last one did: only one that ended, or a change, is a success.
+                let works = !matches!(event, watcher::Event::Init | watcher::Event::InitApply(_));
+                if works && pause.take().is_some() {
                     debug!(kind = %K::kind(&()), "the watch goes on");
                 }
                 take_in(event, &mut listed, &state);
@@ -44,23 +49,61 @@ where
 }
 
 /// One event of the watch. `listed` collects the keys of a list while it lasts.
-fn take_in<K: Resource<DynamicType = ()>>(event: watcher::Event<K>, listed: &mut BTreeSet<Key>, state: &State<K>) {
+fn take_in<K: Resource<DynamicType = ()>>(
+    event: watcher::Event<Item<K>>,
+    listed: &mut BTreeSet<Key>,
+    state: &State<K>,
+) {
     match event {
         watcher::Event::Init => listed.clear(),
-        watcher::Event::InitApply(object) => {
-            listed.insert(Key::of(&object));
-            change(state, |cache| cache.put(object).into_iter().collect());
+        watcher::Event::InitApply(item) => {
+            listed.insert(Key::of(&item));
+            put(state, item);
         }
         watcher::Event::InitDone => {
+            state.unreadable.lock().retain(|key, _| listed.contains(key));
             change(state, |cache| cache.retain(listed));
             listed.clear();
             state.synced.send_if_modified(|synced| !std::mem::replace(synced, true));
         }
-        watcher::Event::Apply(object) => change(state, |cache| cache.put(object).into_iter().collect()),
-        watcher::Event::Delete(object) => {
-            change(state, |cache| cache.remove(&Key::of(&object)).into_iter().collect());
+        watcher::Event::Apply(item) => put(state, item),
+        watcher::Event::Delete(item) => {
+            let key = Key::of(&item);
+            state.unreadable.lock().remove(&key);
+            change(state, |cache| cache.remove(&key).into_iter().collect());
         }
     }
+}
+
+fn put<K: Resource<DynamicType = ()>>(state: &State<K>, item: Item<K>) {
+    match item {
+        Item::Read(object) => {
+            state.unreadable.lock().remove(&Key::of(&object));
+            change(state, |cache| cache.put(object).into_iter().collect());
+        }
+        Item::Unreadable(object) => unreadable(state, *object),
+    }
+}
+
+/// The cache keeps what it could read of this object before: that is old, but nobody takes the object for gone. Of an
+/// earlier object of the name it keeps nothing.
+fn unreadable<K: Resource<DynamicType = ()>>(state: &State<K>, object: Unreadable) {
+    let key = object.key();
+    change(state, |cache| {
+        let another = cache.get(&key).is_some_and(|old| old.meta().uid != object.metadata.uid);
+        another.then(|| cache.remove(&key)).flatten().into_iter().collect()
+    });
+    let mut all = state.unreadable.lock();
+    let same = |old: &Unreadable| {
+        old.error == object.error
+            && old.metadata.uid == object.metadata.uid
+            && old.metadata.generation == object.metadata.generation
+    };
+    if !all.get(&key).is_some_and(same) {
+        warn!(kind = %K::kind(&()), %key, error = object.error, "an object cannot be read");
+        state.news.add(key.clone());
+    }
+    all.insert(key, object);
 }
 
 fn change<K>(state: &State<K>, make: impl FnOnce(&mut Cache<K>) -> Vec<Change<K>>) {
@@ -76,7 +119,7 @@ mod tests {
     use futures::stream;
     use k8s_openapi::api::core::v1::ConfigMap;
     use kube::ResourceExt;
-    use parking_lot::{Mutex, RwLock};
+    use parking_lot::Mutex;
     use watcher::Event::{Apply, Delete, Init, InitApply, InitDone};
 
     use super::*;
@@ -89,11 +132,18 @@ mod tests {
         map
     }
 
+    fn item(name: &str, version: &str) -> Item<ConfigMap> {
+        Item::Read(map(name, version))
+    }
+
+    fn bad(name: &str, uid: &str) -> Item<ConfigMap> {
+        let mut metadata = map(name, "9").metadata;
+        metadata.uid = Some(uid.into());
+        Item::Unreadable(Box::new(Unreadable { metadata, error: "data: no".into(), ready: None }))
+    }
+
     fn shared() -> Shared<ConfigMap> {
-        let (synced, _) = tokio::sync::watch::channel(false);
-        let state = State { cache: RwLock::new(Cache::new(Vec::new())), handlers: Mutex::new(Vec::new()), synced };
-        let idle = tokio::spawn(std::future::pending::<()>());
-        Shared { state: Arc::new(state), _watch: Arc::new(StopOnDrop(idle.abort_handle())) }
+        Shared { state: Arc::new(State::new(Vec::new())), _watch: Arc::new(StopOnDrop(Vec::new())) }
     }
 
     fn told(shared: &Shared<ConfigMap>) -> Arc<Mutex<Vec<String>>> {
@@ -114,16 +164,16 @@ mod tests {
         let told = told(&shared);
         let events = vec![
             Ok(Init),
-            Ok(InitApply(map("a", "1"))),
-            Ok(InitApply(map("b", "2"))),
+            Ok(InitApply(item("a", "1"))),
+            Ok(InitApply(item("b", "2"))),
             Ok(InitDone),
-            Ok(Apply(map("a", "3"))),
+            Ok(Apply(item("a", "3"))),
             Err(watcher::Error::NoResourceVersion),
             Ok(Init),
-            Ok(InitApply(map("a", "3"))),
-            Ok(InitApply(map("c", "5"))),
+            Ok(InitApply(item("a", "3"))),
+            Ok(InitApply(item("c", "5"))),
             Ok(InitDone),
-            Ok(Delete(map("c", "6"))),
+            Ok(Delete(item("c", "6"))),
         ];
         follow(stream::iter(events), shared.state.clone()).await;
         assert_eq!(*told.lock(), ["- a@1", "- b@2", "a@1 a@3", "- c@5", "b@2 -", "c@5 -"]);
@@ -133,7 +183,7 @@ mod tests {
     #[tokio::test]
     async fn a_late_subscriber_hears_first_what_is_there() {
         let shared = shared();
-        follow(stream::iter(vec![Ok(Init), Ok(InitApply(map("a", "1"))), Ok(InitDone)]), shared.state.clone()).await;
+        follow(stream::iter(vec![Ok(Init), Ok(InitApply(item("a", "1"))), Ok(InitDone)]), shared.state.clone()).await;
         let told = told(&shared);
         let queue = Queue::new();
         shared.feed_own(&queue);
@@ -144,7 +194,50 @@ mod tests {
     #[tokio::test]
     async fn it_is_not_synced_before_the_whole_list_came() {
         let shared = shared();
-        follow(stream::iter(vec![Ok(Init), Ok(InitApply(map("a", "1")))]), shared.state.clone()).await;
+        follow(stream::iter(vec![Ok(Init), Ok(InitApply(item("a", "1")))]), shared.state.clone()).await;
         assert!(!*shared.state.synced.borrow());
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_hides_nothing_else_and_is_never_taken_for_gone() {
+        let shared = shared();
+        let told = told(&shared);
+        let mut a = map("a", "1");
+        a.metadata.uid = Some("u".into());
+        let events = vec![
+            Ok(Init),
+            Ok(InitApply(Item::Read(a))),
+            Ok(InitApply(bad("b", "v"))),
+            Ok(InitApply(item("c", "3"))),
+            Ok(InitDone),
+            Ok(Apply(bad("a", "u"))),
+            Ok(Apply(bad("a", "u"))),
+        ];
+        follow(stream::iter(events), shared.state.clone()).await;
+        shared.synced().await;
+        assert_eq!(*told.lock(), ["- a@1", "- c@3"]);
+        assert_eq!(shared.unreadable_in("").len(), 2);
+        assert_eq!(shared.state.news.len(), 2, "each is news once");
+
+        // Another object of that name; then one that can be read; then a list without the last one.
+        let events = vec![
+            Ok(Apply(bad("a", "w"))),
+            Ok(Apply(item("a", "5"))),
+            Ok(Init),
+            Ok(InitApply(item("a", "5"))),
+            Ok(InitDone),
+        ];
+        follow(stream::iter(events), shared.state.clone()).await;
+        assert_eq!(told.lock()[2..], ["a@1 -", "- a@5", "c@3 -"]);
+        assert!(shared.unreadable_in("").is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_that_fails_again_and_again_is_tried_ever_more_seldom() {
+        let shared = shared();
+        let begun = tokio::time::Instant::now();
+        let fails = || [Ok(Init), Ok(InitApply(item("a", "1"))), Err(watcher::Error::NoResourceVersion)];
+        follow(stream::iter((0..4).flat_map(|_| fails())), shared.state.clone()).await;
+        assert_eq!(begun.elapsed(), FIRST_PAUSE * (1 + 2 + 4 + 8));
     }
 }

@@ -1,0 +1,390 @@
+//! Whatever a CRD accepts, the Rust type reads, and what the fields hold can be used: of every kind, every field by
+//! itself. An object that is accepted and cannot be read would be in nobody's sight.
+
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is a failure")]
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::coordination::v1::Lease;
+use nubium_api::{
+    CpuCount, Flavor, Host, IPAddress, Image, Network, Port, Quantity, Server, StoragePool, Volume, crds,
+};
+use nubium_schema::{Structural, structural::OBJECT_META};
+use proptest::{
+    prelude::*,
+    strategy::ValueTree,
+    string::string_regex,
+    test_runner::{Config, TestRunner},
+};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+/// A kind with its schema, as data and compiled, and objects in which every field of it is set.
+struct Kind {
+    name: String,
+    schema: Value,
+    compiled: Structural,
+    objects: Vec<Value>,
+    read: Read,
+}
+
+/// Reads an object as its kind's type.
+type Read = fn(&Value) -> Result<(), String>;
+
+fn read<K: DeserializeOwned>(object: &Value) -> Result<(), String> {
+    // As it comes over the wire.
+    serde_json::from_str::<K>(&object.to_string()).map(drop).map_err(|error| error.to_string())
+}
+
+/// Specs that the rules accept and that together set every field, and how the kind is read.
+fn specs(kind: &str) -> (Vec<Value>, Read) {
+    let made_for = json!({"server": "web", "uid": "u"});
+    match kind {
+        "Server" => (
+            vec![
+                json!({"flavor": "small", "restartedAt": "2026-01-01T00:00:00Z", "powerState": "Running",
+                       "disks": [{"name": "root", "image": "i", "size": "10Gi", "pool": "p", "deletionPolicy": "Retain"}],
+                       "nics": [{"name": "eth0", "network": "n", "address": "10.0.0.5"}],
+                       "cloudInit": {"sshAuthorizedKeys": ["k"], "sshAuthorizedKeysFrom": [{"name": "k"}], "userData": "x", "hostname": "h"},
+                       "scheduling": {"host": "h", "hostSelector": {"matchLabels": {"a": "b"}, "matchExpressions": [{"key": "k", "operator": "In", "values": ["v"]}]}}}),
+                json!({"resources": {"cpu": 1, "memory": "1Gi"}, "disks": [{"name": "root", "volume": "v"}],
+                       "nics": [{"name": "eth0", "port": "p"}],
+                       "cloudInit": {"userDataFrom": {"secretKeyRef": {"name": "n", "key": "k"}}}}),
+                json!({"flavor": "small", "disks": [{"name": "root", "blank": {}, "size": "10Gi"}]}),
+            ],
+            read::<Server>,
+        ),
+        "Image" => (
+            vec![
+                json!({"source": {"http": {"url": "https://a.example/b"}}, "checksum": {"sha256": "0".repeat(64)}, "defaultUser": "debian"}),
+                json!({"source": {"file": {"path": "b"}}, "checksum": {"sha512": "0".repeat(128)}}),
+            ],
+            read::<Image>,
+        ),
+        "Volume" => (
+            vec![json!({"size": "1Gi", "image": "i", "pool": "p", "deletionPolicy": "Delete", "madeFor": made_for})],
+            read::<Volume>,
+        ),
+        "Network" => (
+            vec![json!({"egress": {"type": "NAT"}, "hostAccess": true, "subnets": [{
+                "name": "v4", "cidr": "10.0.0.0/24", "gateway": "10.0.0.1", "dnsServers": ["9.9.9.9"], "dhcp": true,
+                "pool": {"start": "10.0.0.2", "end": "10.0.0.9"}}]})],
+            read::<Network>,
+        ),
+        "Port" => (
+            vec![
+                json!({"network": "n", "address": "10.0.0.5", "macAddress": "02:00:00:00:00:01", "madeFor": made_for}),
+            ],
+            read::<Port>,
+        ),
+        "IPAddress" => {
+            (vec![json!({"network": "n", "address": "10.0.0.5", "port": "p", "portUid": "u"})], read::<IPAddress>)
+        }
+        "Flavor" => (vec![json!({"cpu": 1, "memory": "1Gi"})], read::<Flavor>),
+        "StoragePool" => (vec![json!({"directory": {"path": "/srv/pool"}})], read::<StoragePool>),
+        "Host" => (vec![json!({"unschedulable": true})], read::<Host>),
+        other => panic!("say here how a {other} looks and is read"),
+    }
+}
+
+fn kinds() -> Vec<Kind> {
+    crds().into_iter().map(kind).collect()
+}
+
+fn kind(crd: Value) -> Kind {
+    let name = crd["spec"]["names"]["kind"].as_str().unwrap().to_owned();
+    let schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone();
+    let meta = json!({"type": "object", "properties": {"name": {"type": "string"}}});
+    let components = Map::from_iter([(OBJECT_META.to_owned(), meta)]);
+    let compiled = Structural::from_crd(&schema, &components, "schema").unwrap();
+    let (specs, read) = specs(&name);
+    let status = sample(&schema["properties"]["status"]);
+    let objects = specs.into_iter().map(|spec| {
+        json!({"apiVersion": "nubium.dev/v1alpha1", "kind": name, "metadata": {"name": "one"}, "spec": spec, "status": status})
+    });
+    let kind = Kind { objects: objects.collect(), name, schema, compiled, read };
+    for object in &kind.objects {
+        assert_eq!(refusal(&kind, object), None, "{object:#}");
+    }
+    kind
+}
+
+/// Why the schema and its rules refuse the object.
+fn refusal(kind: &Kind, object: &Value) -> Option<String> {
+    let mut object = object.clone();
+    kind.compiled.prune(&mut object);
+    kind.compiled.default(&mut object);
+    kind.compiled.check(&object, None).first().map(ToString::to_string)
+}
+
+/// A value that the schema accepts, with all that can be set in it.
+fn sample(schema: &Value) -> Value {
+    if let Some(values) = schema["enum"].as_array() {
+        return values[0].clone();
+    }
+    match schema["type"].as_str() {
+        Some("object") => {
+            let properties = schema["properties"].as_object().into_iter().flatten();
+            let additional = schema.get("additionalProperties").map(|schema| ("a".to_owned(), sample(schema)));
+            properties.map(|(name, schema)| (name.clone(), sample(schema))).chain(additional).collect()
+        }
+        Some("array") => json!([sample(&schema["items"])]),
+        Some("boolean") => json!(true),
+        Some("integer") => schema["minimum"].as_i64().unwrap_or(1).max(1).into(),
+        Some("string") if schema["format"] == "date-time" => "2026-01-01T00:00:00Z".into(),
+        Some("string") => match schema["pattern"].as_str() {
+            Some(pattern) => drawn(&texts_of(pattern), &mut TestRunner::deterministic()).into(),
+            None => "a".into(),
+        },
+        None if schema["x-kubernetes-int-or-string"] == true => json!(20_000_000).min_of(schema),
+        other => panic!("no sample of {other:?}: {schema}"),
+    }
+}
+
+/// Texts that match a pattern, which is anchored at both ends.
+fn texts_of(pattern: &str) -> BoxedStrategy<String> {
+    let inner = pattern.strip_prefix('^').and_then(|rest| rest.strip_suffix('$')).expect("our patterns are anchored");
+    string_regex(inner).unwrap().boxed()
+}
+
+/// A number within the schema's bounds.
+trait MinOf {
+    fn min_of(self, schema: &Value) -> Value;
+}
+
+impl MinOf for Value {
+    fn min_of(self, schema: &Value) -> Value {
+        let most = schema["maximum"].as_i64().unwrap_or(i64::MAX);
+        json!(self.as_i64().unwrap().min(most))
+    }
+}
+
+fn drawn<S: Strategy>(strategy: &S, runner: &mut TestRunner) -> S::Value {
+    strategy.new_tree(runner).unwrap().current()
+}
+
+/// Every place of a schema: as a JSON pointer into an object, and what the schema says there.
+fn places<'a>(at: &str, schema: &'a Value, found: &mut Vec<(String, &'a Value)>) {
+    found.push((at.to_owned(), schema));
+    for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
+        places(&format!("{at}/{name}"), schema, found);
+    }
+    if let Some(schema) = schema.get("additionalProperties") {
+        places(&format!("{at}/a"), schema, found);
+    }
+    if let Some(schema) = schema.get("items") {
+        places(&format!("{at}/0"), schema, found);
+    }
+}
+
+/// The places under spec and status.
+fn fields(kind: &Kind) -> Vec<(String, &Value)> {
+    let mut found = Vec::new();
+    for part in ["spec", "status"] {
+        places(&format!("/{part}"), &kind.schema["properties"][part], &mut found);
+    }
+    found
+}
+
+/// What breaks readers, for a place of any type: what the schema does not take there is refused, and that is all right.
+fn hostile(schema: &Value) -> Vec<Value> {
+    let numbers = [
+        "0",
+        "1",
+        "2",
+        "-1",
+        "2.0",
+        "2.5",
+        "2.0000000001",
+        "16777216.001",
+        "1e3",
+        "1E+3",
+        "1e300",
+        "-1e300",
+        "1e-300",
+        "2147483647",
+        "2147483648",
+        "-2147483649",
+        "4294967296",
+        "9007199254740991",
+        "9007199254740993",
+        "9223372036854775807",
+        "9223372036854775808",
+        "18446744073709551615",
+        "18446744073709551616",
+        "1e18",
+    ];
+    let texts = [
+        "",
+        "0",
+        "1",
+        "01",
+        "1024",
+        "1025",
+        "9999",
+        "+1",
+        "-1",
+        "1e3",
+        "0x10",
+        "２",
+        "1Gi",
+        "1.5Gi",
+        "0.000000001Ki",
+        "999999999999999Pi",
+        "999999999999999",
+        "999999999999999k",
+        "999999999999Mi",
+        "999Pi",
+        "1.",
+        ".5",
+        "1Ei",
+        "NaN",
+        "a\u{0}b",
+        "a\nb",
+        "\u{202e}",
+        "ÿ",
+        "😀",
+        "10.0.0.5",
+        "010.0.0.5",
+        "10.0.0.300",
+        "10.0.0.0/24",
+        "10.0.0.0/08",
+        "::1",
+        "1.2.3.4.5",
+        "02:00:00:00:00:01",
+        "2026-01-01T00:00:00Z",
+        "2026-01-01t00:00:00z",
+        "2026-01-01T00:00:00+99:99",
+        "2026-01-01T00:00:00+23:59",
+        "2026-01-01T00:00:00-24:00",
+        "2026-01-01T00:00:00.1234567890123Z",
+        "2026-01-01T00:00:00.123456789Z",
+        "9999-12-31T23:59:59Z",
+        "9999-12-31T23:59:59-23:59",
+        "0000-01-01T00:00:00Z",
+        "0001-01-01T00:00:00+23:59",
+        "2026-02-29T00:00:00Z",
+        "2026-02-31T00:00:00Z",
+        "2016-12-31T23:59:60Z",
+        "2026-01-01T24:00:00Z",
+        "2026-01-01",
+        "2026-01-01T00:00:00",
+        "2026-01-01 00:00:00Z",
+        "1000-01-01T00:00:00Z",
+        "2999-12-31T23:59:59-23:59",
+        "True",
+        "true",
+        "False",
+        "Unknown",
+        "NAT",
+        "None",
+        "In",
+        "Exists",
+        "Running",
+    ];
+    let numbers = numbers.iter().map(|number| serde_json::from_str(number).unwrap());
+    let enums = schema["enum"].as_array().into_iter().flatten().cloned();
+    let others = [Value::Null, json!(true), json!(false), json!([]), json!({}), json!([null]), json!({"a": null})];
+    let long = ["a".repeat(70_000), "1".repeat(40)];
+    let texts = texts.iter().map(|text| json!(text)).chain(long.into_iter().map(Value::String));
+    numbers.chain(texts).chain(enums).chain(others).chain([sample(schema)]).collect()
+}
+
+/// A random value, near what the schema takes there.
+fn near(schema: &Value) -> BoxedStrategy<Value> {
+    let texts = match schema["pattern"].as_str() {
+        Some(pattern) => texts_of(pattern),
+        None => any::<String>().boxed(),
+    };
+    let number = |float: f64| serde_json::Number::from_f64(float).map_or(Value::Null, Value::Number);
+    prop_oneof![
+        4 => texts.prop_map(Value::String),
+        1 => any::<String>().prop_map(Value::String),
+        1 => any::<i64>().prop_map(Value::from),
+        1 => any::<u64>().prop_map(Value::from),
+        1 => any::<f64>().prop_map(number),
+        1 => (any::<i32>(), 0u32..20).prop_map(move |(whole, digits)| number(f64::from(whole) + 0.1f64.powi(digits as i32))),
+    ]
+    .boxed()
+}
+
+/// Puts the value at that place; None where the object has no such place.
+fn with(object: &Value, place: &str, value: &Value) -> Option<Value> {
+    let mut object = object.clone();
+    *object.pointer_mut(place)? = value.clone();
+    Some(object)
+}
+
+/// Whether the value is accepted there. If it is, all of it must be readable.
+fn is_accepted_and_read(kind: &Kind, object: &Value, schema: &Value, place: &str) -> bool {
+    if refusal(kind, object).is_some() {
+        return false;
+    }
+    // As it would be stored: without what the schema does not know, and without null.
+    let mut stored = object.clone();
+    kind.compiled.prune(&mut stored);
+    kind.compiled.default(&mut stored);
+    let value = object.pointer(place).unwrap();
+    if let Err(error) = (kind.read)(&stored) {
+        panic!("{} accepts {value} at {place}, and cannot read it: {error}", kind.name);
+    }
+    if schema["x-kubernetes-int-or-string"] == true
+        && let Some(value) = stored.pointer(place)
+    {
+        let used = match schema["maxLength"].as_u64() {
+            Some(4) => serde_json::from_value::<CpuCount>(value.clone()).unwrap().count().map(drop),
+            _ => serde_json::from_value::<Quantity>(value.clone()).unwrap().bytes().map(drop),
+        };
+        if let Err(error) = used {
+            panic!("{} accepts {value} at {place}, and cannot use it: {error}", kind.name);
+        }
+    }
+    true
+}
+
+#[test]
+fn whatever_a_crd_accepts_the_type_reads() {
+    for kind in kinds() {
+        let mut never: BTreeSet<String> = BTreeSet::new();
+        for (place, schema) in fields(&kind) {
+            let has_it = kind.objects.iter().any(|object| object.pointer(&place).is_some());
+            let mut accepted = usize::from(has_it && schema["properties"].is_object());
+            for value in hostile(schema) {
+                let objects = kind.objects.iter().filter_map(|object| with(object, &place, &value));
+                accepted += objects.filter(|object| is_accepted_and_read(&kind, object, schema, &place)).count();
+            }
+            if accepted == 0 {
+                never.insert(place);
+            }
+        }
+        assert!(never.is_empty(), "{}: no object of this test sets {never:?}", kind.name);
+    }
+}
+
+#[test]
+fn whatever_a_crd_accepts_of_random_values_the_type_reads() {
+    let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
+    for kind in kinds() {
+        for (place, schema) in fields(&kind) {
+            if schema["type"] == "object" || schema["type"] == "array" {
+                continue;
+            }
+            let strategy = near(schema);
+            for _ in 0..24 {
+                let value = drawn(&strategy, &mut runner);
+                for object in kind.objects.iter().filter_map(|object| with(object, &place, &value)) {
+                    is_accepted_and_read(&kind, &object, schema, &place);
+                }
+            }
+        }
+    }
+}
+
+/// The test is no good if what it must find passes it: this is what a schema without our bounds accepts.
+#[test]
+fn the_times_and_numbers_of_this_test_are_ones_that_types_cannot_read() {
+    let far = json!({"spec": {"renewTime": "9999-12-31T23:59:59Z"}});
+    assert!(read::<Lease>(&far).is_err());
+    assert!(CpuCount("2.0000000001".into()).count().is_err());
+    assert!(serde_json::from_value::<i32>(json!(2_147_483_648u64)).is_err());
+}
