@@ -42,12 +42,13 @@ pub(crate) fn volume_users(volume: &Volume, servers: Vec<Arc<Server>>) -> Vec<Ar
     })
 }
 
-/// Of `servers`, those that use this Port, the one that has it first. `servers` may be more than that.
+/// Of `servers`, those that use this Port, the one that has it first. A guest that still has a NIC on it uses it, also
+/// when its Server names it no longer: two guests must never speak with one MAC. `servers` may be more than that.
 pub(crate) fn port_users(port: &Port, servers: Vec<Arc<Server>>) -> Vec<Arc<Server>> {
     let name = port.name_any();
     in_turn(servers, port.metadata.uid.as_ref(), |server| {
         let named = server.spec.nics.iter().any(|nic| nic.port.as_ref() == Some(&name));
-        named || made_for(port.spec.made_for.as_ref(), server)
+        named || made_for(port.spec.made_for.as_ref(), server) || has(server, port.metadata.uid.as_ref())
     })
 }
 
@@ -114,6 +115,27 @@ mod tests {
         assert_eq!(users(&volume, servers.clone()), ["old", "young"]);
         volume.metadata.uid = Some("db-uid".into());
         assert_eq!(users(&volume, servers), ["young", "old"]);
+    }
+
+    #[test]
+    fn a_port_is_its_guest_s_until_that_has_let_it_go() {
+        let mut before = Arc::unwrap_or_clone(server("before", "1", 1, Some("h")));
+        let device = nubium_api::Device { name: "nic-eth0".into(), slot: 1, uid: "port-uid".into() };
+        before.status.as_mut().unwrap().devices = vec![device];
+        let mut after = Arc::unwrap_or_clone(server("after", "2", 2, Some("h")));
+        after.spec.nics = serde_json::from_value(json!([{"name": "eth0", "port": "mine"}])).unwrap();
+        let port: Port = serde_json::from_value(json!({
+            "apiVersion": "nubium.dev/v1alpha1", "kind": "Port",
+            "metadata": {"name": "mine", "namespace": "shop", "uid": "port-uid"}, "spec": {"network": "blue"},
+        }))
+        .unwrap();
+        let users = |before: &Server| -> Vec<String> {
+            let servers = vec![Arc::new(before.clone()), Arc::new(after.clone())];
+            port_users(&port, servers).iter().map(|server| server.name_any()).collect()
+        };
+        assert_eq!(users(&before), ["before", "after"], "it names it no longer, and its guest has it");
+        before.status.as_mut().unwrap().devices.clear();
+        assert_eq!(users(&before), ["after"]);
     }
 
     #[test]

@@ -24,6 +24,10 @@ pub(crate) mod by {
     pub const VOLUME: &str = "volume";
     /// Servers by every Port they name or make (key); IPAddresses by their Port (key).
     pub const PORT: &str = "port";
+    /// Servers by every Volume and Port that their guest has a slot for (UID).
+    pub const DEVICE: &str = "device";
+    /// Ports by their own UID.
+    pub const UID: &str = "uid";
     /// Servers, Ports and IPAddresses by Network (key).
     pub const NETWORK: &str = "network";
     /// Servers and Volumes by Image (key).
@@ -84,6 +88,7 @@ impl World {
             .index(by::HOST, |server| server.status.iter().filter_map(|status| status.host.clone()).collect())
             .index(by::VOLUME, |server| volume_keys(server).iter().map(Key::to_string).collect())
             .index(by::PORT, |server| port_keys(server).iter().map(Key::to_string).collect())
+            .index(by::DEVICE, device_uids)
             .index(by::NETWORK, |server| {
                 let here = Key::of(server);
                 server.spec.nics.iter().filter_map(|nic| Some(here.beside(nic.network.clone()?).to_string())).collect()
@@ -98,6 +103,7 @@ impl World {
             .all::<Port>()
             .index(by::NETWORK, |port| vec![Key::of(port).beside(port.spec.network.clone()).to_string()])
             .index(by::MADE_FOR, |port| port.spec.made_for.iter().map(|made| made.uid.clone()).collect())
+            .index(by::UID, |port| port.metadata.uid.iter().cloned().collect())
             .start();
         let addresses = shared
             .all::<IPAddress>()
@@ -193,6 +199,23 @@ pub(crate) fn volume_keys(server: &Server) -> Vec<Key> {
 }
 
 /// The Port of each NIC of a Server, named or made.
+pub(crate) fn device_uids(server: &Server) -> Vec<String> {
+    let devices = server.status.as_ref().map_or(&[][..], |status| &status.devices);
+    devices.iter().map(|device| device.uid.clone()).collect()
+}
+
+/// The Servers that may use a Port: those that name it, and those whose guest has it.
+pub(crate) fn port_candidates(servers: &Shared<Server>, port: &Port) -> Vec<Arc<Server>> {
+    let mut found = servers.by(by::PORT, &Key::of(port).to_string());
+    let having = port.metadata.uid.iter().flat_map(|uid| servers.by(by::DEVICE, uid));
+    for server in having.collect::<Vec<_>>() {
+        if found.iter().all(|known| known.metadata.uid != server.metadata.uid) {
+            found.push(server);
+        }
+    }
+    found
+}
+
 pub(crate) fn port_keys(server: &Server) -> Vec<Key> {
     let here = Key::of(server);
     let name = |nic: &nubium_api::Nic| nic.port.clone().unwrap_or_else(|| child_name(&here.name, &nic.name));

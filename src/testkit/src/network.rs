@@ -12,8 +12,8 @@ use std::{
 use ipnet::Ipv4Net;
 use nubium_host::network::{
     Bridge, BridgeSeen, Guest, HostFirewallSeen, HostSeen, IptablesChain, Neighbours, Netns, NetworkError, NetworkSeen,
-    Networks, OutSeen, Result, RouteSeen, RulesSeen, Ruleset, Tap, TapSeen, Transit, Uplink, UplinkSeen, names::BRIDGE,
-    sysctl,
+    Networks, OutSeen, Result, RouteSeen, RulesSeen, Ruleset, Tap, TapFound, TapSeen, Transit, Uplink, UplinkSeen,
+    names::BRIDGE, sysctl,
 };
 use nubium_netd::{Dhcp, DhcpError, DhcpSeen, Network};
 
@@ -24,6 +24,8 @@ pub struct NetWorld {
     pub host: HostSeen,
     /// Taps that are still in the host's own namespace.
     pub taps: BTreeSet<String>,
+    /// Taps that a process has open.
+    pub held: BTreeSet<String>,
     pub netd_runs: bool,
     pub served: BTreeMap<String, Network>,
     /// Namespace numbers given out so far.
@@ -47,6 +49,7 @@ impl Default for SimNetworks {
             namespaces: BTreeMap::new(),
             host,
             taps: BTreeSet::new(),
+            held: BTreeSet::new(),
             netd_runs: false,
             served: BTreeMap::new(),
             inodes: 0,
@@ -159,6 +162,18 @@ impl Networks for SimNetworks {
 
     async fn look(&self, netns: &Netns) -> Result<Option<NetworkSeen>> {
         Ok(self.world().namespaces.get(netns).cloned())
+    }
+
+    async fn taps(&self) -> Result<Vec<TapFound>> {
+        let world = self.world();
+        let found = |name: &String, netns: Option<&Netns>| TapFound { name: name.clone(), netns: netns.cloned() };
+        let inside = world.namespaces.iter().flat_map(|(netns, seen)| seen.taps.keys().map(move |name| (name, netns)));
+        let inside = inside.map(|(name, netns)| found(name, Some(netns)));
+        Ok(world.taps.iter().map(|name| found(name, None)).chain(inside).collect())
+    }
+
+    async fn held_taps(&self) -> Result<BTreeSet<String>> {
+        Ok(self.world().held.clone())
     }
 
     async fn look_host(&self) -> Result<HostSeen> {

@@ -2,6 +2,7 @@
 
 mod facts;
 mod heartbeat;
+mod leftovers;
 mod report;
 mod reporter;
 

@@ -12,14 +12,18 @@ use nubium_host::acceleration::Acceleration;
 use nubium_host::libvirt::{Accelerator, DomainList, Domains};
 use nubium_host::network::{Netns, Networks};
 use nubium_runtime::{Chain, Key, Shared, WarnOnce};
+use tokio::time::Instant;
 
 use super::facts::addresses;
+use super::leftovers::{may_run, remove_taps};
 use super::report::{Report, create, write};
 use crate::driver::Driver;
-use crate::server::StartupReports;
+use crate::server::{StartupReports, detach};
 use crate::{Config, Start, network, volume};
 
 const PERIOD: Duration = Duration::from_secs(5);
+/// How often leftovers are looked for while nobody is known to wait for one.
+const LEFTOVERS: Duration = Duration::from_secs(60);
 const FIRST: Duration = Duration::from_millis(200);
 /// So long it is not told that Servers are still to be looked at: where that is a passing state, and where an agent that is
 /// only restarted lets stand what was said before.
@@ -49,9 +53,17 @@ impl<D: Driver> Reporter<D> {
         };
         let _ = tokio::time::timeout(patience, self.untold.none_left()).await;
         let (key, troubles) = (Key::cluster(&self.config.host), WarnOnce::default());
+        let leftovers = WarnOnce::default();
+        let mut last_removed: Option<Instant> = None;
         loop {
             let left = self.untold.left();
             let failed = self.pass(left).await.err();
+            // A Network that is being deleted may wait for nothing but such a tap.
+            let waits = self.networks.list().iter().any(|network| network.metadata.deletion_timestamp.is_some());
+            if waits || last_removed.is_none_or(|at| at.elapsed() >= LEFTOVERS) {
+                last_removed = Some(Instant::now());
+                self.remove_leftovers(&leftovers).await;
+            }
             let pause = if failed.is_some() { FIRST } else { PERIOD };
             let failed = failed.map(|error| format!("cannot report this host: {}", Chain(&error)));
             troubles.log(&key, failed.as_deref());
@@ -106,6 +118,37 @@ impl<D: Driver> Reporter<D> {
             conditions,
         };
         write(&self.client, &host, report).await.map(drop)
+    }
+
+    /// Removes what is here and in nobody's use.
+    async fn remove_leftovers(&self, warnings: &WarnOnce) {
+        let removed = remove_taps(self.driver.networks(), self.driver.domains()).await;
+        let removed = removed.map_err(|error| format!("cannot remove unused taps: {}", Chain(&error)));
+        let done = match removed {
+            Ok(()) => self.detach_from_nobody().await,
+            Err(error) => Err(error),
+        };
+        warnings.log(&Key::cluster(&self.config.host), done.err().as_deref());
+    }
+
+    /// Takes back that Volumes here are attached to Servers that are no more, and whose guest does not run.
+    async fn detach_from_nobody(&self) -> Result<(), String> {
+        let servers: BTreeSet<String> = self.servers.list().iter().filter_map(|server| server.uid()).collect();
+        let attached = |volume: &Volume| Some(volume.status.as_ref()?.attached_to.as_ref()?.uid.clone());
+        let mut volumes = self.volumes.list();
+        volumes.retain(|volume| attached(volume).is_some_and(|uid| !servers.contains(&uid)));
+        if volumes.is_empty() {
+            return Ok(());
+        }
+        let domains = self.driver.domains().list().await;
+        let domains = domains.map_err(|error| format!("cannot look for the users of Volumes: {}", Chain(&error)))?;
+        for volume in volumes {
+            if attached(&volume).is_some_and(|uid| !may_run(&domains, &uid)) {
+                let written = detach(&self.client, &volume).await;
+                written.map_err(|error| format!("cannot write that a Volume is not attached: {}", Chain(&error)))?;
+            }
+        }
+        Ok(())
     }
 
     fn hardware_acceleration(&self) -> Condition {

@@ -1,11 +1,14 @@
 //! The input: a Server and what it refers to, as validated values with every default filled in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
-use nubium_api::{DEFAULT_MTU, DEFAULT_POOL, Device, MadeFor, Network, Port, PowerState, Server, Volume, child_name};
+use nubium_api::{
+    ConditionStatus, DEFAULT_MTU, DEFAULT_POOL, Device, MadeFor, Network, Port, PowerState, Server, Volume, child_name,
+    condition,
+};
 use nubium_host::libvirt::{Accelerator, QemuIds};
 use nubium_host::network::{MacAddr, Netns, names};
 use nubium_host::seed::Seed;
@@ -50,7 +53,8 @@ impl SeenMarked {
 #[derive(Debug, Clone, Copy)]
 pub struct Input<'a> {
     pub server: &'a Server,
-    /// The Volumes, Ports and Networks that it refers to and that exist; others may be among them.
+    /// The Volumes and Networks that it refers to and that exist, and all Ports of its namespace that are on this host;
+    /// others may be among them.
     pub volumes: &'a [Volume],
     pub ports: &'a [Port],
     pub networks: &'a [Network],
@@ -78,6 +82,8 @@ pub struct Desired {
     pub seed: Option<Seed>,
     /// The slots on record in the Server's status.
     pub recorded: Vec<Device>,
+    /// The taps of Ports that are other Servers' now. One that is on this domain's record was its own before.
+    pub others_taps: BTreeSet<String>,
     /// Disks that cannot be used yet, by name, and why.
     pub waiting_disks: BTreeMap<String, String>,
     /// NICs that cannot be used yet, by name, and why. A caller that knows more may add to it.
@@ -161,10 +167,12 @@ impl Desired {
             disks: Vec::new(),
             nics: Vec::new(),
             seed: None,
-            recorded: Vec::new(),
+            recorded: server.status.as_ref().map(|status| status.devices.clone()).unwrap_or_default(),
+            others_taps: BTreeSet::new(),
             waiting_disks: BTreeMap::new(),
             waiting_nics: BTreeMap::new(),
         };
+        this.others_taps = ports.iter().filter(|port| this.is_anothers(port)).filter_map(tap).collect();
         if let Presence::Absent(_) = this.presence {
             return Ok(this); // it needs no more than a UID, so that what cannot be made true can still be deleted
         }
@@ -176,7 +184,6 @@ impl Desired {
         let size = status.and_then(|status| status.resources.as_ref()).ok_or(Invalid::NoSize)?;
         this.vcpus = size.cpu.count().map_err(|_| Invalid::NoSize)?;
         this.memory_bytes = size.memory.bytes().map_err(|_| Invalid::NoSize)?;
-        this.recorded = status.map(|status| status.devices.clone()).unwrap_or_default();
         this.seed = seed.cloned();
         this.add_disks(server, volumes, &settings.host);
         this.add_nics(server, ports, networks);
@@ -232,6 +239,18 @@ impl Desired {
             Some(holder) => return Err(format!("Volume {volume} is on Host {holder}, and this is {host}")),
             None => return Err(format!("Volume {volume} has no host yet")),
         }
+        let status = there.status.as_ref();
+        if let Some(holder) =
+            status.and_then(|status| status.attached_to.as_ref()).filter(|to| to.uid.parse() != Ok(self.uid))
+        {
+            return Err(format!("Volume {volume} is still attached to the guest of Server {}", holder.server));
+        }
+        // Its controller has given it up for deletion: whatever is on this host goes at any moment.
+        let given_up = status.and_then(|status| condition(&status.conditions, "InUse"));
+        if there.metadata.deletion_timestamp.is_some() && given_up.is_some_and(|it| it.status == ConditionStatus::False)
+        {
+            return Err(format!("Volume {volume} is being deleted"));
+        }
         let file = FileName::new(&self.namespace, volume, uid).map_err(|error| error.to_string())?;
         Ok(WantedDisk {
             name: disk.to_owned(),
@@ -239,6 +258,16 @@ impl Desired {
             pool: there.spec.pool.clone().unwrap_or_else(|| DEFAULT_POOL.to_owned()),
             file,
         })
+    }
+
+    /// Whether a Port is another Server's: made for it, or given to it.
+    fn is_anothers(&self, port: &Port) -> bool {
+        let user = port.status.as_ref().and_then(|status| status.server.as_ref());
+        let here = port.metadata.namespace.as_ref() == Some(&self.namespace);
+        here && match &port.spec.made_for {
+            Some(mark) => !self.is_made_for_this(Some(mark)),
+            None => user.is_some_and(|user| *user != self.name),
+        }
     }
 
     fn add_nics(&mut self, server: &Server, ports: &[Port], networks: &[Network]) {
@@ -317,6 +346,11 @@ fn find<'a, K>(
     meta: impl Fn(&K) -> &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
 ) -> Option<&'a K> {
     all.iter().find(|one| meta(one).namespace.as_deref() == Some(namespace) && meta(one).name.as_deref() == Some(name))
+}
+
+/// The name of a Port's tap.
+fn tap(port: &Port) -> Option<String> {
+    port.metadata.uid.as_deref().map(names::tap)
 }
 
 /// One spelling for one moment.

@@ -34,6 +34,7 @@ pub use apply::{Outcome, StepError};
 pub use backoff::Backoff;
 pub use desired::{Desired, Input, Invalid, Presence, SeenMarked, Settings, WantedDisk, WantedNic, server_folder};
 pub use observe::{LookError, Seen, observe};
+pub(crate) use pass::detach;
 pub use pass::{Context, run};
 pub use plan::{Found, Plan, Refusal, Step, Why};
 pub use ports::{Disks, Machine, OpenPools, Taps};

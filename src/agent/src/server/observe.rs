@@ -24,6 +24,8 @@ pub struct Seen {
     pub volumes: BTreeMap<String, VolumeSeen>,
     /// Those that are missing have no namespace here.
     pub networks: BTreeMap<Netns, NetworkSeen>,
+    /// Of the taps that this Server names or had, those that a process has open although its own guest does not run.
+    pub held_taps: BTreeSet<String>,
     /// Whether the seed on disk is the one that is wanted, or there is one at all where none is; true of a guest that runs.
     pub seed_is_there: bool,
     /// Whether the Server's folder is there.
@@ -67,6 +69,7 @@ pub async fn observe<D: Domains, T: Taps, V: Disks, S: Seeds>(
         name_held_by,
         volumes: BTreeMap::new(),
         networks: BTreeMap::new(),
+        held_taps: BTreeSet::new(),
         seed_is_there: false,
         folder: host.seeds.has_folder(&folder).await?,
         full_pools: BTreeSet::new(),
@@ -106,6 +109,16 @@ pub async fn observe<D: Domains, T: Taps, V: Disks, S: Seeds>(
         if let Some(network) = host.taps.look(&netns).await? {
             seen.networks.insert(netns, network);
         }
+    }
+    let is_off = seen.domain.as_ref().is_none_or(|domain| domain.live.is_none());
+    let record = seen.domain.iter().filter_map(|domain| domain.owner.as_ref());
+    let names: BTreeSet<&String> =
+        want.nics.iter().map(|nic| &nic.tap).chain(record.flat_map(|owner| owner.taps.keys())).collect();
+    // Looked for only where there is a tap at all: it asks every process of the host.
+    if is_off && seen.networks.values().any(|network| names.iter().any(|name| network.taps.contains_key(*name))) {
+        let mut held = host.taps.held().await?;
+        held.retain(|name| names.contains(name));
+        seen.held_taps = held;
     }
     Ok(seen)
 }

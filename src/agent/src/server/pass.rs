@@ -196,7 +196,7 @@ async fn look_and_act<D: Driver>(
     let here = |object: &Option<String>| object.as_deref() == Some(&namespace);
     let volumes: Vec<Volume> =
         own(&context.volumes, |volume| here(&volume.namespace()) && uses_volume(server, &volume.name_any()));
-    let ports: Vec<Port> = own(&context.ports, |port| here(&port.namespace()) && uses_port(server, &port.name_any()));
+    let ports: Vec<Port> = own(&context.ports, |port| here(&port.namespace()));
     let networks: Vec<Network> = own(&context.networks, |network| here(&network.namespace()));
     let input = Input { server, volumes: &volumes, ports: &ports, networks: &networks, seed, marked };
     let mut want = match Desired::new(input, &context.settings) {
@@ -266,6 +266,12 @@ async fn attach<D>(context: &Context<D>, server: &Server, report: &Report) -> Re
         apply_status(&api, volume.as_ref(), &ATTACHMENT, &status).await?;
     }
     Ok(())
+}
+
+/// Takes back that a Volume is attached, where the Server that had it is no more.
+pub(crate) async fn detach(client: &Client, volume: &Volume) -> Result<(), kube::Error> {
+    let api: Api<Volume> = Api::namespaced(client.clone(), &volume.namespace().unwrap_or_default());
+    apply_status(&api, volume, &ATTACHMENT, &VolumeStatus::default()).await.map(drop)
 }
 
 fn tell<D>(context: &Context<D>, server: &Server, report: &Report) {

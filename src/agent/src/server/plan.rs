@@ -247,7 +247,7 @@ fn powered(want: &Desired, seen: &Seen, settings: &Settings, domain: &DomainSeen
     match power::next(wished, domain.state, owner.stop.as_ref(), due) {
         None => {
             let again = stopping.as_ref().and_then(Stopping::again);
-            Plan { steps: idle_taps(seen, domain), again, ..Plan::default() }
+            Plan { steps: idle_taps(want, seen, domain), again, ..Plan::default() }
         }
         Some(Move::Start) => start(want, seen, settings, Some(domain)),
         Some(Move::Resume) if !seen.full_pools.is_empty() => Plan { again: Some(LOOK_FOR_ROOM), ..Plan::default() },
@@ -275,7 +275,7 @@ fn powered(want: &Desired, seen: &Seen, settings: &Settings, domain: &DomainSeen
             Plan { steps: first.into_iter().chain([Step::Kill { uid, why }]).collect(), ..Plan::default() }
         }
         Some(Move::Remember(stop)) => {
-            let mut steps = idle_taps(seen, domain);
+            let mut steps = idle_taps(want, seen, domain);
             steps.push(remember(stop));
             Plan { steps, ..Plan::default() }
         }
@@ -291,23 +291,27 @@ fn absent(want: &Desired, seen: &Seen, settings: &Settings) -> Plan {
     let mut plan = powered(want, seen, settings, domain);
     if let Some(undefine) = plan.steps.pop_if(|step| matches!(step, Step::Undefine { .. })) {
         // Whether they are seen or not: one may have been left on its way into its Network.
-        let taps = domain.owner.iter().flat_map(|owner| &owner.taps);
-        let taps = taps.filter_map(|(tap, netns)| Some((tap.clone(), Netns::parse(netns)?)));
-        plan.steps = taps.map(|(name, netns)| Step::DeleteTap { name, netns }).collect();
+        plan.steps = own_taps(want, seen, domain).map(|(name, netns)| Step::DeleteTap { name, netns }).collect();
         plan.steps.extend(folder);
         plan.steps.push(undefine);
     }
     plan
 }
 
-/// A guest that is off, and stays off for now, needs no taps.
-fn idle_taps(seen: &Seen, domain: &DomainSeen) -> Vec<Step> {
-    let DomainState::Off(_) = domain.state else { return Vec::new() };
+/// The taps on a domain's record that are still its own: the Port of one may be another Server's by now, and its tap in
+/// use by that one's guest.
+fn own_taps(want: &Desired, seen: &Seen, domain: &DomainSeen) -> impl Iterator<Item = (String, Netns)> {
     let taps = domain.owner.iter().flat_map(|owner| &owner.taps);
-    let there = taps
-        .filter_map(|(tap, netns)| Some((tap, Netns::parse(netns)?)))
-        .filter(|(tap, netns)| seen.networks.get(netns).is_some_and(|network| network.taps.contains_key(*tap)));
-    there.map(|(tap, netns)| Step::DeleteTap { name: tap.clone(), netns }).collect()
+    let own = taps.filter(|(tap, _)| !want.others_taps.contains(*tap) && !seen.held_taps.contains(*tap));
+    own.filter_map(|(tap, netns)| Some((tap.clone(), Netns::parse(netns)?)))
+}
+
+/// A guest that is off, and stays off for now, needs no taps.
+fn idle_taps(want: &Desired, seen: &Seen, domain: &DomainSeen) -> Vec<Step> {
+    let DomainState::Off(_) = domain.state else { return Vec::new() };
+    let there = own_taps(want, seen, domain)
+        .filter(|(tap, netns)| seen.networks.get(netns).is_some_and(|network| network.taps.contains_key(tap)));
+    there.map(|(name, netns)| Step::DeleteTap { name, netns }).collect()
 }
 
 fn in_place(nic: &WantedNic, seen: &Seen) -> bool {
@@ -331,8 +335,16 @@ fn start(want: &Desired, seen: &Seen, settings: &Settings, domain: Option<&Domai
         let owner = (settings.qemu.uid, settings.qemu.gid);
         steps.push(Step::PutSeed { path: Desired::seed_path(&folder), seed: seed.clone(), owner });
     }
-    // Also those of an earlier start: a tap cannot be made where one is, and a NIC that went leaves its own behind.
-    let recorded: Vec<Step> = domain.map(|domain| idle_taps(seen, domain)).unwrap_or_default();
+    // Also those of an earlier start: a tap cannot be made where one is, and a NIC that went leaves its own behind,
+    // maybe on its way into its Network, where it is not seen.
+    let gone = |(name, _): &(String, Netns)| want.nics.iter().all(|nic| nic.tap != *name);
+    let gone = domain.into_iter().flat_map(|domain| own_taps(want, seen, domain).filter(gone));
+    let mut recorded: Vec<Step> = domain.map(|domain| idle_taps(want, seen, domain)).unwrap_or_default();
+    for step in gone.map(|(name, netns)| Step::DeleteTap { name, netns }) {
+        if !recorded.contains(&step) {
+            recorded.push(step);
+        }
+    }
     let stale = want.nics.iter().filter(|nic| in_place(nic, seen));
     let stale = stale.map(|nic| Step::DeleteTap { name: nic.tap.clone(), netns: nic.netns.clone() });
     let stale: Vec<Step> = stale.filter(|step| !recorded.contains(step)).collect();
@@ -389,7 +401,13 @@ pub(super) fn nic_lacks(nic: &WantedNic, seen: &Seen) -> Option<String> {
         return Some(format!("Network {name} is not made on this host yet"));
     };
     let known = network.guests.get(&nic.tap).is_some_and(|guest| guest.mac == nic.mac);
-    (!known).then(|| format!("Network {name} does not let NIC {} speak yet", nic.name))
+    if !known {
+        return Some(format!("Network {name} does not let NIC {} speak yet", nic.name));
+    }
+    let held = seen.held_taps.contains(&nic.tap);
+    held.then(|| {
+        format!("the guest of another Server still uses the Port of NIC {}: it has to stop or restart", nic.name)
+    })
 }
 
 fn no_slot(want: &Desired, slots: &Slots) -> Option<Refusal> {

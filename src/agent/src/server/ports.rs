@@ -1,6 +1,6 @@
 //! What a pass asks of the host besides its domains: only the few verbs it uses, so that a test's host is small.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 
 use nubium_host::network::{Netns, NetworkError, NetworkSeen, Networks, Tap};
@@ -14,6 +14,8 @@ pub trait Taps: Send + Sync {
     fn create(&self, tap: &Tap) -> impl Future<Output = Result<(), NetworkError>> + Send;
     fn move_in(&self, name: &str, netns: &Netns, mtu: u32) -> impl Future<Output = Result<(), NetworkError>> + Send;
     fn delete(&self, name: &str, netns: &Netns) -> impl Future<Output = Result<(), NetworkError>> + Send;
+    /// The taps that any process of this host has open.
+    fn held(&self) -> impl Future<Output = Result<BTreeSet<String>, NetworkError>> + Send;
 }
 
 impl<N: Networks> Taps for N {
@@ -31,6 +33,10 @@ impl<N: Networks> Taps for N {
 
     async fn delete(&self, name: &str, netns: &Netns) -> Result<(), NetworkError> {
         self.delete_tap(name, netns).await
+    }
+
+    async fn held(&self) -> Result<BTreeSet<String>, NetworkError> {
+        self.held_taps().await
     }
 }
 

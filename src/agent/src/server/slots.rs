@@ -42,16 +42,35 @@ pub fn assign(want: &Desired, seen: Option<&DomainSeen>) -> Slots {
     slots
 }
 
-/// The record for the Server's status: `disk-<name>` and `nic-<name>`.
+/// The record for the Server's status: `disk-<name>` and `nic-<name>`, of what is wanted and of what the running guest
+/// still has: a Volume or a Port is its guest's until that was seen without it.
 #[must_use]
-pub fn devices(want: &Desired, slots: &Slots) -> Vec<Device> {
+pub fn devices(want: &Desired, slots: &Slots, live: Option<&Facts>) -> Vec<Device> {
     let disks = want.disks.iter().map(|disk| (format!("disk-{}", disk.name), disk.uid));
     let nics = want.nics.iter().map(|nic| (format!("nic-{}", nic.name), nic.uid));
     let device = |(name, uid): (String, Uuid)| {
         let slot = i32::from(slots.get(&uid)?.index());
         Some(Device { name, slot, uid: uid.to_string() })
     };
-    disks.chain(nics).filter_map(device).collect()
+    let mut devices: Vec<Device> = disks.chain(nics).filter_map(device).collect();
+    let (disks, nics) = live.map_or((&[][..], &[][..]), |Facts { disks, nics, .. }| (disks, nics));
+    let disks = disks.iter().map(|disk| ("disk", &disk.alias, disk.bus));
+    for (kind, alias, bus) in disks.chain(nics.iter().map(|nic| ("nic", &nic.alias, nic.bus))) {
+        let Some((uid, slot)) = place(alias, bus) else { continue };
+        let uid = uid.to_string();
+        if devices.iter().any(|device| device.uid == uid) {
+            continue;
+        }
+        let known = want.recorded.iter().find(|device| device.uid == uid).map(|device| device.name.clone());
+        let known = known.filter(|name| devices.iter().all(|device| device.name != *name));
+        let name = known.unwrap_or_else(|| format!("{kind}-{uid}"));
+        devices.push(Device { name, slot: i32::from(slot.index()), uid });
+    }
+    devices
+}
+
+fn place(alias: &str, bus: Option<u8>) -> Option<(Uuid, Slot)> {
+    Some((alias.strip_prefix("ua-")?.parse().ok()?, Slot::new(bus?.checked_sub(1)?)?))
 }
 
 /// What is in the guest now, and what its next start has.
@@ -62,13 +81,7 @@ fn attached(seen: Option<&DomainSeen>) -> Slots {
         let Facts { disks, nics, .. } = facts;
         let places =
             disks.iter().map(|disk| (&disk.alias, disk.bus)).chain(nics.iter().map(|nic| (&nic.alias, nic.bus)));
-        for (alias, bus) in places {
-            let uid = alias.strip_prefix("ua-").and_then(|uid| uid.parse().ok());
-            let slot = bus.and_then(|bus| bus.checked_sub(1)).and_then(Slot::new);
-            if let (Some(uid), Some(slot)) = (uid, slot) {
-                slots.insert(uid, slot);
-            }
-        }
+        slots.extend(places.filter_map(|(alias, bus)| place(alias, bus)));
     }
     slots
 }

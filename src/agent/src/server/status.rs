@@ -120,7 +120,7 @@ pub fn status(want: &Desired, settings: &Settings, outcome: Outcome, after: &See
     let uid = |alias: &str| alias.strip_prefix("ua-").and_then(|uid| uid.parse().ok());
     Report {
         conditions: said.into_iter().map(|said| said.at(Some(want.generation))).collect(),
-        devices: Some(slots::devices(want, &slots::assign(want, after.domain.as_ref()))),
+        devices: Some(slots::devices(want, &slots::assign(want, after.domain.as_ref()), live)),
         attached: live.iter().flat_map(|live| &live.disks).filter_map(|disk| uid(&disk.alias)).collect(),
         news: done.iter().filter_map(Step::news).collect(),
         waits: after.domain.is_none() && matches!(rest.refusal, Some(Refusal::Waiting { .. })),

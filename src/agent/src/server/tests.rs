@@ -546,6 +546,72 @@ async fn a_guest_that_the_host_ended_is_started_again_and_that_is_reported() {
     assert_eq!((says(&report, "Running"), world.starts()), ((TRUE, "Running".into()), 2));
 }
 
+/// A user's Port moves from a Server that is off to another one, and the other way round.
+#[tokio::test]
+async fn a_tap_that_is_another_s_now_is_left_alone() {
+    for (by_port, input) in
+        [(true, "stopped"), (false, "stopped"), (true, "absent"), (false, "absent"), (true, "running")]
+    {
+        let mut world = World::new();
+        world.pass().await;
+        world.domains.set_state(world.want.uid, DomainState::Off(Off::Destroyed));
+        let nic = world.want.nics.pop().unwrap();
+        match by_port {
+            true => drop(world.want.others_taps.insert(nic.tap.clone())),
+            false => drop(world.taps.held.lock().unwrap().insert(nic.tap.clone())),
+        }
+        match input {
+            "stopped" => world.want.running = false,
+            "absent" => world.mark(),
+            _ => {}
+        }
+        world.settle(input).await;
+        assert!(world.tap_is_in(), "{input}, by the Port {by_port}: it is the other guest's");
+    }
+}
+
+#[tokio::test]
+async fn a_port_that_another_guest_has_is_waited_for() {
+    let mut world = World::new();
+    world.pass().await;
+    world.domains.set_state(world.want.uid, DomainState::Off(Off::Destroyed));
+    let tap = world.want.nics[0].tap.clone();
+    world.taps.held.lock().unwrap().insert(tap.clone());
+    let report = world.pass().await;
+    assert_eq!((says(&report, "Running").1.as_str(), world.starts()), ("WaitingForNetwork", 1));
+    let message = &condition(&report, "Running").unwrap().message;
+    assert!(message.contains("another Server"), "{message}");
+    world.taps.held.lock().unwrap().clear();
+    let report = world.settle("free").await;
+    assert_eq!(says(&report, "Running"), (TRUE, "Running".into()));
+}
+
+#[tokio::test]
+async fn a_nic_that_is_still_in_the_guest_stays_on_record() {
+    let mut world = World::new();
+    let before = world.pass().await.devices.unwrap();
+    world.want.recorded = before.clone();
+    world.want.nics.clear();
+    let report = world.settle("still there").await;
+    assert_eq!(report.devices.unwrap(), before, "its Port is not free");
+    world.want.restarted_at = Some("2026-11-21T02:00:00Z".into());
+    let report = world.settle("restarted").await;
+    assert_eq!(report.devices.unwrap(), before[..2]);
+}
+
+/// A start that fails after the tap was made, and the NIC is then taken from the spec.
+#[tokio::test]
+async fn a_tap_of_a_failed_start_goes_when_its_nic_does() {
+    let mut world = World::new();
+    world.domains.fail(DomainVerb::Start);
+    world.pass().await;
+    assert_eq!(world.taps.outside.lock().unwrap().len(), 1);
+    world.want.nics.clear();
+    let report = world.settle("without it").await;
+    assert_eq!(says(&report, "Running"), (TRUE, "Running".into()));
+    assert!(world.taps.outside.lock().unwrap().is_empty());
+}
+
 #[tokio::test]
 async fn a_console_that_is_no_longer_logged_wants_a_restart() {
     let mut world = World::new();
@@ -651,4 +717,41 @@ fn what_was_made_for_another_or_is_another_s_is_never_taken() {
     }
     assert_eq!(read(mark("a", 1), Some("z")), ["Port mine is used by Server z"]);
     assert_eq!(read(mark("a", 1), None), ["Port mine is not given to this Server yet"]);
+}
+
+#[test]
+fn a_volume_that_another_guest_has_or_that_is_to_go_is_not_used() {
+    let uid = |number| Uuid::from_u128(number).to_string();
+    let meta = |name: &str, number| json!({"namespace": "shop", "name": name, "uid": uid(number), "generation": 1});
+    let server: Server = serde_json::from_value(json!({
+        "metadata": meta("a", 1),
+        "spec": {"flavor": "small", "disks": [{"name": "data", "volume": "db"}]},
+        "status": {"host": "host-a", "resources": {"cpu": 1, "memory": "1Gi"}}
+    }))
+    .unwrap();
+    let read = |change: &dyn Fn(&mut serde_json::Value)| {
+        let mut volume = json!({"metadata": meta("db", 11), "spec": {"size": "1Gi"}, "status": {"host": "host-a"}});
+        change(&mut volume);
+        let volumes = [serde_json::from_value(volume).unwrap()];
+        let input = Input { server: &server, volumes: &volumes, ports: &[], networks: &[], seed: None, marked: None };
+        Desired::new(input, &world::settings()).unwrap().waiting_disks.into_values().collect::<Vec<_>>()
+    };
+    let in_use = |status: &str| json!([{"type": "InUse", "status": status, "reason": "x", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]);
+    assert_eq!(read(&|_| ()), [""; 0]);
+    let attached = |to: u128| {
+        move |volume: &mut serde_json::Value| {
+            volume["status"]["attachedTo"] = json!({"server": "b", "uid": uid(to)});
+        }
+    };
+    assert_eq!(read(&attached(1)), [""; 0]);
+    assert_eq!(read(&attached(2)), ["Volume db is still attached to the guest of Server b"]);
+    for (status, marked, refused) in [("False", true, true), ("True", true, false), ("False", false, false)] {
+        let waiting = read(&|volume| {
+            volume["status"]["conditions"] = in_use(status);
+            if marked {
+                volume["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+            }
+        });
+        assert_eq!(!waiting.is_empty(), refused, "{status} {marked}: {waiting:?}");
+    }
 }

@@ -10,7 +10,7 @@ use super::plan;
 use crate::{
     claims::{is_released, port_users, terminating},
     error::{Error, calling},
-    world::{World, by},
+    world::{World, by, port_candidates},
 };
 
 /// A Port and all that it rests on, as of one moment.
@@ -38,7 +38,7 @@ pub(super) async fn gather(world: &World, port: Arc<Port>) -> Result<Gathered, E
     let taken = all.iter().filter_map(|claim| Some((claim.spec.address.parse().ok()?, claim.spec.port.clone())));
     let mut claims = world.addresses.by(by::PORT, &key.to_string());
     claims.retain(|claim| claim.spec.port_uid == uid);
-    let users = port_users(&port, world.servers.by(by::PORT, &key.to_string()));
+    let users = port_users(&port, port_candidates(&world.servers, &port));
     let user_live = if terminating(port.as_ref()) && users.is_empty() { user_live(world, &port).await? } else { None };
     let same_mac = port.spec.mac_address.as_ref().and_then(|_| {
         let others = world.ports.by(by::NETWORK, &network.to_string());

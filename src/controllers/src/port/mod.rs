@@ -25,7 +25,7 @@ use crate::{
     contract::{IP_ADDRESS_FINALIZER, PORT_FINALIZER, manager},
     error::{Error, calling},
     verdict::{SUMMARY, State, Verdict},
-    world::{World, by, of_uid, port_keys},
+    world::{World, by, device_uids, of_uid, port_keys},
 };
 use gather::Gathered;
 use plan::Addressing;
@@ -192,7 +192,12 @@ async fn tell(world: &World, seen: &Gathered, verdict: &Verdict, address: Option
 /// Everything whose change can matter to a Port.
 fn wake(world: &Arc<World>, queue: &Queue<Key>, reserved: &Arc<Reserved>) {
     world.ports.feed_own(queue);
-    world.servers.feed(queue, port_keys);
+    let ports = world.ports.clone();
+    world.servers.feed(queue, move |server| {
+        let having = device_uids(server);
+        let having = having.iter().flat_map(|uid| ports.by(by::UID, uid)).map(|port| Key::of(port.as_ref()));
+        port_keys(server).into_iter().chain(having).collect()
+    });
     let ports = world.ports.clone();
     world.networks.feed(queue, move |network| {
         ports.by(by::NETWORK, &Key::of(network).to_string()).iter().map(|port| Key::of(port.as_ref())).collect()

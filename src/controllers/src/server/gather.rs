@@ -19,7 +19,7 @@ use crate::{
     claims::{host_of, is_released, made_for, port_users, terminating, volume_users},
     contract::{SERVER_FINALIZER, seed_name},
     error::{Error, calling},
-    world::{World, by, pool_name, port_keys, volume_keys},
+    world::{World, by, pool_name, port_candidates, port_keys, volume_keys},
 };
 
 /// A Server and all that it refers to, as of one moment.
@@ -93,7 +93,7 @@ pub(super) async fn gather(world: &World, server: Arc<Server>, seeded: bool) -> 
     let mut ports = BTreeMap::new();
     for (nic, port_key) in server.spec.nics.iter().zip(port_keys(&server)) {
         if let Some(port) = world.ports.get(&port_key) {
-            let users = port_users(&port, world.servers.by(by::PORT, &port_key.to_string()));
+            let users = port_users(&port, port_candidates(&world.servers, &port));
             let first = users.first().map(|user| user.name_any());
             ports.insert(nic.name.clone(), (port, first));
         }

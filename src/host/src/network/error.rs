@@ -12,6 +12,8 @@ pub enum NetworkError {
     DeleteNamespace { name: String, source: io::Error },
     #[error("cannot enter the network namespace {name}")]
     EnterNamespace { name: String, source: io::Error },
+    #[error("cannot tell which taps are in use")]
+    Processes { source: io::Error },
     #[error("there is no network namespace {name}")]
     NoNamespace { name: String },
     #[error("the network thread {name} stopped without an answer")]

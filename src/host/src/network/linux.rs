@@ -1,5 +1,6 @@
 //! The real host: [`Networks`] over netlink, nft, iptables and `/proc/sys`.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use ipnet::Ipv4Net;
@@ -20,9 +21,10 @@ use super::{
     nft::Ruleset,
     record::Record,
     sysctl,
-    tap::{self, Tap},
+    tap::{self, Tap, TapFound},
     uplink::{self, Uplink},
 };
+use crate::qemu;
 
 /// The machine that this process runs on.
 pub struct LinuxNetworks {
@@ -46,6 +48,27 @@ impl Networks for LinuxNetworks {
 
     async fn look(&self, netns: &Netns) -> Result<Option<NetworkSeen>> {
         look::look(netns).await
+    }
+
+    async fn taps(&self) -> Result<Vec<TapFound>> {
+        let mut places = vec![None];
+        places.extend(netns::list()?.into_iter().map(Some));
+        let mut found = Vec::new();
+        for netns in places {
+            let names = match inside(netns.as_ref(), |handle| async move { tap::list(&handle).await }).await {
+                // It went while we looked, and its taps with it.
+                Err(NetworkError::NoNamespace { .. }) => continue,
+                names => names?,
+            };
+            found.extend(names.into_iter().map(|name| TapFound { name, netns: netns.clone() }));
+        }
+        Ok(found)
+    }
+
+    async fn held_taps(&self) -> Result<BTreeSet<String>> {
+        let look = tokio::task::spawn_blocking(qemu::held_taps).await;
+        look.unwrap_or_else(|lost| Err(std::io::Error::other(lost)))
+            .map_err(|source| NetworkError::Processes { source })
     }
 
     async fn look_host(&self) -> Result<HostSeen> {

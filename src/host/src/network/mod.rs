@@ -34,6 +34,7 @@ mod tap;
 pub mod transit;
 mod uplink;
 
+use std::collections::BTreeSet;
 use std::future::Future;
 
 use ipnet::Ipv4Net;
@@ -52,7 +53,7 @@ pub use netns::DIR as NETNS_DIR;
 pub use nft::{RulesSeen, Ruleset};
 pub use resolvers::resolvers;
 pub use ruleset::{Guest, NamespaceRules};
-pub use tap::{Tap, TapSeen};
+pub use tap::{Tap, TapFound, TapSeen};
 pub use transit::Transit;
 pub use uplink::Uplink;
 
@@ -62,6 +63,10 @@ pub trait Networks: Send + Sync {
     fn list(&self) -> impl Future<Output = Result<Vec<Netns>>> + Send;
     /// What is in one of them; `None` when there is no such namespace.
     fn look(&self, netns: &Netns) -> impl Future<Output = Result<Option<NetworkSeen>>> + Send;
+    /// All guests' taps of ours, in the host's namespace and in those of Networks.
+    fn taps(&self) -> impl Future<Output = Result<Vec<TapFound>>> + Send;
+    /// The taps that any process has open, by name.
+    fn held_taps(&self) -> impl Future<Output = Result<BTreeSet<String>>> + Send;
     /// What the host itself has for all of them.
     fn look_host(&self) -> impl Future<Output = Result<HostSeen>> + Send;
 

@@ -8,7 +8,7 @@ use rtnetlink::Handle;
 use super::{
     error::{NetworkError, Result},
     links,
-    names::{BRIDGE, Netns},
+    names::{self, BRIDGE, Netns},
     netns,
 };
 
@@ -30,6 +30,23 @@ pub struct TapSeen {
     pub mtu: u32,
     pub up: bool,
     pub on_bridge: bool,
+}
+
+/// A tap of ours, wherever it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TapFound {
+    pub name: String,
+    /// `None`: in the host's namespace, on its way into its Network.
+    pub netns: Option<Netns>,
+}
+
+/// The taps of ours in the namespace of `handle`: made by us, which their alias says.
+pub(super) async fn list(handle: &Handle) -> Result<Vec<String>> {
+    let is_ours = |link: &links::LinkSeen| {
+        let alias = link.alias.as_deref().and_then(|alias| alias.parse::<uuid::Uuid>().ok());
+        link.kind == "tun" && alias.is_some_and(|port| names::tap(&port.to_string()) == link.name)
+    };
+    Ok(links::list(handle).await?.into_values().filter(is_ours).map(|link| link.name).collect())
 }
 
 impl TapSeen {

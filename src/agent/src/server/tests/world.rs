@@ -113,6 +113,7 @@ impl World {
             nics: vec![nic],
             seed: Some(Seed::default()),
             recorded: Vec::new(),
+            others_taps: BTreeSet::new(),
             waiting_disks: BTreeMap::new(),
             waiting_nics: BTreeMap::new(),
         };
@@ -120,7 +121,7 @@ impl World {
             want,
             now: 1,
             domains: SimDomains::new(),
-            taps: FakeTaps { netns, network: Mutex::new(network), outside: Mutex::default() },
+            taps: FakeTaps { netns, network: Mutex::new(network), outside: Mutex::default(), held: Mutex::default() },
             disks: FakeDisks { files: Mutex::new(files), available: AtomicU64::new(1 << 40) },
             seeds: SimSeeds::default(),
         }
@@ -190,7 +191,9 @@ impl World {
 pub struct FakeTaps {
     netns: Netns,
     network: Mutex<NetworkSeen>,
-    outside: Mutex<BTreeSet<String>>,
+    pub outside: Mutex<BTreeSet<String>>,
+    /// What other guests' processes have open.
+    pub held: Mutex<BTreeSet<String>>,
 }
 
 impl FakeTaps {
@@ -236,6 +239,10 @@ impl Taps for FakeTaps {
         self.outside.lock().unwrap().remove(name);
         self.network.lock().unwrap().taps.remove(name);
         Ok(())
+    }
+
+    async fn held(&self) -> Result<BTreeSet<String>, NetworkError> {
+        Ok(self.held.lock().unwrap().clone())
     }
 }
 
