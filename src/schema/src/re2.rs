@@ -10,6 +10,11 @@ pub(crate) fn compile(pattern: &str) -> Result<Regex, regex::Error> {
     RegexBuilder::new(&translate(pattern)).size_limit(4 << 20).build()
 }
 
+/// Whether a pattern compiles; the error is worded.
+pub(crate) fn check(pattern: &str) -> Result<(), String> {
+    compile(pattern).map(drop).map_err(|error| explain(&error))
+}
+
 /// Why a pattern does not compile, in Go's words where they are known.
 pub(crate) fn explain(error: &regex::Error) -> String {
     let text = error.to_string();

@@ -1,10 +1,11 @@
 //! Compiling the rules of one schema node, and refusing what could not be evaluated later.
 
-use kube_cel::cel::common::ast::Expr;
-use kube_cel::cel::{IdedExpr, Program};
+use kube_cel::cel::IdedExpr;
+use kube_cel::cel::common::ast::{EntryExpr, Expr, MapExpr, StructExpr};
+use kube_cel::cel::parser::Parser;
 use serde_json::Value;
 
-use super::steps::{Cost, children};
+use super::expr::Program;
 use super::{MAX_DEPTH, MAX_NESTING, MAX_RULE_BYTES, Rule};
 use crate::error::{ErrorKind, FieldError};
 use crate::path::FieldPath;
@@ -74,6 +75,7 @@ fn compile_rule(rule: &Value, path: &FieldPath, errors: &mut Vec<FieldError>) ->
         }
         normalized
     });
+    let (field_path, field_names) = field_path.unwrap_or_default();
     let program = compile_expression(source, "rule", rule, path, errors)?;
     let message_program = match text("messageExpression") {
         Some(text) if text.trim().is_empty() => {
@@ -84,22 +86,20 @@ fn compile_rule(rule: &Value, path: &FieldPath, errors: &mut Vec<FieldError>) ->
         Some(text) => Some(compile_expression(text, "messageExpression", rule, path, errors)?),
         None => None,
     };
-    let uses_old_self = program.references().has_variable("oldSelf");
+    let uses_old_self = program.uses_old_self;
     let optional_old_self = rule.get("optionalOldSelf").and_then(Value::as_bool);
     if let Some(said) = optional_old_self.filter(|_| !uses_old_self) {
         let detail = "may not be set if oldSelf is not used in rule";
         errors.push(FieldError::invalid(path.child("optionalOldSelf"), said, detail));
     }
-    let depths = [Some(&program), message_program.as_ref()].into_iter().flatten().map(|p| depth(p.expression()));
     Some(Rule {
-        depth: depths.max().unwrap_or_default(),
-        steps: Cost::of(program.expression()),
         program,
         message_program,
         message: text("message").unwrap_or_default().trim().to_owned(),
         source: source.trim().to_owned(),
         reason,
-        field_path: field_path.unwrap_or_default(),
+        field_path,
+        field_names,
         optional_old_self: optional_old_self.unwrap_or_default(),
         uses_old_self,
     })
@@ -117,34 +117,44 @@ fn compile_expression(
         refuse(format!("compilation failed: the expression is longer than {MAX_RULE_BYTES} bytes"));
         return None;
     }
-    if nesting(source) > MAX_NESTING || chain(source) > MAX_RULE_BYTES / 8 {
+    if nesting(source) > MAX_NESTING {
         refuse(format!("compilation failed: the expression is nested deeper than {MAX_NESTING}"));
         return None;
     }
-    let program = match Program::compile(source) {
-        Ok(program) => program,
+    let parsed = match Parser::new().enable_optional_syntax(true).max_recursion_depth(MAX_NESTING as u16).parse(source)
+    {
+        Ok(parsed) => parsed,
         Err(error) => {
             refuse(format!("compilation failed: {}", error.to_string().trim()));
             return None;
         }
     };
     // `1+1+1…` nests without a bracket, and is evaluated on an ordinary stack later
-    if depth(program.expression()) > MAX_DEPTH {
+    if depth(&parsed) > MAX_DEPTH {
         refuse(format!("compilation failed: the expression is nested deeper than {MAX_DEPTH}"));
         return None;
     }
-    let mut unknown = Vec::new();
-    check_names(program.expression(), &mut vec!["self", "oldSelf"], &mut unknown);
-    if unknown.is_empty() {
-        return Some(program);
+    match Program::lower(&parsed) {
+        Ok(program) => Some(program),
+        Err(unknown) => {
+            refuse(format!("compilation failed: {}", unknown.join(", ")));
+            None
+        }
     }
-    refuse(format!("compilation failed: {}", unknown.join(", ")));
-    None
 }
 
-/// The deepest nesting of brackets, strings left out.
+/// How deep the parts of a source may nest, estimated from above without parsing it: every open bracket, and at each
+/// level the operators that hang on each other (`.a.a.a`, `!!!!`, `a?b:c?d:e`). Strings count as nothing.
 fn nesting(source: &str) -> usize {
-    let (mut depth, mut deepest, mut quote, mut escaped) = (0usize, 0, None, false);
+    #[derive(Default, Clone, Copy)]
+    struct Level {
+        /// Operators since the last comma or `&&`.
+        chain: usize,
+        /// Of a condition everything behind it is a part.
+        conditions: usize,
+    }
+    let (mut levels, mut quote, mut escaped) = (vec![Level::default()], None, false);
+    let (mut deepest, mut previous) = (0, ' ');
     for c in source.chars() {
         match (quote, c) {
             _ if escaped => escaped = false,
@@ -153,12 +163,32 @@ fn nesting(source: &str) -> usize {
             (Some(_), _) => {}
             (None, '"' | '\'') => quote = Some(c),
             (None, '(' | '[' | '{') => {
-                depth += 1;
-                deepest = deepest.max(depth);
+                if let Some(level) = levels.last_mut() {
+                    level.chain += 1;
+                }
+                levels.push(Level::default());
             }
-            (None, ')' | ']' | '}') => depth = depth.saturating_sub(1),
-            _ => {}
+            (None, ')' | ']' | '}') => {
+                if levels.len() > 1 {
+                    levels.pop();
+                }
+            }
+            (None, c) => {
+                let Some(level) = levels.last_mut() else { continue };
+                match c {
+                    ',' => *level = Level::default(),
+                    '&' | '|' if previous == c => level.chain = 0,
+                    '?' if previous != '.' && previous != '[' => {
+                        level.conditions += 1;
+                        level.chain = 0;
+                    }
+                    '.' | '!' | '-' | '+' | '*' | '/' | '%' => level.chain += 1,
+                    _ => {}
+                }
+            }
         }
+        previous = c;
+        deepest = deepest.max(levels.iter().map(|level| level.chain + level.conditions + 1).sum());
     }
     // an unclosed quote would hide brackets from this count, not from the parser
     if quote.is_some() { deepest.max(source.matches(['(', '[', '{']).count()) } else { deepest }
@@ -167,197 +197,40 @@ fn nesting(source: &str) -> usize {
 /// The deepest path in a parsed expression.
 fn depth(expr: &IdedExpr) -> usize {
     let mut deepest = 0;
-    if let Expr::Comprehension(c) = &expr.expr {
-        for part in [&c.iter_range, &c.accu_init, &c.loop_cond, &c.loop_step, &c.result] {
-            deepest = deepest.max(depth(part));
+    let mut visit = |part: &IdedExpr| deepest = deepest.max(depth(part));
+    match &expr.expr {
+        Expr::Comprehension(c) => {
+            [&c.iter_range, &c.accu_init, &c.loop_cond, &c.loop_step, &c.result].into_iter().for_each(visit);
         }
+        Expr::Call(call) => call.target.as_deref().into_iter().chain(&call.args).for_each(visit),
+        Expr::List(list) => list.elements.iter().for_each(visit),
+        Expr::Map(MapExpr { entries }) | Expr::Struct(StructExpr { entries, .. }) => {
+            for entry in entries {
+                match &entry.expr {
+                    EntryExpr::StructField(field) => visit(&field.value),
+                    EntryExpr::MapEntry(entry) => {
+                        visit(&entry.key);
+                        visit(&entry.value);
+                    }
+                }
+            }
+        }
+        Expr::Select(select) => visit(&select.operand),
+        Expr::Ident(_) | Expr::Literal(_) | Expr::Unspecified => {}
     }
-    children(expr, &mut |child| deepest = deepest.max(depth(child)));
     deepest + 1
 }
 
-/// How many operators could nest without brackets: `.a.a.a`, `!!!!`, `a?b:c?d:e`.
-fn chain(source: &str) -> usize {
-    source.matches(['.', '!', '?', '-']).count()
-}
-
-/// Roots of library functions (`math.abs`), which parse as if they were variables.
-const LIBRARIES: [&str; 8] = ["base64", "format", "ip", "jsonpatch", "lists", "math", "optional", "sets"];
-
-/// Functions of CEL and of the Kubernetes libraries that the evaluator has.
-const FUNCTIONS: [&str; 124] = [
-    "abs",
-    "add",
-    "asApproximateFloat",
-    "asInteger",
-    "bitAnd",
-    "bitNot",
-    "bitOr",
-    "bitShiftLeft",
-    "bitShiftRight",
-    "bitXor",
-    "byte",
-    "bytes",
-    "ceil",
-    "charAt",
-    "cidr",
-    "compareTo",
-    "contains",
-    "containsCIDR",
-    "containsIP",
-    "date",
-    "datetime",
-    "decode",
-    "distinct",
-    "dns1035Label",
-    "dns1035LabelPrefix",
-    "dns1123Label",
-    "dns1123LabelPrefix",
-    "dns1123Subdomain",
-    "dns1123SubdomainPrefix",
-    "double",
-    "duration",
-    "encode",
-    "endsWith",
-    "equivalent",
-    "escapeKey",
-    "family",
-    "find",
-    "findAll",
-    "first",
-    "flatten",
-    "floor",
-    "format",
-    "getDate",
-    "getDayOfMonth",
-    "getDayOfWeek",
-    "getDayOfYear",
-    "getEscapedPath",
-    "getFullYear",
-    "getHost",
-    "getHostname",
-    "getHours",
-    "getMilliseconds",
-    "getMinutes",
-    "getMonth",
-    "getPort",
-    "getQuery",
-    "getScheme",
-    "getSeconds",
-    "greatest",
-    "hasValue",
-    "indexOf",
-    "int",
-    "intersects",
-    "ip",
-    "isCIDR",
-    "isCanonical",
-    "isFinite",
-    "isGlobalUnicast",
-    "isGreaterThan",
-    "isIP",
-    "isInf",
-    "isInteger",
-    "isLessThan",
-    "isLinkLocalMulticast",
-    "isLinkLocalUnicast",
-    "isLoopback",
-    "isNaN",
-    "isQuantity",
-    "isSemver",
-    "isSorted",
-    "isURL",
-    "isUnspecified",
-    "join",
-    "labelValue",
-    "last",
-    "lastIndexOf",
-    "least",
-    "lowerAscii",
-    "major",
-    "masked",
-    "matches",
-    "max",
-    "min",
-    "minor",
-    "named",
-    "none",
-    "of",
-    "ofNonZeroValue",
-    "or",
-    "orValue",
-    "patch",
-    "prefixLength",
-    "qualifiedName",
-    "quantity",
-    "quote",
-    "range",
-    "replace",
-    "reverse",
-    "round",
-    "semver",
-    "sign",
-    "size",
-    "slice",
-    "sort",
-    "split",
-    "sqrt",
-    "startsWith",
-    "string",
-    "sub",
-    "substring",
-    "sum",
-    "timestamp",
-    "trim",
-    "trunc",
-];
-const MORE_FUNCTIONS: [&str; 8] = ["uint", "upperAscii", "uri", "url", "uuid", "validate", "value", "strings"];
-
-fn check_names<'e>(expr: &'e IdedExpr, scope: &mut Vec<&'e str>, unknown: &mut Vec<String>) {
-    match &expr.expr {
-        Expr::Ident(name) if !name.starts_with('@') && !scope.contains(&name.as_str()) => {
-            unknown.push(format!("undeclared reference to '{name}'"));
-        }
-        Expr::Comprehension(c) => {
-            check_names(&c.iter_range, scope, unknown);
-            check_names(&c.accu_init, scope, unknown);
-            let outer = scope.len();
-            scope.push(&c.iter_var);
-            scope.extend(c.iter_var2.as_deref());
-            scope.push(&c.accu_var);
-            check_names(&c.loop_cond, scope, unknown);
-            check_names(&c.loop_step, scope, unknown);
-            check_names(&c.result, scope, unknown);
-            scope.truncate(outer);
-        }
-        Expr::Call(call) => {
-            let name = call.func_name.rsplit('.').next().unwrap_or_default();
-            let is_operator = !name.starts_with(|c: char| c.is_ascii_alphabetic());
-            if !is_operator && !FUNCTIONS.contains(&name) && !MORE_FUNCTIONS.contains(&name) {
-                unknown.push(format!("undeclared reference to '{name}'"));
-            }
-            match call.target.as_deref() {
-                Some(IdedExpr { expr: Expr::Ident(library), .. }) if LIBRARIES.contains(&library.as_str()) => {}
-                Some(target) => check_names(target, scope, unknown),
-                None => {}
-            }
-            for argument in &call.args {
-                check_names(argument, scope, unknown);
-            }
-        }
-        _ => children(expr, &mut |child| check_names(child, scope, unknown)),
-    }
-}
-
 /// `.spec['a.b'].c` as it continues a field path: `.spec.a.b.c`. Indices are not allowed.
-fn normalize_field_path(said: &str) -> Option<String> {
+fn normalize_field_path(said: &str) -> Option<(String, Vec<String>)> {
     let mut rest = said.trim();
-    let mut out = String::new();
+    let (mut out, mut names) = (String::new(), Vec::new());
     while !rest.is_empty() {
         if let Some(quoted) = rest.strip_prefix("['") {
             let (name, after) = quoted.split_once("']")?;
             out.push('.');
             out.push_str(name);
+            names.push(name.to_owned());
             rest = after;
         } else {
             rest = rest.strip_prefix('.').filter(|r| !r.is_empty())?;
@@ -367,8 +240,9 @@ fn normalize_field_path(said: &str) -> Option<String> {
             }
             out.push('.');
             out.push_str(&rest[..end]);
+            names.push(rest[..end].to_owned());
             rest = &rest[end..];
         }
     }
-    (!out.is_empty()).then_some(out)
+    (!out.is_empty()).then_some((out, names))
 }

@@ -1,24 +1,18 @@
 //! The walk that evaluates rules at every level, with the old value beside where there is one.
 
-use std::sync::LazyLock;
+use std::collections::HashMap;
 
-use kube_cel::KubeCelExt as _;
-use kube_cel::cel::{Context, Program, Value as Cel};
+use kube_cel::cel::Value as Cel;
 use serde_json::Value;
 
+use super::interpret;
+use super::meter::{Failure, Meter, none, some};
 use super::value::{resource_to_cel, to_cel};
-use super::{MAX_STEPS, Rule, steps};
+use super::{MAX_COST, MAX_RULE_COST, Rule};
 use crate::correlate::Correlated;
 use crate::error::FieldError;
 use crate::path::FieldPath;
 use crate::structural::{Node, NodeId, Structural, Types};
-
-/// All functions, registered once; every evaluation is a scope below.
-static FUNCTIONS: LazyLock<Context<'static>> = LazyLock::new(|| Context::default().with_all());
-static OPTIONAL_OF: LazyLock<Program> =
-    LazyLock::new(|| Program::compile("optional.of(v)").expect("a constant that parses"));
-static OPTIONAL_NONE: LazyLock<Program> =
-    LazyLock::new(|| Program::compile("optional.none()").expect("a constant that parses"));
 
 const MAX_MESSAGE_BYTES: usize = 5 * 1024;
 const OUT_OF_BUDGET: &str =
@@ -28,26 +22,45 @@ impl Structural {
     /// The findings of all CEL rules for `object`, which must have passed [`validate`](Self::validate) without errors
     /// of type. `old` is the object before, for transition rules and ratcheting.
     pub fn evaluate_rules(&self, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
-        if self.has_deep_rules {
-            return super::on_big_stack(|| self.rules_at(self.root, object, old));
-        }
         self.rules_at(self.root, object, old)
     }
 
     pub(crate) fn rules_at(&self, id: NodeId, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
-        let mut walk =
-            Walk { schema: self, path: FieldPath::default(), budget: MAX_STEPS, spent: false, errors: Vec::new() };
+        self.rules_within(id, object, old, &mut Meter { left: MAX_COST })
+    }
+
+    pub(super) fn rules_within(
+        &self,
+        id: NodeId,
+        object: &Value,
+        old: Option<&Value>,
+        meter: &mut Meter,
+    ) -> Vec<FieldError> {
+        let mut walk = Walk {
+            schema: self,
+            path: FieldPath::default(),
+            meter,
+            spent: false,
+            unchanged: HashMap::new(),
+            errors: Vec::new(),
+        };
         let near = Near::root(old.map(|old| Correlated { schema: self, id, new: object, old }));
         walk.value(object, id, old, near);
         walk.errors
     }
 }
 
+/// After this many errors the rest of an object is not looked at.
+const MAX_ERRORS: usize = 1_000;
+
 struct Walk<'s> {
     schema: &'s Structural,
     path: FieldPath,
-    budget: u64,
+    meter: &'s mut Meter,
+    /// The budget is used up, or there are errors enough.
     spent: bool,
+    /// Whether a place is as it was before, by the address of its value: many rules may ask for the same place.
+    unchanged: HashMap<*const Value, bool>,
     errors: Vec<FieldError>,
 }
 
@@ -68,10 +81,6 @@ impl<'v> Near<'v> {
             Some(here) => Self { here: step(here), nearest: Some(here) },
             None => self,
         }
-    }
-
-    fn is_unchanged(&self) -> bool {
-        self.here.or(self.nearest).is_some_and(|c| c.is_unchanged())
     }
 }
 
@@ -115,7 +124,6 @@ impl Walk<'_> {
 
     fn rules(&mut self, value: &Value, id: NodeId, old: Option<&Value>, near: Near<'_>) {
         let node = self.schema.node(id);
-        let largest = steps::largest(value).max(old.map_or(0, steps::largest));
         let convert = |value: &Value| {
             if id == self.schema.root || node.embedded {
                 resource_to_cel(self.schema, id, value)
@@ -123,47 +131,52 @@ impl Walk<'_> {
                 to_cel(self.schema, Some(id), value)
             }
         };
-        let mut scope = FUNCTIONS.new_inner_scope();
-        scope.add_variable_from_value("self", convert(value));
-        let needs_old = node.rules.iter().any(|r| r.uses_old_self);
-        let old_cel = old.filter(|_| needs_old).map(convert);
-        if let Some(old) = &old_cel {
-            scope.add_variable_from_value("oldSelf", old.clone());
-        }
+        let this = convert(value);
+        let needs_old = node.rules.iter().any(|rule| rule.uses_old_self);
+        let old = old.filter(|_| needs_old).map(convert);
         for rule in &node.rules {
-            if rule.uses_old_self && old.is_none() && !rule.optional_old_self {
-                continue;
-            }
-            let cost = rule.steps.steps(largest);
-            if cost > self.budget {
+            let before = match (&old, rule.optional_old_self) {
+                (Some(old), true) => some(old.clone()),
+                (None, true) => none(),
+                (Some(old), false) => old.clone(),
+                (None, false) if rule.uses_old_self => continue,
+                (None, false) => Cel::Null,
+            };
+            let error = self.one(rule, node, value, &this, &before);
+            if self.meter.left == 0 {
                 self.spent = true;
                 self.errors.push(FieldError::invalid(self.path.as_str(), type_name(node), OUT_OF_BUDGET));
                 return;
             }
-            self.budget -= cost;
-            let optional;
-            let scope = if rule.optional_old_self {
-                let mut inner = scope.new_inner_scope();
-                inner.add_variable_from_value("oldSelf", as_optional(old_cel.clone()));
-                optional = inner;
-                &optional
-            } else {
-                &scope
-            };
-            if let Some(error) = self.one(rule, node, value, scope)
-                && (rule.uses_old_self || !near.is_unchanged())
+            if let Some(error) = error
+                && (rule.uses_old_self || !self.is_unchanged(near))
             {
                 self.errors.push(error);
+                self.spent = self.errors.len() >= MAX_ERRORS;
             }
         }
     }
 
-    fn one(&self, rule: &Rule, node: &Node, value: &Value, scope: &Context<'_>) -> Option<FieldError> {
+    fn is_unchanged(&mut self, near: Near<'_>) -> bool {
+        let Some(place) = near.here.or(near.nearest) else { return false };
+        *self.unchanged.entry(std::ptr::from_ref(place.new)).or_insert_with(|| place.is_unchanged())
+    }
+
+    /// Runs one expression on a part of the budget.
+    fn run(&mut self, program: &super::expr::Program, this: &Cel, old: &Cel) -> Result<Cel, Failure> {
+        let given = self.meter.left.min(MAX_RULE_COST);
+        let mut meter = Meter { left: given };
+        let result = interpret::run(program, this.clone(), old.clone(), &mut meter);
+        self.meter.left -= given - meter.left;
+        result
+    }
+
+    fn one(&mut self, rule: &Rule, node: &Node, value: &Value, this: &Cel, old: &Cel) -> Option<FieldError> {
         let said = if rule.message.is_empty() { &rule.source } else { &rule.message };
-        match rule.program.execute(scope) {
+        match self.run(&rule.program, this, old) {
             Ok(Cel::Bool(true)) => None,
             Ok(Cel::Bool(false)) => {
-                let detail = message(rule, scope);
+                let detail = self.message(rule, this, old);
                 let at = format!("{}{}", self.path.as_str(), rule.field_path);
                 let at = at.strip_prefix('.').unwrap_or(&at);
                 let error = FieldError::new(rule.reason, at, value.clone(), detail);
@@ -175,8 +188,7 @@ impl Walk<'_> {
                 Some(FieldError::invalid(self.path.as_str(), type_name(node), detail))
             }
             Err(error) => {
-                let mut text = error.to_string();
-                text[..1].make_ascii_lowercase();
+                let text = error.to_string();
                 let detail = if text.starts_with("no such overload") {
                     format!(
                         "'{text}': call arguments did not match a supported operator, function or macro signature for rule: {said}"
@@ -188,31 +200,19 @@ impl Walk<'_> {
             }
         }
     }
-}
 
-/// The rule's own words: `messageExpression` if it gives a line of text, else `message`, else the rule.
-fn message(rule: &Rule, scope: &Context<'_>) -> String {
-    if let Some(program) = &rule.message_program
-        && let Ok(Cel::String(text)) = program.execute(scope)
-    {
-        let text = text.trim();
-        if !text.is_empty() && text.len() <= MAX_MESSAGE_BYTES && !text.contains(['\n', '\r']) {
-            return text.to_owned();
+    /// The rule's own words: `messageExpression` if it gives a line of text, else `message`, else the rule.
+    fn message(&mut self, rule: &Rule, this: &Cel, old: &Cel) -> String {
+        if let Some(program) = &rule.message_program
+            && let Ok(Cel::String(text)) = self.run(program, this, old)
+        {
+            let text = text.trim();
+            if !text.is_empty() && text.len() <= MAX_MESSAGE_BYTES && !text.contains(['\n', '\r']) {
+                return text.to_owned();
+            }
         }
+        if rule.message.is_empty() { format!("failed rule: {}", rule.source) } else { rule.message.clone() }
     }
-    if rule.message.is_empty() { format!("failed rule: {}", rule.source) } else { rule.message.clone() }
-}
-
-fn as_optional(value: Option<Cel>) -> Cel {
-    let mut scope = FUNCTIONS.new_inner_scope();
-    let program = match value {
-        Some(value) => {
-            scope.add_variable_from_value("v", value);
-            &OPTIONAL_OF
-        }
-        None => &OPTIONAL_NONE,
-    };
-    program.execute(&scope).unwrap_or(Cel::Null)
 }
 
 fn type_name(node: &Node) -> String {

@@ -1,21 +1,28 @@
 //! CEL rules (`x-kubernetes-validations`): compiled once when a CRD is accepted, evaluated on every write.
 //!
-//! Fences, because the parser and the evaluator have none of their own:
-//! - a rule longer than [`MAX_RULE_BYTES`] or nested deeper than [`MAX_NESTING`] is refused before it is parsed (than
-//!   [`MAX_DEPTH`], after), and
-//!   parsing runs on a stack of its own, since a stack overflow ends the process;
-//! - names that are neither `self`, `oldSelf` nor bound by a macro, unknown functions, and fields that the schema does
-//!   not have are refused at compile time (types are not checked);
-//! - before a rule runs, its steps are estimated from how deep its comprehensions nest and how large the value's lists
-//!   and maps are; one object may cost [`MAX_STEPS`] steps, more is refused as "out of cost budget".
+//! ```text
+//! text ─ cel crate: parse ─▶ lowered (expr) ─ fields, types ─▶ Rule ─ interpret, on a budget ─▶ FieldErrors
+//! ```
+//!
+//! - A rule longer than [`MAX_RULE_BYTES`] or nested deeper than [`MAX_NESTING`] is refused before it is parsed, and
+//!   parsing runs on a stack of its own, since a stack overflow ends the process.
+//! - Names that are neither `self`, `oldSelf` nor bound by a macro, unknown functions, and fields that the schema does
+//!   not have are refused at compile time. There is no full type checker: only what is certainly no text or no truth
+//!   value is refused where one is needed.
+//! - Evaluation counts its steps as Kubernetes counts costs: an expression may cost [`MAX_RULE_COST`], all rules of one
+//!   object [`MAX_COST`]. The size of values counts.
 
 mod compile;
 mod evaluate;
+mod expr;
 mod fields;
-mod steps;
+mod folds;
+mod interpret;
+mod library;
+mod meter;
+mod net;
 mod value;
 
-use kube_cel::cel::Program;
 use serde_json::Value;
 
 pub(crate) use compile::compile_rules;
@@ -24,30 +31,29 @@ pub(crate) use fields::check_fields;
 use crate::error::ErrorKind;
 
 /// The longest rule or message expression.
-pub const MAX_RULE_BYTES: usize = 2048;
-/// The deepest nesting of brackets in a rule.
-pub const MAX_NESTING: usize = 64;
-/// The deepest a parsed rule may nest, operators counted.
+pub const MAX_RULE_BYTES: usize = 64 * 1024;
+/// The deepest nesting of brackets and operators in the text of a rule.
+pub const MAX_NESTING: usize = 250;
+/// The deepest a parsed rule may nest.
 pub const MAX_DEPTH: usize = 128;
-/// Rules deeper than this are evaluated on a stack of their own too.
-pub(crate) const SHALLOW: usize = 24;
-/// Evaluation steps (visited expression nodes, estimated from above) one object may cost: about a second at worst.
-pub const MAX_STEPS: u64 = 5_000_000;
+/// What one expression may cost: the limit of Kubernetes.
+pub const MAX_RULE_COST: u64 = 1_000_000;
+/// What all rules of one object may cost together: the limit of Kubernetes.
+pub const MAX_COST: u64 = 10_000_000;
 
 /// A compiled rule of one schema node.
 #[derive(Debug)]
 pub(crate) struct Rule {
-    program: Program,
-    message_program: Option<Program>,
+    program: expr::Program,
+    message_program: Option<expr::Program>,
     message: String,
     source: String,
     reason: ErrorKind,
     /// Continues the path of the node, as `.spec.a`; empty for the node itself.
     field_path: String,
+    field_names: Vec<String>,
     optional_old_self: bool,
     uses_old_self: bool,
-    steps: steps::Cost,
-    pub(crate) depth: usize,
 }
 
 pub(crate) fn mentions_rules(schema: &Value) -> bool {

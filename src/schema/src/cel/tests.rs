@@ -1,5 +1,7 @@
 //! Rules as CRDs have them, and the texts of those that fail.
 
+use super::meter::Meter;
+use super::{MAX_COST, MAX_RULE_COST};
 use crate::Structural;
 use crate::structural::testing::{components, crd};
 use serde_json::{Value, json};
@@ -139,6 +141,28 @@ fn rules_that_do_not_compile_refuse_the_crd() {
             format!("{at}.optionalOldSelf: Invalid value: true: may not be set if oldSelf is not used in rule"),
         ),
         (
+            json!({"rule": "self.a"}),
+            format!(r#"{at}.rule: Invalid value: "self.a": cel expression must evaluate to a bool"#),
+        ),
+        (
+            json!({"rule": "true", "messageExpression": "1 + 1"}),
+            format!(r#"{at}.messageExpression: Invalid value: "true": messageExpression must evaluate to a string"#),
+        ),
+        (
+            json!({"rule": "self.a == 1"}),
+            format!(r#"{at}.rule: Invalid value: "self.a == 1": compilation failed: found no matching overload for"#),
+        ),
+        (
+            json!({"rule": "self.a.matches('(')"}),
+            format!(
+                r#"{at}.rule: Invalid value: {{"rule":"self.a.matches('(')"}}: compilation failed: error parsing regexp"#
+            ),
+        ),
+        (
+            json!({"rule": "true", "fieldPath": ".a.b"}),
+            format!(r#"{at}.fieldPath: Invalid value: ".a.b": must be a valid path"#),
+        ),
+        (
             json!({"rule": "true", "fieldPath": "a b c["}),
             format!(r#"{at}.fieldPath: Invalid value: "a b c[": must be a valid path"#),
         ),
@@ -156,7 +180,7 @@ fn hostile_rules_are_refused_before_they_are_parsed() {
         "self".to_owned() + &".a".repeat(900),
         "[".repeat(1500),
         "!".repeat(2000) + "true",
-        "x".repeat(5000),
+        "x".repeat(70_000),
         "'".to_owned() + &"(".repeat(1500),
     ] {
         let schema = json!({"type": "object", "x-kubernetes-validations": [{"rule": rule}]});
@@ -164,20 +188,156 @@ fn hostile_rules_are_refused_before_they_are_parsed() {
     }
 }
 
+/// Costs of rules on values of a given size: what is ordinary stays far below the limit, what grows faster than its
+/// input is stopped at the limit, whatever it would have made. The count is of steps, not of time.
 #[test]
-fn evaluation_is_bounded() {
-    let schema = spec(
-        json!({"type": "object", "x-kubernetes-validations": [{"rule": "self.l.all(a, self.l.all(b, self.l.all(c, a + b + c >= 0)))"}],
-        "properties": {"l": {"type": "array", "items": {"type": "integer"}}}}),
+fn costs_grow_with_the_size_of_values_and_are_bounded() {
+    let schema = |rule: &str| {
+        spec(json!({"type": "object", "x-kubernetes-validations": [{"rule": rule}], "properties": {
+            "l": {"type": "array", "items": {"type": "integer"}}, "s": {"type": "string"},
+            "t": {"type": "array", "items": {"type": "string"}},
+            "labels": {"type": "object", "additionalProperties": {"type": "string"}}}}))
+    };
+    let numbers = |n: u32| json!({"l": (0..n).collect::<Vec<_>>()});
+    let texts = |n: u32| json!({"t": (0..n).map(|i| format!("item-{i}")).collect::<Vec<_>>()});
+    let text = |n: usize| json!({"s": "a".repeat(n)});
+    let labels = |n: u32| {
+        let labels: serde_json::Map<String, Value> =
+            (0..n).map(|i| (format!("example.com/label-{i}"), json!(format!("value-{i}")))).collect();
+        json!({"labels": labels})
+    };
+    let doubled = |times: usize| format!("[self.s]{} != ['']", ".map(x, x + x)".repeat(times));
+    let lists = |times: usize| format!("size({}[0]) >= 0", "[[1, 2]]".to_owned() + &".map(x, x + x)".repeat(times));
+    let nested = |times: usize| {
+        let list = "[[1]]".to_owned() + &".map(x, [x, x])".repeat(times);
+        format!("{list} == {list}")
+    };
+    let stopped = None;
+    let table: Vec<(String, Value, Option<u64>)> = vec![
+        (
+            "self.labels.all(k, k.size() < 64 && self.labels[k].matches('^[a-z0-9-]*$'))".into(),
+            labels(400),
+            Some(20_000),
+        ),
+        ("self.labels.all(k, v, !k.startsWith('kubernetes.io/') && v != '')".into(), labels(4_000), Some(100_000)),
+        ("self.l.all(a, a >= 0)".into(), numbers(10_000), Some(100_000)),
+        ("self.t.map(x, x + '.').join(',').size() > 0".into(), texts(5_000), Some(100_000)),
+        ("self.s.size() >= 0".into(), text(1 << 20), Some(200_000)),
+        ("self.t.sortBy(x, x).size() > 0".into(), texts(2_000), Some(100_000)),
+        (doubled(4), text(1_000), Some(10_000)),
+        (doubled(40), text(1_000), stopped),
+        (doubled(12), text(1 << 20), stopped),
+        (lists(40), json!({}), stopped),
+        (nested(40), json!({}), stopped),
+        ("self.l.all(a, self.l.all(b, self.l.all(c, a + b + c >= 0)))".into(), numbers(1_000), stopped),
+        ("self.l.map(a, self.l).all(x, x == self.l)".into(), numbers(5_000), stopped),
+        ("self.s.replace('', self.s).size() > 0".into(), text(1 << 20), stopped),
+        ("self.s.replace('a', self.s).size() > 0".into(), text(100_000), stopped),
+        ("self.t.join(self.t[0] + '%s'.format([self.t])).size() > 0".into(), texts(5_000), stopped),
+        ("lists.range(2000000000).size() > 0".into(), json!({}), stopped),
+        ("self.t.distinct().size() > 0".into(), texts(5_000), stopped),
+        ("sets.contains(self.t, self.t)".into(), texts(5_000), stopped),
+        ("self.l.all(a, a in self.l)".into(), numbers(5_000), stopped),
+        ("self.t.all(a, self.t.indexOf(a) >= 0)".into(), texts(5_000), stopped),
+        ("self.s.matches(self.s)".into(), text(20_000), stopped),
+        ("self.t.map(x, '%s%s%s%s'.format([self.t, self.t, self.t, self.t])).size() > 0".into(), texts(500), stopped),
+        ("self.l.map(a, self.l).map(a, a.reverse()).size() > 0".into(), numbers(5_000), stopped),
+    ];
+    for (rule, object, most) in table {
+        let shown: String = rule.chars().take(80).collect();
+        let (schema, object) = (schema(&rule), json!({"spec": object}));
+        let mut meter = Meter { left: MAX_COST };
+        let errors = schema.rules_within(schema.root, &object, None, &mut meter);
+        let spent = MAX_COST - meter.left;
+        println!("{spent:>8} {shown}");
+        match most {
+            Some(most) => {
+                assert_eq!(errors, [], "{shown}");
+                assert!(spent <= most, "{shown}: {spent}");
+            }
+            None => {
+                assert_eq!(errors.len(), 1, "{shown}");
+                let error = errors[0].to_string();
+                assert!(error.contains("actual cost limit exceeded evaluating rule: "), "{shown}: {error:.200}");
+                assert!(spent <= MAX_RULE_COST, "{shown}: {spent}");
+            }
+        }
+    }
+}
+
+#[test]
+fn all_rules_of_an_object_share_a_budget() {
+    let schema = spec(json!({"type": "object", "properties": {"l": {"type": "array", "items": {"type": "object",
+        "properties": {"s": {"type": "string"}},
+        "x-kubernetes-validations": [{"rule": "self.s.size() >= 0 && self.s + self.s != ''"}]}}}}));
+    let item = json!({"s": "a".repeat(100_000)});
+    assert_eq!(texts(&schema, json!({"spec": {"l": vec![item.clone(); 10]}}), None).len(), 0);
+    let errors = texts(&schema, json!({"spec": {"l": vec![item; 1_000]}}), None);
+    assert_eq!(errors.len(), 1);
+    assert!(
+        errors[0]
+            .ends_with("validation failed due to running out of cost budget, no further validation rules will be run")
     );
-    assert_eq!(texts(&schema, json!({"spec": {"l": [1, 2, 3]}}), None).len(), 0);
-    let many: Vec<u32> = (0..1000).collect();
-    assert_eq!(
-        texts(&schema, json!({"spec": {"l": many}}), None),
-        [
-            r#"spec: Invalid value: "object": validation failed due to running out of cost budget, no further validation rules will be run"#
-        ]
-    );
+}
+
+#[test]
+fn what_kubernetes_takes_is_taken() {
+    let object = json!({"spec": {"a": "x", "n": 3, "l": ["b", "a"], "m": {"k": "v"}, "port": "http", "o": {"p": "q"},
+        "items": [{"name": "b", "w": 2}, {"name": "a", "w": 1}]}});
+    let long = format!("{}true", "self.a == 'x' && ".repeat(1_000));
+    for rule in [
+        "self.?a.orValue('') == 'x'",
+        "self.?none.orValue('y') == 'y'",
+        "!self.?none.hasValue()",
+        "self.?o.p.orValue('') == 'q'",
+        "self.?o.?p == optional.of('q')",
+        "self.l[?0].orValue('') == 'b' && self.l[?7] == optional.none()",
+        "self.m[?'k'].value() == 'v'",
+        "self.?none.or(self.?a).value() == 'x'",
+        "self.?a.optMap(x, x + x).orValue('') == 'xx'",
+        "self.?a.optFlatMap(x, optional.of(x)).value() == 'x'",
+        "[1, ?optional.none(), ?optional.of(2)] == [1, 2]",
+        "{'a': 1, ?'b': optional.none()} == {'a': 1}",
+        "optional.ofNonZeroValue('').orValue('z') == 'z'",
+        "type(self.a) == string && type(1) == int && type(self.l) == list && type(type(1)) == type",
+        "type(timestamp('2026-01-01T00:00:00Z')) == google.protobuf.Timestamp",
+        "type(self.port) == string || self.port > 0",
+        "dyn(self.a) != 1",
+        "self.l.all(i, x, i >= 0 && x != '')",
+        "self.l.exists(i, x, i == 1 && x == 'a')",
+        "self.m.all(k, v, k == 'k' && v == 'v')",
+        "self.l.existsOne(i, x, x == 'a') && self.l.exists_one(x, x == 'a')",
+        "self.l.transformList(i, x, string(i) + x) == ['0b', '1a']",
+        "self.l.transformList(i, x, i > 0, x) == ['a']",
+        "self.m.transformMap(k, v, k + v) == {'k': 'kv'}",
+        "self.l.transformMapEntry(i, x, {x: i}) == {'b': 0, 'a': 1}",
+        "self.items.sortBy(i, i.name).map(i, i.w) == [1, 2]",
+        "self.l.sort() == ['a', 'b']",
+        r#"strings.quote(self.a) == "\"x\"""#,
+        "self.l.map(x, x != 'b', x + '!') == ['a!']",
+        "self.l.filter(x, x > 'a') == ['b']",
+        "'é'.size() == 1 && size(self.m) == 1",
+        "has(self.o.p) && !has(self.o.z) || true",
+        "self.n in [1, 2, 3] && 'k' in self.m",
+        "1 / 0 == 1 || true",
+        "isURL('https://a:99999/') && url('https://a:8443/b?c=d').getPort() == '8443'",
+        "!isCIDR('010.0.0.0/24') && !isCIDR('10.0.0.0/08') && isCIDR('10.0.0.0/8')",
+        "ip('10.0.0.1').family() == 4 && cidr('10.0.0.0/8').containsIP(ip('10.1.1.1'))",
+        "'%s-%d'.format([self.a, self.n]) == 'x-3'",
+        "math.greatest(1, 2) == 2 && sets.contains([1, 2], [1]) && lists.range(3) == [0, 1, 2]",
+        "!format.dns1123Label().validate('a').hasValue()",
+        "-self.n == -3 && !false && (self.n > 2 ? true : false)",
+        &long,
+    ] {
+        let schema = spec(
+            json!({"type": "object", "x-kubernetes-validations": [{"rule": rule, "message": "m"}, {"rule": rule, "message": "m"}],
+            "properties": {"a": {"type": "string"}, "n": {"type": "integer"}, "l": {"type": "array", "items": {"type": "string"}},
+                "m": {"type": "object", "additionalProperties": {"type": "string"}}, "port": {"x-kubernetes-int-or-string": true},
+                "o": {"type": "object", "properties": {"p": {"type": "string"}, "z": {"type": "string"}}}, "none": {"type": "string"},
+                "items": {"type": "array", "items": {"type": "object", "properties": {"name": {"type": "string"}, "w": {"type": "integer"}}}}}}),
+        );
+        assert_eq!(texts(&schema, object.clone(), None), Vec::<String>::new(), "{rule:.100}");
+    }
 }
 
 #[test]

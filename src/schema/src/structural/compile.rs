@@ -126,18 +126,10 @@ impl<'a> Compiler<'a> {
         if self.dialect == Dialect::Custom {
             self.nodes[id.0 as usize].embedded = false;
         }
-        let mut structural = Structural {
-            nodes: self.nodes,
-            root: id,
-            custom: self.dialect == Dialect::Custom,
-            has_rules: false,
-            has_deep_rules: false,
-        };
+        let mut structural =
+            Structural { nodes: self.nodes, root: id, custom: self.dialect == Dialect::Custom, has_rules: false };
         structural.mark_subtrees();
-        let depths = structural.nodes.iter().flat_map(|n| &n.rules).map(|r| r.depth);
-        let deepest = depths.max();
-        structural.has_rules = deepest.is_some();
-        structural.has_deep_rules = deepest.is_some_and(|d| d > cel::SHALLOW);
+        structural.has_rules = structural.nodes.iter().any(|node| !node.rules.is_empty());
         (structural, self.errors)
     }
 

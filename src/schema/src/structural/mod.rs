@@ -28,8 +28,6 @@ pub struct Structural {
     /// Whether unknown fields at the root of the kind are errors in the words of a custom resource.
     pub(crate) custom: bool,
     pub(crate) has_rules: bool,
-    /// Some rule nests so deeply that it needs a large stack.
-    pub(crate) has_deep_rules: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
