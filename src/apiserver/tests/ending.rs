@@ -149,7 +149,7 @@ async fn a_definition_takes_its_objects_with_it() {
     assert_eq!(admin.post(definitions, &definition("things", "Thing")).await.code, 201);
     // Its kind is taken, so the second one has to wait.
     let second = admin.post(definitions, &definition("stuffs", "Thing")).await.json();
-    assert_eq!(second["status"]["conditions"][0]["reason"], "KindConflict");
+    assert_eq!(second["status"]["conditions"][0]["reason"], "ListKindConflict");
     let stuffs = "/apis/example.com/v1/namespaces/default/stuffs";
     assert_eq!(admin.get(stuffs).await.code, 404);
 

@@ -3,10 +3,10 @@
 //! A `null` where the schema neither allows null nor has a default goes too (unreported), as in Kubernetes, so that
 //! `field: null` means "not said" to everything that follows.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::path::FieldPath;
-use crate::structural::{Additional, Node, NodeId, Structural};
+use crate::structural::{Additional, Node, NodeId, Structural, Types};
 
 impl Structural {
     /// Removes unknown fields from a whole object and returns their paths, sorted (`spec.disks[0].sise`).
@@ -45,6 +45,15 @@ impl Pruner<'_> {
                     }
                     if child.is_none() && (preserves || !schema.custom) {
                         return true;
+                    }
+                    if value.is_null() && node.is_some_and(|n| n.published && !n.properties.contains_key(key)) {
+                        // an entry of a Go map: the zero value of its type
+                        let types = child.map(|id| schema.node(id).types).unwrap_or_default();
+                        match types {
+                            Types::STRING => *value = "".into(),
+                            Types::OBJECT => *value = Value::Object(Map::new()),
+                            _ => {}
+                        }
                     }
                     if value.is_null() {
                         return !child.is_some_and(|id| is_droppable_null(schema.node(id)));

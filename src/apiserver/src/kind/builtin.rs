@@ -98,6 +98,7 @@ fn kind(entry: Entry) -> Kind {
         api_version: api_version(group, version),
         renames: renames.map(|(to, from)| (to.clone(), from.as_str().unwrap_or_default().to_owned())).collect(),
         unchanged_since: 0,
+        uniform: true,
         alias: entry.stored_as.is_some(),
     };
     let mut columns: Vec<Column> = entry.name.then(Column::name).into_iter().collect();

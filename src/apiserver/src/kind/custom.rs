@@ -1,5 +1,6 @@
 //! From a CustomResourceDefinition to kinds: names, versions, schemas, columns.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use nubium_schema::names::NameRule;
@@ -22,6 +23,16 @@ fn versions(definition: &Value) -> &[Value] {
     definition["spec"]["versions"].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
+/// The names that are served: those that were accepted, which a change may leave behind what the spec asks for.
+fn names(definition: &Value) -> &Value {
+    let accepted = &definition["status"]["acceptedNames"];
+    if text(accepted, "plural").is_empty() || text(accepted, "kind").is_empty() {
+        &definition["spec"]["names"]
+    } else {
+        accepted
+    }
+}
+
 /// The kinds of all served versions.
 ///
 /// # Errors
@@ -40,7 +51,7 @@ pub(crate) fn from_definition(definition: &Value) -> Result<Vec<Kind>, Vec<Field
 }
 
 fn kind(definition: &Value, version: &Value, storage: &str, index: usize) -> Result<Kind, Vec<FieldError>> {
-    let (spec, names) = (&definition["spec"], &definition["spec"]["names"]);
+    let (spec, names) = (&definition["spec"], names(definition));
     let path = format!("spec.versions[{index}].schema.openAPIV3Schema");
     let openapi = &version["schema"]["openAPIV3Schema"];
     if !openapi.is_object() {
@@ -50,6 +61,10 @@ fn kind(definition: &Value, version: &Value, storage: &str, index: usize) -> Res
     let shared = versions(definition).iter().all(|other| other["schema"] == version["schema"]);
     let path = if shared { "spec.validation.openAPIV3Schema".to_owned() } else { path };
     let schema = Structural::from_crd(openapi, components(), &path)?;
+    let errors = super::checks::check_version(version, &schema, &format!("spec.versions[{index}]"));
+    if !errors.is_empty() {
+        return Err(errors);
+    }
     let ownership = TypeRef::of_custom_resource(openapi)
         .map_err(|error| vec![FieldError::invalid(path, Value::Null, error.to_string())])?;
     let (group, plural) = (text(spec, "group").to_owned(), text(names, "plural").to_owned());
@@ -82,6 +97,7 @@ fn kind(definition: &Value, version: &Value, storage: &str, index: usize) -> Res
             api_version: api_version(&group, storage),
             renames: Vec::new(),
             unchanged_since: 0,
+            uniform: shared,
             alias: false,
         },
         version: name,
@@ -137,41 +153,66 @@ fn published(openapi: &Value, group: &str, version: &str, kind: &str) -> Value {
 /// What the server says about a definition's names.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Acceptance {
+    /// The names that the definition has: each that is free as asked for, each that is not as before.
+    pub names: Value,
     /// Reason and message of the refusal; `None` when every name is free.
     pub conflict: Option<(String, String)>,
 }
 
 impl Acceptance {
-    /// Whether the definition's names are free in its group, given what is established already.
-    pub fn of(definition: &Value, established: &Snapshot) -> Self {
+    /// Which of the definition's names are free in its group, given what is established already and which names it
+    /// has. Each name is accepted or refused by itself; the last refusal is the one that is reported.
+    pub fn of(definition: &Value, accepted: &Value, established: &Snapshot) -> Self {
         let (spec, own) = (&definition["spec"], definition["metadata"]["name"].as_str().unwrap_or_default());
-        let names = &spec["names"];
+        let wanted = &spec["names"];
         let others = established
             .kinds()
             .filter(|kind| kind.group == text(spec, "group") && format!("{}.{}", kind.plural, kind.group) != own);
-        let (mut resources, mut kinds) = (Vec::new(), Vec::new());
+        let (mut resources, mut kinds) = (HashSet::new(), HashSet::new());
         for other in others {
-            resources.extend([other.plural.clone(), other.singular.clone()]);
-            resources.extend(other.short_names.iter().cloned());
-            kinds.extend([other.kind.clone(), other.list_kind.clone()]);
+            resources.extend([other.plural.as_str(), &other.singular]);
+            resources.extend(other.short_names.iter().map(String::as_str));
+            kinds.extend([other.kind.as_str(), &other.list_kind]);
         }
-        let taken = |among: &[String], name: &str| !name.is_empty() && among.iter().any(|other| other == name);
-        let conflict = |reason: &str, name: &str| Self {
-            conflict: Some((reason.to_owned(), format!("{name:?} is already in use"))),
+        let mut names = if accepted.is_object() { accepted.clone() } else { json!({"plural": "", "kind": ""}) };
+        let mut conflict = None;
+        let mut refuse = |reason: &str, taken: &[&str]| {
+            let taken: Vec<String> = taken.iter().map(|name| format!("{name:?} is already in use")).collect();
+            let message = if taken.len() == 1 { taken.concat() } else { format!("[{}]", taken.join(", ")) };
+            conflict = Some((reason.to_owned(), message));
         };
-        for (field, reason) in [("plural", "PluralConflict"), ("singular", "SingularConflict")] {
-            if taken(&resources, text(names, field)) {
-                return conflict(reason, text(names, field));
+        for (field, reason, taken) in [
+            ("plural", "PluralConflict", &resources),
+            ("singular", "SingularConflict", &resources),
+            ("shortNames", "ShortNamesConflict", &resources),
+            ("kind", "KindConflict", &kinds),
+            ("listKind", "ListKindConflict", &kinds),
+        ] {
+            let wanted = &wanted[field];
+            let known = texts(&names[field]);
+            let list = wanted.as_array().map(Vec::as_slice).unwrap_or(std::slice::from_ref(wanted));
+            let in_use: Vec<&str> = list
+                .iter()
+                .filter_map(Value::as_str)
+                .filter(|name| {
+                    names[field] != *name && !known.iter().any(|known| known == name) && taken.contains(name)
+                })
+                .collect();
+            if in_use.is_empty() {
+                put(&mut names, field, wanted);
+            } else {
+                refuse(reason, &in_use);
             }
         }
-        if let Some(name) = texts(&names["shortNames"]).iter().find(|name| taken(&resources, name)) {
-            return conflict("ShortNamesConflict", name);
-        }
-        for (field, reason) in [("kind", "KindConflict"), ("listKind", "ListKindConflict")] {
-            if taken(&kinds, text(names, field)) {
-                return conflict(reason, text(names, field));
-            }
-        }
-        Self { conflict: None }
+        put(&mut names, "categories", &wanted["categories"]);
+        Self { names, conflict }
+    }
+}
+
+fn put(names: &mut Value, field: &str, wanted: &Value) {
+    match names.as_object_mut() {
+        Some(names) if wanted.is_null() => drop(names.remove(field)),
+        Some(names) => drop(names.insert(field.to_owned(), wanted.clone())),
+        None => {}
     }
 }

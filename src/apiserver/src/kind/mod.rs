@@ -4,6 +4,7 @@
 //! the server sees only this.
 
 mod builtin;
+mod checks;
 mod custom;
 mod registry;
 
@@ -16,6 +17,7 @@ use nubium_store::Revision;
 use serde_json::{Map, Value, json};
 
 pub(crate) use builtin::components;
+pub(crate) use checks::check_definition;
 pub(crate) use custom::{Acceptance, from_definition};
 pub(crate) use registry::{Registry, Snapshot};
 
@@ -86,8 +88,10 @@ pub(crate) struct Storage {
     pub api_version: String,
     /// Fields that have another name when stored: (as served, as stored).
     pub renames: Vec<(String, String)>,
-    /// Objects stored after this revision went through the schema as it is now, its defaults included.
+    /// Objects stored after this revision went through the schemas as they are now, their defaults included.
     pub unchanged_since: Revision,
+    /// All versions have the same schema, so that it does not matter through which one an object was written.
+    pub uniform: bool,
     /// Another kind owns the objects, this one only shows them differently.
     pub alias: bool,
 }
@@ -123,17 +127,32 @@ impl Kind {
         format!("{}{name}", self.list_prefix(if self.namespaced { namespace } else { "" }))
     }
 
-    /// Whether stored bytes can be sent as they are, with the resourceVersion put in.
-    pub fn is_stored_as_served(&self) -> bool {
-        self.storage.renames.is_empty() && self.storage.api_version == self.api_version()
+    /// Whether an object's stored bytes can be sent as they are, with the resourceVersion put in: it is stored in this
+    /// version, and was written through the schema as it is now.
+    pub fn is_stored_as_served(&self, object: &nubium_store::Object) -> bool {
+        let storage = &self.storage;
+        let is_current = storage.uniform && object.modified > storage.unchanged_since;
+        is_current && storage.renames.is_empty() && storage.api_version == self.api_version()
     }
 
-    /// An object as stored, turned into this version, with defaults for what was stored before they existed.
+    /// An object as stored, turned into this version: without fields that its schema does not know, be they of another
+    /// version or of before a change of the definition, and with defaults for what was stored before they existed.
     pub fn read(&self, object: &nubium_store::Object) -> Result<Value, serde_json::Error> {
         let mut value = crate::object::decode(object)?;
         self.serve(&mut value);
+        if !self.is_stored_as_served(object) {
+            self.schema.prune(&mut value);
+        }
         self.schema.default(&mut value);
         Ok(value)
+    }
+
+    /// An object of another version of this kind, in this version.
+    pub fn convert(&self, mut value: Value) -> Value {
+        value["apiVersion"] = self.api_version().into();
+        self.schema.prune(&mut value);
+        self.schema.default(&mut value);
+        value
     }
 
     /// From the stored form to the served one.

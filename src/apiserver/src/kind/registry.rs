@@ -3,7 +3,8 @@
 //! A snapshot never changes; a request works with the one it began with. The one writer is the watch on definitions.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, LazyLock};
 
 use nubium_store::Revision;
 use parking_lot::RwLock;
@@ -26,8 +27,8 @@ pub(crate) struct Snapshot {
 
 #[derive(Debug, Clone)]
 struct Definition {
-    /// What the kinds were made of.
-    spec: Arc<Value>,
+    /// A digest of what the kinds were made of.
+    made_of: u64,
     kinds: Vec<Arc<Kind>>,
     terminating: bool,
 }
@@ -131,17 +132,16 @@ impl Registry {
         let definition = definition.filter(|definition| is_established(definition));
         let terminating = definition.is_some_and(meta::is_terminating);
         let known = self.current.read().custom.get(name).cloned();
-        if let (Some(known), Some(definition)) = (known, definition)
-            && *known.spec == definition["spec"]
-        {
+        let made_of =
+            definition.map(|definition| digest(&[&definition["spec"], &definition["status"]["acceptedNames"]]));
+        if let Some(known) = known.filter(|known| Some(known.made_of) == made_of) {
             return self.replace(name, Some(Definition { terminating, ..known }));
         }
         let defined = match definition.map(from_definition) {
             Some(Ok(mut kinds)) => {
                 kinds.iter_mut().for_each(|kind| kind.storage.unchanged_since = revision);
                 let kinds = kinds.into_iter().map(Arc::new).collect();
-                let spec = definition.map(|definition| definition["spec"].clone()).unwrap_or_default();
-                Some(Definition { spec: Arc::new(spec), kinds, terminating })
+                made_of.map(|made_of| Definition { made_of, kinds, terminating })
             }
             Some(Err(errors)) => {
                 // It was valid when it was written, by this version of the program or by another.
@@ -176,6 +176,12 @@ impl Registry {
         // The sender lives as long as `self`.
         let _ = seen.wait_for(|seen| *seen >= revision).await;
     }
+}
+
+/// Of equal values the same, within this process. The hash has a random key, so nobody can make two that collide.
+fn digest(values: &[&Value]) -> u64 {
+    static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    KEY.hash_one(values)
 }
 
 fn is_established(definition: &Value) -> bool {

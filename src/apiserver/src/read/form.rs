@@ -49,8 +49,7 @@ fn broken(error: serde_json::Error) -> Failure {
 
 impl Shape<'_> {
     fn is_as_stored(&self, object: &Object) -> bool {
-        let as_is = self.kind.is_stored_as_served() && object.modified > self.kind.storage.unchanged_since;
-        as_is && *self.form == Form::Plain
+        *self.form == Form::Plain && self.kind.is_stored_as_served(object)
     }
 
     /// Appends an item of a list. Those of built-in kinds leave out what the list says already.

@@ -166,10 +166,7 @@ pub(super) fn own(call: &Call, kind: &Kind, live: Option<&Value>, object: &mut V
 pub(super) fn converted(call: &Call, kind: &Kind, object: &Value, api_version: &str) -> Option<(Value, TypeRef)> {
     let mut others = call.snapshot.kinds().filter(|other| other.is(&kind.group, &kind.plural));
     let other = others.find(|other| other.api_version() == api_version)?;
-    let mut value = object.clone();
-    // Versions of a custom resource differ in nothing else.
-    value["apiVersion"] = api_version.into();
-    Some((value, other.ownership.clone()))
+    Some((other.convert(object.clone()), other.ownership.clone()))
 }
 
 /// The uid and name that an error or a delete's answer names.

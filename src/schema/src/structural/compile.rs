@@ -181,6 +181,7 @@ impl<'a> Compiler<'a> {
         let mut node = Node {
             types: types(schema),
             nullable: flag("nullable"),
+            published: self.dialect == Dialect::Published,
             preserve_unknown: flag(PRESERVE),
             embedded,
             int_or_string: flag("x-kubernetes-int-or-string"),

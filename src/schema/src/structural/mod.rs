@@ -93,6 +93,8 @@ pub enum ListType {
 pub(crate) struct Node {
     pub(crate) types: Types,
     pub(crate) nullable: bool,
+    /// Of a built-in kind, or of the metadata of a custom one: Go reads it into a struct.
+    pub(crate) published: bool,
     pub(crate) preserve_unknown: bool,
     pub(crate) embedded: bool,
     pub(crate) int_or_string: bool,
@@ -196,6 +198,12 @@ impl<'a> NodeRef<'a> {
 
     pub fn is_list(&self) -> bool {
         self.node().types.has(Types::ARRAY)
+    }
+
+    /// Whether a field selector may name it: a text, a whole number or a truth value.
+    pub fn is_selectable(&self) -> bool {
+        let types = self.node().types;
+        types == Types::STRING || types == Types::INTEGER || types == Types::BOOLEAN
     }
 
     pub fn default(&self) -> Option<&'a Value> {

@@ -5,7 +5,7 @@ use nubium_schema::names::{dns1035_label, dns1123_subdomain};
 use serde_json::{Value, json};
 
 use crate::call::Call;
-use crate::kind::{Acceptance, Snapshot, from_definition};
+use crate::kind::{Acceptance, Snapshot, check_definition, from_definition};
 use crate::object::meta;
 
 /// Fills in the names that follow from others.
@@ -37,12 +37,11 @@ pub(crate) fn settle(snapshot: &Snapshot, now: &str, object: &mut Value, live: O
     if let Some(said) = object.get("status").filter(|said| said.is_object()) {
         status = said.clone();
     }
-    let names = object["spec"]["names"].clone();
-    let accepted = Acceptance::of(object, snapshot);
+    let accepted = Acceptance::of(object, &status["acceptedNames"], snapshot);
+    status["acceptedNames"] = accepted.names;
     let was_established = condition(&status, "Established").is_some_and(|found| found["status"] == "True");
     match &accepted.conflict {
         None => {
-            status["acceptedNames"] = names;
             set_condition(&mut status, now, "NamesAccepted", true, "NoConflicts", "no conflicts found");
             let message = "the initial names have been accepted";
             set_condition(&mut status, now, "Established", true, "InitialNamesAccepted", message);
@@ -52,9 +51,6 @@ pub(crate) fn settle(snapshot: &Snapshot, now: &str, object: &mut Value, live: O
             if !was_established {
                 let message = "not all names are accepted";
                 set_condition(&mut status, now, "Established", false, "NotAccepted", message);
-                if !status["acceptedNames"].is_object() {
-                    status["acceptedNames"] = json!({"plural": "", "kind": ""});
-                }
             }
         }
     }
@@ -128,10 +124,7 @@ pub(super) fn check(
         let why = "must be false in order to use defaults in the schema";
         errors.push(FieldError::invalid("spec.preserveUnknownFields", true, why));
     }
-    if spec["conversion"]["strategy"] == "Webhook" {
-        let field = "spec.conversion.strategy";
-        errors.push(FieldError::not_supported(field, "Webhook", &["None"]));
-    }
+    errors.extend(check_definition(object, live));
     let schemas = from_definition(object).err().unwrap_or_default();
     // What was let in before does not stand in the way of another change.
     let known = live.filter(|live| live["spec"]["versions"] == spec["versions"]);
