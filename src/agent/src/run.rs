@@ -11,6 +11,7 @@ use nubium_api::{Image, Network, Port, Server, StoragePool, Volume};
 use nubium_host::libvirt::private::PrivateError;
 use nubium_host::libvirt::{ChoiceError, LibvirtError};
 use nubium_host::storage::sandbox::SandboxError;
+use nubium_process::{TRAVERSABLE_FOLDER, make_folder};
 use nubium_runtime::{Chain, Key, Queue, Recorder, Shared, StatusDebounce, WarnOnce};
 use tokio::net::TcpListener;
 use tokio::task::JoinError;
@@ -57,7 +58,7 @@ pub enum AgentError {
 /// [`begin`](crate::begin) said.
 pub async fn run(client: Client, config: Config, start: Start) -> Result<(), AgentError> {
     for path in [config.state.clone(), config.servers(), config.pools(), config.run.clone()] {
-        make_folder(&path).map_err(|source| AgentError::Folder { path, source })?;
+        make_folder(&path, TRAVERSABLE_FOLDER).map_err(|source| AgentError::Folder { path, source })?;
     }
     let machine = open(&client, &config).await;
     run_on(client, config, start, machine).await
@@ -183,13 +184,6 @@ pub async fn run_on<D: Driver>(client: Client, config: Config, start: Start, dri
         ),
     );
     Ok(())
-}
-
-/// A folder that others may pass through and not list.
-pub(crate) fn make_folder(path: &std::path::Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::create_dir_all(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o711))
 }
 
 /// The endpoint, listening; what is given serves it.

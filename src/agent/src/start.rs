@@ -9,7 +9,9 @@ use std::path::PathBuf;
 
 use kube::Client;
 
-use crate::run::{AgentError, make_folder};
+use nubium_process::{TRAVERSABLE_FOLDER, make_folder};
+
+use crate::run::AgentError;
 use crate::{Config, host};
 
 /// How an agent starts.
@@ -30,7 +32,8 @@ pub async fn begin(client: &Client, config: &Config) -> Result<Start, AgentError
         return Ok(Start::Again);
     }
     host::release(client.clone(), &config.host).await;
-    make_folder(&config.run).map_err(|source| AgentError::Folder { path: config.run.clone(), source })?;
+    make_folder(&config.run, TRAVERSABLE_FOLDER)
+        .map_err(|source| AgentError::Folder { path: config.run.clone(), source })?;
     fs::write(&mark, "").map_err(failed(mark))?;
     Ok(Start::Anew)
 }

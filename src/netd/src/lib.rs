@@ -15,7 +15,6 @@
 mod answer;
 mod config;
 mod dhcp;
-mod lock;
 mod packet;
 mod request;
 mod serve;
@@ -24,9 +23,10 @@ mod status;
 
 use std::path::{Path, PathBuf};
 
+use nubium_process::{Lock, LockError};
+
 pub use config::{Config, ConfigError, Lease, Mac, Network};
 pub use dhcp::{Dhcp, DhcpError, DhcpSeen};
-pub use lock::holder;
 pub use status::{Served, Status};
 
 /// Why netd stopped. It never stops by itself while it can serve something.
@@ -44,7 +44,11 @@ pub enum NetdError {
 
 /// The process: serves what `config` says until it is killed. The lock and the status are files beside it.
 pub fn main(config: &Path) -> Result<(), NetdError> {
-    let _held = lock::take(&pid_path(config))?;
+    let path = pid_path(config);
+    let _held = Lock::take(&path).map_err(|error| match error {
+        LockError::Taken(_) => NetdError::Taken { path },
+        LockError::File(source) => NetdError::Lock { path, source },
+    })?;
     serve::run(config)
 }
 

@@ -10,9 +10,10 @@ use nubium_agent::endpoint::Identity;
 use nubium_agent::{Config, EndpointConfig};
 use nubium_host::acceleration::Mode;
 
-use crate::up::until_told;
+use crate::signals::until_asked_to_end;
+use crate::{client, state};
 
-/// What a host's admin says of the host.
+/// Flags about the machine itself.
 #[derive(Debug, Args)]
 pub struct HostFlags {
     /// This Host's name. Default: the machine's host name
@@ -33,8 +34,8 @@ pub struct HostFlags {
     /// Where the addresses between the host and its Networks come from
     #[arg(long, default_value = "198.19.0.0/16", value_name = "CIDR")]
     pub transit_cidr: Ipv4Net,
-    /// A range that is not private and that hostAccess may yet be given to: what this host sends there then goes to that
-    /// Network; may be given several times
+    /// A range that is not private and that Networks may still get hostAccess to: what this host sends there then goes to
+    /// that Network; may be given several times
     #[arg(long, value_name = "CIDR")]
     pub host_access_allow: Vec<Ipv4Net>,
     /// How guests run: auto tries whether KVM works here
@@ -55,9 +56,10 @@ impl HostFlags {
     pub fn name(&self) -> Result<String> {
         let name = match &self.host {
             Some(name) => name.clone(),
-            None => {
-                nix::unistd::gethostname().context("cannot tell this machine's name")?.to_string_lossy().to_lowercase()
-            }
+            None => nix::unistd::gethostname()
+                .context("cannot read this machine's host name")?
+                .to_string_lossy()
+                .to_lowercase(),
         };
         let label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         let name = name.split('.').next().unwrap_or_default().to_owned();
@@ -67,7 +69,7 @@ impl HostFlags {
             || name.starts_with('-')
             || name.ends_with('-')
         {
-            bail!("{name:?} cannot be a Host's name: say one with --host, of at most 50 letters, digits and dashes");
+            bail!("{name:?} cannot be a Host's name: choose one with --host, of at most 50 letters, digits and dashes");
         }
         Ok(name)
     }
@@ -78,7 +80,7 @@ impl HostFlags {
             host: self.name()?,
             state: self.state.clone(),
             run: self.run.clone(),
-            program: std::env::current_exe().context("cannot tell which program this is")?,
+            program: std::env::current_exe().context("cannot find the path of this program")?,
             image_dirs: self.image_dir.clone(),
             image_http_allow: self.image_http_allow.clone(),
             transit: self.transit_cidr,
@@ -101,7 +103,7 @@ pub struct Agent {
     /// Where the agent answers for consoles, ssh and port-forward
     #[arg(long, default_value = "0.0.0.0:7445", value_name = "ADDRESS:PORT")]
     endpoint: SocketAddr,
-    /// Where clients reach that, as told in the Host's status
+    /// Where clients reach that; shown in the Host's status
     #[arg(long, value_name = "ADDRESS:PORT")]
     advertise: Option<String>,
     /// The CA of the cloud's clients, as PEM
@@ -126,13 +128,14 @@ pub async fn run(agent: Agent, kubeconfig: Option<PathBuf>) -> Result<()> {
         _ => None,
     };
     let config = host.config(door)?;
-    let client = crate::controllers::client(kubeconfig).await?;
+    let _held = state::hold(&config.state, &config.run)?;
+    let client = client::connect(kubeconfig).await?;
     let work = async {
         let start = nubium_agent::begin(&client, &config).await?;
         nubium_agent::run(client.clone(), config, start).await
     };
     tokio::select! {
         done = work => done.context("the agent cannot run"),
-        () = until_told() => Ok(()),
+        () = until_asked_to_end() => Ok(()),
     }
 }

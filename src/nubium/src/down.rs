@@ -1,4 +1,4 @@
-//! `nubium down`: an admin's explicit act.
+//! `nubium down`: stops everything of ours on this machine.
 
 use std::time::Duration;
 
@@ -6,9 +6,9 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::agent::HostFlags;
-use crate::lock;
+use crate::state;
 
-/// How long `nubium up` may take to end before it is ended hard.
+/// How long `nubium up` or `nubium agent` may take to end before it is killed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Stop what is ours on this machine.
@@ -26,12 +26,11 @@ pub struct Down {
 
 pub async fn run(down: Down) -> Result<()> {
     let Down { host, timeout, purge } = down;
-    let state = host.state.clone();
-    let ended = tokio::task::spawn_blocking(move || lock::end_holder(&state, PATIENCE)).await??;
-    if ended {
-        println!("stopped nubium up");
-    }
     let config = host.config(None)?;
+    if state::end_holder(&config.state, PATIENCE)? {
+        println!("stopped nubium");
+    }
+    let _held = state::hold(&config.state, &config.run)?;
     println!("stopping what runs here; a guest has {timeout} s to power off");
     let stopped =
         nubium_agent::down(&config, Duration::from_secs(timeout), purge).await.context("cannot take this host down")?;

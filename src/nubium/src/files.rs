@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -17,13 +17,4 @@ pub fn write_secret(path: &Path, text: &str) -> Result<()> {
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).with_context(failed)?;
     fs::rename(&fresh, path).with_context(failed)?;
     fs::File::open(folder).and_then(|folder| folder.sync_all()).with_context(failed)
-}
-
-/// Makes a folder with its parents, which others may not list.
-pub fn make_folder(path: &Path, mode: u32) -> Result<()> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(mode)
-        .create(path)
-        .with_context(|| format!("cannot make the folder {}", path.display()))
 }

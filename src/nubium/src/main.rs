@@ -1,14 +1,16 @@
 //! The one binary: flags, wiring, signals. What it does is in the other crates.
 
 mod agent;
+mod client;
 mod controllers;
 mod down;
 mod files;
 mod install;
-mod lock;
 mod logs;
 mod open_files;
 mod pki;
+mod signals;
+mod state;
 mod up;
 
 use std::path::PathBuf;
@@ -50,15 +52,17 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    // libvirt's reaper is a process of its own kind, and knows its arguments by itself.
+    // libvirt's reaper forks, so it comes before anything that starts a thread. It sets its umask by itself.
     let mut arguments = std::env::args_os();
     if arguments.nth(1).is_some_and(|first| first == nubium_host::libvirt::private::REAPER_COMMAND) {
         let code = nubium_host::libvirt::private::reaper_main(arguments);
         return ExitCode::from(u8::try_from(code).unwrap_or(1));
     }
+    // Before anything is made: what is ours is nobody else's to read.
+    let umask = nubium_process::private_umask();
     // Two providers may be compiled in; the first TLS configuration would not know which one is meant.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    match run(Arguments::parse()) {
+    match run(Arguments::parse(), umask) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -67,14 +71,19 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Arguments) -> anyhow::Result<u8> {
+/// `umask` is the caller's own.
+fn run(arguments: Arguments, umask: u32) -> anyhow::Result<u8> {
     let Arguments { global, command } = arguments;
     match command {
         Command::Up(up) => daemon(up::run(up)),
         Command::Down(down) => daemon(down::run(down)),
         Command::Agent(agent) => daemon(agent::run(agent, global.kubeconfig)),
         Command::Controllers(controllers) => daemon(controllers::run(controllers, global.kubeconfig)),
-        Command::User(command) => runtime()?.block_on(nubium_cli::run(&global, command)),
+        Command::User(command) => {
+            // The user's own files, made by the user's own programs (ssh, an editor).
+            nubium_process::set_umask(umask);
+            runtime()?.block_on(nubium_cli::run(&global, command))
+        }
         Command::Version => {
             println!("nubium {}", env!("CARGO_PKG_VERSION"));
             Ok(0)

@@ -7,9 +7,10 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result};
 use base64::Engine;
 use nubium_apiserver::{Authority, Identity, Pair};
+use nubium_process::make_folder;
 use serde_json::json;
 
-use crate::files::{make_folder, write_secret};
+use crate::files::write_secret;
 
 /// What lives for a year is made anew when it is older than this.
 const RENEW_AFTER: Duration = Duration::from_secs(270 * 24 * 3600);
@@ -23,7 +24,7 @@ pub struct Pki {
 impl Pki {
     /// Takes up the authority in `folder`, or makes one.
     pub fn open(folder: &Path) -> Result<Self> {
-        make_folder(folder, 0o700)?;
+        make_folder(folder, 0o700).with_context(|| format!("cannot make {}", folder.display()))?;
         let (certificate, key) = (folder.join("ca.crt"), folder.join("ca.key"));
         let authority = match (fs::read_to_string(&certificate), fs::read_to_string(&key)) {
             (Ok(certificate), Ok(key)) => {

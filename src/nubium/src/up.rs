@@ -16,13 +16,12 @@ use nubium_apiserver::{ApiServer, Config, Identity};
 use nubium_cli::seed;
 use nubium_store::{AnyStore, SqliteStore};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
 use crate::agent::HostFlags;
-use crate::files::make_folder;
 use crate::pki::Pki;
-use crate::{install, lock};
+use crate::signals::until_asked_to_end;
+use crate::{install, state};
 
 /// How long a store may take that nobody else uses.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -46,8 +45,7 @@ pub async fn run(up: Up) -> Result<()> {
     let Up { host, listen, endpoint } = up;
     let name = host.name()?;
     let state = host.state.clone();
-    make_folder(&state, 0o711)?;
-    let _held = lock::take(&state)?;
+    let _held = state::hold(&state, &host.run)?;
     let begun = Timestamp::now();
 
     let pki = Pki::open(&state.join("pki"))?;
@@ -77,7 +75,7 @@ pub async fn run(up: Up) -> Result<()> {
         if start == Start::Anew {
             let _ = tokio::time::timeout(TAKING_BACK, taken_back(&admin, &name, begun)).await;
         }
-        server.serve_tls(listener, tls, until_told()).await
+        server.serve_tls(listener, tls, until_asked_to_end()).await
     };
     tokio::select! {
         served = serve => {
@@ -126,16 +124,5 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     match listen.ip().is_unspecified() {
         true => SocketAddr::from(([127, 0, 0, 1], listen.port())),
         false => listen,
-    }
-}
-
-/// Returns when this process is asked to end.
-pub async fn until_told() {
-    let (Ok(mut end), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = end.recv() => {}
-        _ = interrupt.recv() => {}
     }
 }

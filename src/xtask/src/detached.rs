@@ -3,6 +3,8 @@
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,8 +12,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nubium_process::{PRIVATE_FILE, Process};
 
 /// The processes of one folder, as they are started.
 pub struct Started<'a> {
@@ -33,7 +34,7 @@ impl<'a> Started<'a> {
     pub fn start(&mut self, program: &Path, arguments: &[String]) -> Result<()> {
         let name = program.file_name().unwrap_or_default().to_string_lossy();
         let path = self.folder.join(format!("{name}.log"));
-        let log = File::options().create(true).append(true).open(&path);
+        let log = File::options().create(true).append(true).mode(PRIVATE_FILE).open(&path);
         let log = log.with_context(|| format!("open {}", path.display()))?;
         let errors = log.try_clone().context("share the log")?;
         let mut command = Command::new(program);
@@ -45,7 +46,8 @@ impl<'a> Started<'a> {
         let child = command.spawn().with_context(|| format!("start {}", program.display()))?;
         let born = born(child.id()).with_context(|| format!("{name} ended at once, see {}", path.display()))?;
         self.lines += &format!("{} {born} {name}\n", child.id());
-        fs::write(list(self.folder), &self.lines).context("write the list of processes")
+        let list = File::options().create(true).write(true).truncate(true).mode(PRIVATE_FILE).open(list(self.folder));
+        list.and_then(|mut list| list.write_all(self.lines.as_bytes())).context("write the list of processes")
     }
 }
 
@@ -81,21 +83,9 @@ fn listed(folder: &Path) -> Vec<(String, u32, u64)> {
 }
 
 fn stop(id: u32, began: u64) -> Result<()> {
-    let runs = || born(id) == Some(began);
-    let process = Pid::from_raw(i32::try_from(id).context("a process id is small")?);
-    for (signal, patience) in [(Signal::SIGTERM, 10), (Signal::SIGKILL, 10)] {
-        if !runs() {
-            return Ok(());
-        }
-        // It may end by itself just now.
-        let _ = kill(process, signal);
-        let deadline = Instant::now() + Duration::from_secs(patience);
-        while runs() && Instant::now() < deadline {
-            sleep(Duration::from_millis(20));
-        }
-    }
-    if runs() {
-        bail!("process {id} does not end");
+    let Some(process) = Process::open(id).context("open the process")? else { return Ok(()) };
+    if process.is(|_| Ok(born(id) == Some(began))).context("look at the process")? {
+        process.end(Duration::from_secs(10)).with_context(|| format!("end process {id}"))?;
     }
     Ok(())
 }

@@ -12,12 +12,8 @@ use std::{
     time::Duration,
 };
 
-use nix::{
-    poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
-use nubium_netd::{Config, Network, Status, holder, pid_path, status_path};
+use nubium_netd::{Config, Network, Status, pid_path, status_path};
+use nubium_process::{Process, Signal, TRAVERSABLE_FOLDER, holder, make_folder};
 use tokio::sync::{Mutex, Notify};
 use tracing::{info, warn};
 
@@ -57,13 +53,20 @@ impl Netd {
 
     /// The process id, when it runs.
     pub fn pid(&self) -> Result<Option<u32>, DhcpError> {
+        Ok(self.process()?.map(|process| process.pid()))
+    }
+
+    fn process(&self) -> Result<Option<Process>, DhcpError> {
         let path = pid_path(&self.config);
         holder(&path).map_err(|source| DhcpError::Lock { path, source })
     }
 
     /// A running netd of the program that we would start; one of another program (an upgrade) does not count.
-    fn running(&self) -> Result<Option<u32>, DhcpError> {
-        Ok(self.pid()?.filter(|pid| same_file(Path::new(&format!("/proc/{pid}/exe")), &self.exe)))
+    fn running(&self) -> Result<Option<Process>, DhcpError> {
+        let Some(process) = self.process()? else { return Ok(None) };
+        let ours = process.is(|proc| Ok(same_file(&proc.join("exe"), &self.exe)));
+        let ours = ours.map_err(|source| DhcpError::Lock { path: pid_path(&self.config), source })?;
+        Ok(ours.then_some(process))
     }
 
     fn status(&self, pid: u32) -> Result<Option<Status>, DhcpError> {
@@ -80,7 +83,8 @@ impl Netd {
         }
         config.revision += 1;
         if let Some(folder) = self.config.parent() {
-            fs::create_dir_all(folder).map_err(|source| DhcpError::Start { exe: folder.into(), source })?;
+            make_folder(folder, TRAVERSABLE_FOLDER)
+                .map_err(|source| DhcpError::Start { exe: folder.into(), source })?;
         }
         config.write(&self.config)?;
         Ok(Some(config.revision))
@@ -90,12 +94,12 @@ impl Netd {
     async fn acknowledged(&self, revision: u64) -> Result<Acknowledged, DhcpError> {
         let deadline = tokio::time::Instant::now() + ACKNOWLEDGE;
         loop {
-            let Some(pid) = self.pid()? else { return Ok(Acknowledged::Dead) };
-            if self.status(pid)?.is_some_and(|status| status.revision >= revision) {
+            let Some(process) = self.process()? else { return Ok(Acknowledged::Dead) };
+            if self.status(process.pid())?.is_some_and(|status| status.revision >= revision) {
                 return Ok(Acknowledged::Yes);
             }
             if tokio::time::Instant::now() > deadline {
-                return Ok(Acknowledged::Stuck(pid));
+                return Ok(Acknowledged::Stuck(process));
             }
             tokio::time::sleep(STEP).await;
         }
@@ -104,7 +108,7 @@ impl Netd {
     fn spawn(&self) -> Result<Child, DhcpError> {
         let failed = |source| DhcpError::Start { exe: self.exe.clone(), source };
         if let Some(folder) = self.config.parent() {
-            fs::create_dir_all(folder).map_err(failed)?;
+            make_folder(folder, TRAVERSABLE_FOLDER).map_err(failed)?;
         }
         let log = fs::File::create(self.config.with_extension("log")).map_err(failed)?;
         let mut command = Command::new(&self.exe);
@@ -122,7 +126,8 @@ impl Netd {
     }
 
     /// A thread that sleeps until the process ends, reaps it if it is our child, and wakes the others.
-    fn watch(&self, pid: u32, child: Option<Child>) {
+    fn watch(&self, process: Process, child: Option<Child>) {
+        let pid = process.pid();
         let Ok(mut watched) = self.watched.lock() else { return };
         if child.is_none() && *watched == Some(pid) {
             return;
@@ -130,9 +135,13 @@ impl Netd {
         *watched = Some(pid);
         let (died, current) = (self.died.clone(), self.watched.clone());
         let waiting = std::thread::Builder::new().name("netd-watch".into()).spawn(move || {
-            match child {
-                Some(mut child) => drop(child.wait()),
-                None => wait_for_end(pid),
+            let ended = match child {
+                Some(mut child) => child.wait().map(drop),
+                None => process.wait(None).map(drop),
+            };
+            if let Err(error) = ended {
+                warn!(error = &error as &dyn std::error::Error, pid, "cannot wait for the end of netd");
+                return;
             }
             if let Ok(mut watched) = current.lock()
                 && *watched == Some(pid)
@@ -146,15 +155,12 @@ impl Netd {
         }
     }
 
-    async fn end(&self, pid: u32) -> Result<(), DhcpError> {
-        for signal in [Signal::SIGTERM, Signal::SIGKILL] {
-            match kill(Pid::from_raw(pid as i32), signal) {
-                Ok(()) | Err(nix::Error::ESRCH) => {}
-                Err(errno) => return Err(DhcpError::Stop(errno.into())),
-            }
+    async fn end(&self, process: Process) -> Result<(), DhcpError> {
+        for signal in [Signal::TERM, Signal::KILL] {
+            process.signal(signal).map_err(DhcpError::Stop)?;
             let deadline = tokio::time::Instant::now() + ACKNOWLEDGE;
             while tokio::time::Instant::now() < deadline {
-                if self.pid()? != Some(pid) {
+                if process.has_ended().map_err(DhcpError::Stop)? {
                     return Ok(());
                 }
                 tokio::time::sleep(STEP).await;
@@ -167,15 +173,18 @@ impl Netd {
 enum Acknowledged {
     Yes,
     Dead,
-    Stuck(u32),
+    Stuck(Process),
 }
 
 impl Dhcp for Netd {
     async fn look(&self, namespace: &str) -> Result<DhcpSeen, DhcpError> {
         let config = Config::read(&self.config)?.unwrap_or_default();
         let configured = config.networks.into_iter().find(|n| n.namespace == namespace);
-        let Some(pid) = self.running()? else { return Ok(DhcpSeen { running: false, configured, serving: None }) };
-        self.watch(pid, None);
+        let Some(process) = self.running()? else {
+            return Ok(DhcpSeen { running: false, configured, serving: None });
+        };
+        let pid = process.pid();
+        self.watch(process, None);
         let status = self.status(pid)?.filter(|status| status.revision == config.revision);
         let serving = status.and_then(|s| s.networks.into_iter().find(|n| n.namespace == namespace)?.inode);
         Ok(DhcpSeen { running: true, configured, serving })
@@ -186,13 +195,16 @@ impl Dhcp for Netd {
         if self.running()?.is_some() {
             return Ok(());
         }
-        if let Some(other) = self.pid()? {
-            info!(pid = other, "replacing a netd of another version");
+        if let Some(other) = self.process()? {
+            info!(pid = other.pid(), "replacing a netd of another version");
             self.end(other).await?;
         }
         let child = self.spawn()?;
         let pid = child.id();
-        self.watch(pid, Some(child));
+        let failed = |source| DhcpError::Start { exe: self.exe.clone(), source };
+        // Our own child keeps its number until it was waited for.
+        let process = Process::open(pid).and_then(|process| process.ok_or_else(|| io::ErrorKind::NotFound.into()));
+        self.watch(process.map_err(failed)?, Some(child));
         let deadline = tokio::time::Instant::now() + START;
         while tokio::time::Instant::now() < deadline {
             if self.pid()? == Some(pid) && self.status(pid)?.is_some() {
@@ -225,17 +237,18 @@ impl Dhcp for Netd {
         };
         match self.acknowledged(revision).await? {
             Acknowledged::Yes | Acknowledged::Dead => Ok(()),
-            Acknowledged::Stuck(pid) => {
-                warn!(pid, "netd does not let go of a namespace: ending it, the next pass starts another");
-                self.end(pid).await
+            Acknowledged::Stuck(process) => {
+                let pid = process.pid();
+                warn!(pid, "netd does not release a namespace: ending it, the next pass starts another");
+                self.end(process).await
             }
         }
     }
 
     async fn stop(&self) -> Result<(), DhcpError> {
         let _one_at_a_time = self.file.lock().await;
-        if let Some(pid) = self.pid()? {
-            self.end(pid).await?;
+        if let Some(process) = self.process()? {
+            self.end(process).await?;
         }
         for path in
             [self.config.clone(), status_path(&self.config), pid_path(&self.config), self.config.with_extension("log")]
@@ -256,16 +269,4 @@ fn same_file(a: &Path, b: &Path) -> bool {
         (Ok(_), Err(_)) => true,
         _ => false,
     }
-}
-
-fn wait_for_end(pid: u32) {
-    use std::os::fd::{AsFd, FromRawFd, OwnedFd};
-    // SAFETY: the call takes plain numbers.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid as libc::pid_t, 0) };
-    if fd < 0 {
-        return;
-    }
-    // SAFETY: it was just opened and is nobody else's.
-    let fd = unsafe { OwnedFd::from_raw_fd(fd as i32) };
-    while let Err(nix::Error::EINTR) = poll(&mut [PollFd::new(fd.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE) {}
 }

@@ -16,6 +16,8 @@ use nix::{
     sys::statfs::{NSFS_MAGIC, fstatfs},
 };
 
+use nubium_process::make_folder;
+
 use super::{
     error::{NetworkError, Result},
     names::Netns,
@@ -120,7 +122,10 @@ pub(super) fn enter(netns: &Netns) -> Result<()> {
 /// `/run/netns` as a shared mount, so that a namespace that is deleted here is deleted in every mount namespace
 /// that was copied from ours, and one that is made here is seen there.
 fn prepare_dir() -> io::Result<()> {
-    fs::create_dir_all(DIR)?;
+    if !Path::new(DIR).exists() {
+        // As `ip netns` makes it: any user may list the names.
+        make_folder(Path::new(DIR), 0o755)?;
+    }
     let shared = |_| mount(None::<&str>, DIR, None::<&str>, MsFlags::MS_SHARED | MsFlags::MS_REC, None::<&str>);
     match shared(()) {
         Ok(()) => {}

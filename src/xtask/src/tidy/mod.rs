@@ -20,14 +20,15 @@ use crate::workspace;
 const MAY_USE: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("schema", &[]),
+    ("process", &[]),
     ("store", &[]),
     ("runtime", &[]),
-    ("host", &[]),
-    ("netd", &[]),
+    ("host", &["process"]),
+    ("netd", &["process"]),
     ("listener", &[]),
     ("apiserver", &["listener", "store", "schema"]),
     ("controllers", &["api", "runtime"]),
-    ("agent", &["api", "listener", "runtime", "host", "netd"]),
+    ("agent", &["api", "listener", "runtime", "host", "netd", "process"]),
     ("cli", &["api"]),
 ];
 
@@ -182,7 +183,7 @@ mod tests {
     fn the_design_s_own_directions_are_allowed() {
         let good = uses(&[
             ("api", &[]),
-            ("agent", &["api", "listener", "runtime", "host", "netd"]),
+            ("agent", &["api", "listener", "runtime", "host", "netd", "process"]),
             ("nubium", &["agent", "apiserver", "cli"]),
             ("testkit", &["apiserver", "agent"]),
             ("e2e", &["xtask"]),

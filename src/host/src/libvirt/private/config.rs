@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use nix::unistd::{Group, User};
+use nubium_process::{TRAVERSABLE_FOLDER, make_folder};
 
 use super::{Layout, PrivateError};
 
@@ -84,7 +85,8 @@ pub fn write(layout: &Layout, qemu: &QemuUser) -> Result<(), PrivateError> {
         move |source| PrivateError::Write { path, source }
     };
     for (folder, _) in layout.binds() {
-        fs::create_dir_all(&folder).map_err(io(&folder))?;
+        // QEMU's user passes through them to what is its own.
+        make_folder(&folder, TRAVERSABLE_FOLDER).map_err(io(&folder))?;
     }
     let etc = layout.etc();
     for (name, text) in [
@@ -97,7 +99,7 @@ pub fn write(layout: &Layout, qemu: &QemuUser) -> Result<(), PrivateError> {
             continue;
         }
         let new = etc.join(format!(".{name}.new"));
-        fs::write(&new, text).map_err(io(&new))?;
+        super::write_private(&new, &text).map_err(io(&new))?;
         fs::rename(&new, &path).map_err(io(&path))?;
     }
     Ok(())

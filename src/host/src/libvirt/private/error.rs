@@ -16,7 +16,7 @@ pub enum PrivateError {
     #[error("cannot write {}", path.display())]
     Write { path: PathBuf, source: io::Error },
     #[error("cannot lock {}", path.display())]
-    Lock { path: PathBuf, source: Errno },
+    Lock { path: PathBuf, source: io::Error },
     #[error("cannot start {program}")]
     Start { program: String, source: io::Error },
     #[error("cannot make a mount namespace of our own")]
@@ -28,5 +28,5 @@ pub enum PrivateError {
     #[error("libvirtd did not answer on {} within {waited:?}; see {}", socket.display(), log.display())]
     Silent { socket: PathBuf, log: PathBuf, waited: Duration },
     #[error("cannot stop process {pid} of the private libvirt")]
-    Stop { pid: i32, source: Errno },
+    Stop { pid: u32, source: io::Error },
 }

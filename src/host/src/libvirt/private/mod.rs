@@ -25,6 +25,8 @@ mod service;
 
 use std::ffi::OsString;
 use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -32,15 +34,12 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nubium_process::{PRIVATE_FILE, Process, Signal};
 
 pub use config::{CONSOLE_LOG_BYTES, QemuUser};
 pub use error::PrivateError;
 pub use layout::Layout;
 pub use reaper::reaper_main;
-use service::is_running;
 
 /// The hidden subcommand by which the `nubium` binary becomes the reaper: `nubium libvirt-reaper FOLDER`.
 pub const REAPER_COMMAND: &str = "libvirt-reaper";
@@ -104,13 +103,16 @@ impl PrivateLibvirt {
     /// # Errors
     /// When the reaper may not be signalled.
     pub fn stop(&self) -> Result<(), PrivateError> {
-        if let Some(pid) = reaper::holder(&self.layout)? {
-            end(pid, STOP_DEADLINE)?;
+        let end = |process: Process| {
+            process.end(STOP_DEADLINE).map_err(|source| PrivateError::Stop { pid: process.pid(), source })
+        };
+        if let Some(process) = reaper::holder(&self.layout)? {
+            end(process)?;
         }
         // A reaper that was killed hard leaves its children behind.
         for service in service::all(&self.layout) {
-            if let Some(pid) = service.running() {
-                end(pid, STOP_DEADLINE)?;
+            if let Some(process) = service.running() {
+                end(process)?;
             }
         }
         mounts::remove_made_targets(&self.layout);
@@ -124,14 +126,13 @@ impl PrivateLibvirt {
     /// When it may not be signalled.
     pub fn replace_silent(&self) -> Result<(), PrivateError> {
         let services = service::all(&self.layout);
-        let Some(pid) = services.iter().find(|service| service.name == "libvirtd").and_then(service::Service::running)
+        let Some(process) =
+            services.iter().find(|service| service.name == "libvirtd").and_then(service::Service::running)
         else {
             return Ok(());
         };
-        match kill(Pid::from_raw(pid), Signal::SIGKILL) {
-            Ok(()) | Err(Errno::ESRCH) => Ok(()),
-            Err(source) => Err(PrivateError::Stop { pid, source }),
-        }
+        let killed = process.signal(Signal::KILL);
+        killed.map(drop).map_err(|source| PrivateError::Stop { pid: process.pid(), source })
     }
 
     fn start_reaper(&self) -> Result<(), PrivateError> {
@@ -149,7 +150,9 @@ impl PrivateLibvirt {
             command
         };
         let log_path = self.layout.root().join("reaper.log");
-        let log = fs::File::create(&log_path).map_err(|source| PrivateError::Write { path: log_path, source })?;
+        let mut options = fs::File::options();
+        options.create(true).write(true).truncate(true).mode(PRIVATE_FILE);
+        let log = options.open(&log_path).map_err(|source| PrivateError::Write { path: log_path, source })?;
         let program = self.program.display().to_string();
         let status = command
             .stdin(Stdio::null())
@@ -166,33 +169,9 @@ impl PrivateLibvirt {
     }
 }
 
-/// Ends a process: gently, after the deadline hard. Returns when it is gone.
-fn end(pid: i32, deadline: Duration) -> Result<(), PrivateError> {
-    let begun = Instant::now();
-    let mut signal = Signal::SIGTERM;
-    loop {
-        match kill(Pid::from_raw(pid), signal) {
-            Ok(()) => {}
-            Err(Errno::ESRCH) => return Ok(()),
-            Err(source) => return Err(PrivateError::Stop { pid, source }),
-        }
-        while begun.elapsed() < deadline {
-            if !is_running(pid) {
-                return Ok(());
-            }
-            thread::sleep(POLL);
-        }
-        if signal == Signal::SIGKILL {
-            return Err(PrivateError::Stop { pid, source: Errno::ETIMEDOUT });
-        }
-        signal = Signal::SIGKILL;
-        let killed = Instant::now();
-        kill(Pid::from_raw(pid), signal).ok();
-        while killed.elapsed() < Duration::from_secs(2) {
-            if !is_running(pid) {
-                return Ok(());
-            }
-            thread::sleep(POLL);
-        }
-    }
+/// Writes a file that only root reads, whatever the umask and the mode of one that is there.
+fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut file = fs::File::options().create(true).write(true).truncate(true).mode(PRIVATE_FILE).open(path)?;
+    file.set_permissions(fs::Permissions::from_mode(PRIVATE_FILE))?;
+    file.write_all(text.as_bytes())
 }

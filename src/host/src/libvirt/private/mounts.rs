@@ -33,7 +33,7 @@ pub(super) fn enter(layout: &Layout) -> Result<(), PrivateError> {
     if !made.is_empty() {
         let path = layout.root().join(MADE);
         let before = fs::read_to_string(&path).unwrap_or_default();
-        fs::write(&path, before + &made).map_err(|source| PrivateError::Write { path, source })?;
+        super::write_private(&path, &(before + &made)).map_err(|source| PrivateError::Write { path, source })?;
     }
     if let Err(error) = give_kvm(layout) {
         eprintln!("cannot give /dev/kvm to QEMU's user: {error}");

@@ -6,20 +6,22 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, pipe, setsid};
 
-use super::service::{self, Service, is_running};
+use nubium_process::{Lock, LockError, PRIVATE_FILE, Process, TRAVERSABLE_FOLDER, make_folder};
+
+use super::service::{self, Service};
 use super::{Layout, PrivateError, REAPER_COMMAND, mounts};
 
 /// A service that dies at once is not started more often than this.
@@ -48,22 +50,34 @@ pub fn reaper_main(args: impl IntoIterator<Item = OsString>) -> i32 {
     }
 }
 
-/// The pid of the living reaper of this folder: the kernel says who holds the lock.
-pub(super) fn holder(layout: &Layout) -> Result<Option<i32>, PrivateError> {
+/// The living reaper of this folder.
+///
+/// An older release's reaper has a POSIX lock on the file, and did not write its number into it.
+pub(super) fn holder(layout: &Layout) -> Result<Option<Process>, PrivateError> {
     let path = layout.lock();
+    let failed = |source| PrivateError::Lock { path: path.clone(), source };
+    if let Some(process) = nubium_process::holder(&path).map_err(failed)? {
+        return Ok(Some(process));
+    }
     let file = match File::open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(PrivateError::Write { path, source }),
+        Err(source) => return Err(failed(source)),
     };
-    let mut lock = whole_file(libc::F_RDLCK);
-    fcntl(&file, FcntlArg::F_GETLK(&mut lock)).map_err(|source| PrivateError::Lock { path, source })?;
-    Ok((i32::from(lock.l_type) != libc::F_UNLCK).then_some(lock.l_pid))
-}
-
-fn whole_file(kind: i32) -> libc::flock {
-    let kind = libc::c_short::try_from(kind).expect("lock kinds are small");
-    libc::flock { l_type: kind, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 }
+    let mut lock = libc::flock {
+        l_type: libc::c_short::try_from(libc::F_RDLCK).expect("lock kinds are small"),
+        l_whence: 0,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    fcntl(&file, FcntlArg::F_GETLK(&mut lock)).map_err(|errno| failed(errno.into()))?;
+    let Ok(pid) = u32::try_from(lock.l_pid) else { return Ok(None) };
+    if i32::from(lock.l_type) == libc::F_UNLCK {
+        return Ok(None);
+    }
+    let Some(process) = Process::open(pid).map_err(failed)? else { return Ok(None) };
+    Ok(process.holds_lock(&path).map_err(failed)?.then_some(process))
 }
 
 /// Forks; the child sets itself up and says through a pipe how that went, then keeps the services.
@@ -106,15 +120,17 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// `None`: another reaper was quicker. The file holds the lock for as long as it is open.
-fn set_up(layout: &Layout) -> Result<Option<File>, PrivateError> {
-    let path = layout.lock();
-    let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path);
-    let file = file.map_err(|source| PrivateError::Write { path: path.clone(), source })?;
-    match fcntl(&file, FcntlArg::F_SETLK(&whole_file(libc::F_WRLCK))) {
-        Ok(_) => {}
-        Err(Errno::EACCES | Errno::EAGAIN) => return Ok(None),
-        Err(source) => return Err(PrivateError::Lock { path, source }),
+fn set_up(layout: &Layout) -> Result<Option<Lock>, PrivateError> {
+    if holder(layout)?.is_some() {
+        return Ok(None);
     }
+    let lock = match Lock::take(&layout.lock()) {
+        Ok(lock) => lock,
+        Err(LockError::Taken(_)) => return Ok(None),
+        Err(LockError::File(source)) => return Err(PrivateError::Lock { path: layout.lock(), source }),
+    };
+    // What the reaper starts are programs of others; what it makes itself gets its mode explicitly.
+    nubium_process::set_umask(nubium_process::USUAL_UMASK);
     let setup = |what| move |source| PrivateError::Setup { what, source };
     setsid().map_err(setup("setsid"))?;
     nix::sys::prctl::set_child_subreaper(true).map_err(setup("subreaper"))?;
@@ -129,14 +145,15 @@ fn set_up(layout: &Layout) -> Result<Option<File>, PrivateError> {
     // A libvirtd that an earlier reaper left behind starts its QEMUs as orphans of PID 1, not ours. Guests do not notice
     // its restart. virtlogd stays: it holds the running guests' consoles. It ends before we say that we stand, so that
     // nobody takes its last answers for those of the next one.
-    if let Some(pid) = service::all(layout).iter().find(|service| service.name == "libvirtd").and_then(Service::running)
+    if let Some(process) =
+        service::all(layout).iter().find(|service| service.name == "libvirtd").and_then(Service::running)
     {
-        stop(Pid::from_raw(pid), &mut []);
+        stop(&process, &mut []);
     }
-    Ok(Some(file))
+    Ok(Some(lock))
 }
 
-/// What stands in `run` speaks of processes: after a boot of the machine it would be lies.
+/// `run` holds the numbers of processes, which mean nothing after a reboot: it is emptied then.
 fn forget_before_boot(layout: &Layout) -> Result<(), PrivateError> {
     let now = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let mark = layout.root().join("boot_id");
@@ -147,8 +164,8 @@ fn forget_before_boot(layout: &Layout) -> Result<(), PrivateError> {
     if run.exists() {
         fs::remove_dir_all(&run).map_err(|source| PrivateError::Write { path: run.clone(), source })?;
     }
-    fs::create_dir_all(&run).map_err(|source| PrivateError::Write { path: run, source })?;
-    fs::write(&mark, now).map_err(|source| PrivateError::Write { path: mark, source })
+    make_folder(&run, TRAVERSABLE_FOLDER).map_err(|source| PrivateError::Write { path: run, source })?;
+    super::write_private(&mark, &now).map_err(|source| PrivateError::Write { path: mark, source })
 }
 
 /// One service's process, where we started it.
@@ -184,8 +201,8 @@ fn keep(layout: &Layout) {
         }
     }
     for service in services.iter().rev() {
-        if let Some(pid) = service.running() {
-            stop(Pid::from_raw(pid), &mut owns);
+        if let Some(process) = service.running() {
+            stop(&process, &mut owns);
         }
     }
 }
@@ -202,7 +219,9 @@ fn reap(owns: &mut [Own]) {
 fn spawn(layout: &Layout, service: &Service) -> std::io::Result<Pid> {
     let path = layout.log().join(format!("{}.log", service.name));
     let keep = fs::metadata(&path).is_ok_and(|meta| meta.len() < LOG_BYTES);
-    let log = OpenOptions::new().create(true).write(true).append(keep).truncate(!keep).open(path)?;
+    let mut options = OpenOptions::new();
+    options.create(true).write(true).append(keep).truncate(!keep).mode(PRIVATE_FILE);
+    let log = options.open(path)?;
     let mut command = Command::new(service.name);
     command.args(&service.args).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
@@ -237,14 +256,13 @@ fn wait_signal(awaited: &SigSet, limit: Duration) -> Option<Signal> {
     Signal::try_from(signal).ok()
 }
 
-fn stop(pid: Pid, owns: &mut [Own]) {
-    kill(pid, Signal::SIGTERM).ok();
+fn stop(process: &Process, owns: &mut [Own]) {
+    process.signal(nubium_process::Signal::TERM).ok();
     let begun = Instant::now();
-    while is_running(pid.as_raw()) {
+    while process.wait(Some(Duration::from_millis(5))).is_ok_and(|ended| !ended) {
         reap(owns);
         if begun.elapsed() > SERVICE_STOP_DEADLINE {
-            kill(pid, Signal::SIGKILL).ok();
+            process.signal(nubium_process::Signal::KILL).ok();
         }
-        thread::sleep(Duration::from_millis(5));
     }
 }

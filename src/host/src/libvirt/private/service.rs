@@ -1,7 +1,9 @@
-//! The two programs that the reaper keeps alive, and how a process on record is told from another that got its number.
+//! The two programs that the reaper keeps alive, and how a recorded process is distinguished from another one that got its number.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use nubium_process::Process;
 
 use super::Layout;
 
@@ -34,37 +36,18 @@ pub(super) fn all(layout: &Layout) -> [Service; 2] {
 
 impl Service {
     /// The pid of the running program, if the process on record still is that program.
-    pub fn running(&self) -> Option<i32> {
-        let pid: i32 = fs::read_to_string(&self.pid_file).ok()?.trim().parse().ok()?;
-        (is_running(pid) && command_line(pid).is_some_and(|line| is_program(&line, self.name, &self.args)))
-            .then_some(pid)
+    pub fn running(&self) -> Option<Process> {
+        let pid = fs::read_to_string(&self.pid_file).ok()?.trim().parse().ok()?;
+        let process = Process::open(pid).ok()??;
+        let ours = |proc: &Path| Ok(is_program(&command_line(&fs::read(proc.join("cmdline"))?), self.name, &self.args));
+        process.is(ours).ok()?.then_some(process)
     }
 }
 
-/// Whether a process exists and has not ended. A zombie has, but for one of which other threads still end: it holds what
-/// was open until the last one is gone.
-pub(super) fn is_running(pid: i32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| has_threads(&stat))
-}
-
-/// Whether any thread of a process lives, by its line in `/proc/PID/stat`: state is the first field behind the name, the
-/// number of threads the eighteenth.
-fn has_threads(stat: &str) -> bool {
-    let Some((_, rest)) = stat.rsplit_once(')') else { return false };
-    let fields: Vec<&str> = rest.split_whitespace().collect();
-    let threads = fields.get(17).and_then(|count| count.parse().ok()).unwrap_or(0_u32);
-    match fields.first() {
-        None | Some(&"X") => false,
-        Some(&"Z") => threads > 1,
-        Some(_) => true,
-    }
-}
-
-/// The arguments of a process, its program first.
-fn command_line(pid: i32) -> Option<Vec<String>> {
-    let bytes = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+/// The arguments of a process, its program first, from `/proc/PID/cmdline`.
+fn command_line(bytes: &[u8]) -> Vec<String> {
     let words = bytes.split(|byte| *byte == 0).filter(|word| !word.is_empty());
-    Some(words.map(|word| String::from_utf8_lossy(word).into_owned()).collect())
+    words.map(|word| String::from_utf8_lossy(word).into_owned()).collect()
 }
 
 fn is_program(line: &[String], name: &str, args: &[String]) -> bool {
@@ -75,24 +58,6 @@ fn is_program(line: &[String], name: &str, args: &[String]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn this_process_runs_and_the_next_to_last_pid_does_not() {
-        assert!(is_running(i32::try_from(std::process::id()).unwrap()));
-        assert!(!is_running(i32::MAX - 1));
-    }
-
-    #[test]
-    fn a_zombie_whose_threads_still_end_has_not_ended() {
-        let stat = |state: &str, threads: u32| {
-            format!("7 (a (b) c) {state} 1 7 7 0 -1 4227084 0 0 0 0 0 0 0 0 20 0 {threads} 0 900 0 0")
-        };
-        assert!(has_threads(&stat("S", 1)));
-        assert!(has_threads(&stat("Z", 2)));
-        assert!(!has_threads(&stat("Z", 1)));
-        assert!(!has_threads(&stat("X", 0)));
-        assert!(!has_threads(""));
-    }
 
     #[test]
     fn another_program_with_our_pid_is_not_ours() {

@@ -75,6 +75,8 @@ impl Cell {
     pub(super) fn enter(&self) -> io::Result<()> {
         // SAFETY: every pointer is to a C string owned by `self` or a literal, or null where the call takes null.
         unsafe {
+            // The folders of the new root are for the unprivileged user that the program runs as.
+            libc::umask(0o022);
             ok(libc::unshare(libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS))?;
             mount(c"none", c"/", None, libc::MS_REC | libc::MS_PRIVATE, None)?;
             mount(c"tmpfs", &self.root, Some(c"tmpfs"), libc::MS_NOSUID | libc::MS_NODEV, Some(c"size=64k,mode=0755"))?;
