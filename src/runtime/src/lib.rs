@@ -16,6 +16,7 @@ mod events;
 mod finalizers;
 mod key;
 mod live;
+mod measures;
 mod patch;
 mod queue;
 mod run;

@@ -3,12 +3,15 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
     hash::Hash,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use parking_lot::Mutex;
+use prometheus::IntGauge;
 use tokio::{sync::Notify, time::Instant};
+
+use crate::measures;
 
 /// A queue of keys. Cloning gives another handle to the same queue.
 ///
@@ -31,6 +34,16 @@ impl<T> Clone for Queue<T> {
 struct Inner<T> {
     state: Mutex<State<T>>,
     wake: Notify,
+    /// Where the number of ready keys is shown.
+    depth: OnceLock<IntGauge>,
+}
+
+impl<T> Inner<T> {
+    fn show_depth(&self, state: &State<T>) {
+        if let Some(depth) = self.depth.get() {
+            depth.set(i64::try_from(state.ready.len()).unwrap_or(i64::MAX));
+        }
+    }
 }
 
 struct State<T> {
@@ -61,14 +74,22 @@ impl<T: Clone + Eq + Hash> Queue<T> {
             due: HashMap::new(),
             sequence: 0,
         };
-        Self { inner: Arc::new(Inner { state: Mutex::new(state), wake: Notify::new() }) }
+        Self { inner: Arc::new(Inner { state: Mutex::new(state), wake: Notify::new(), depth: OnceLock::new() }) }
     }
 
     /// Asks for a pass as soon as one can run.
     pub fn add(&self, key: T) {
-        if self.inner.state.lock().add(key) {
+        let mut state = self.inner.state.lock();
+        if state.add(key) {
+            self.inner.show_depth(&state);
+            drop(state);
             self.inner.wake.notify_one();
         }
+    }
+
+    /// Shows the queue's depth under this name; the first name counts.
+    pub(crate) fn measure(&self, name: &str) {
+        self.inner.depth.get_or_init(|| measures::depth(name));
     }
 
     /// Asks for a pass in `delay`, unless one is due sooner. Every pass clears it: what a pass still wants later, it says.
@@ -103,7 +124,9 @@ impl<T: Clone + Eq + Hash> Queue<T> {
             let next_timer = {
                 let mut state = self.inner.state.lock();
                 state.ring();
-                if let Some(key) = state.take() {
+                let taken = state.take();
+                self.inner.show_depth(&state);
+                if let Some(key) = taken {
                     return Ticket { key, queue: self.clone() };
                 }
                 state.timers.keys().next().map(|(at, _)| *at)
@@ -172,6 +195,7 @@ impl<T: Clone + Eq + Hash> Drop for Ticket<T> {
         state.running.remove(&self.key);
         if state.again.remove(&self.key) {
             state.add(self.key.clone());
+            self.queue.inner.show_depth(&state);
             drop(state);
             self.queue.inner.wake.notify_one();
         }

@@ -17,6 +17,7 @@ use tracing::{Instrument, debug, info_span, warn};
 use crate::{
     Chain, Queue, conflict,
     errors::{already_exists, not_found},
+    measures::{self, Ended},
     queue::Ticket,
 };
 
@@ -60,7 +61,7 @@ impl PassError for kube::Error {
 /// How a reconciler runs.
 #[derive(Debug, Clone, Copy)]
 pub struct Loop {
-    /// For logs.
+    /// For logs and metrics.
     pub name: &'static str,
     /// How many passes run at a time, each for another key.
     pub workers: usize,
@@ -76,6 +77,7 @@ where
     Fut: Future<Output = Result<Next, E>> + Send + 'static,
     E: PassError,
 {
+    queue.measure(settings.name);
     let failures = Arc::new(Mutex::new(HashMap::<T, u32>::new()));
     let mut passes = JoinSet::new();
     loop {
@@ -104,26 +106,28 @@ async fn one_pass<T, E>(
     E: PassError,
 {
     let key = ticket.key.clone();
+    let measured = measures::Pass::begin(settings.name);
     // A task of its own, so that a panic in it is a failure of this key and not the end of the loop.
     let mut task = JoinSet::new();
     task.spawn(work.in_current_span());
     let done = task.join_next().await.expect("one task was spawned");
-    let next = match done {
+    let (ended, next) = match done {
         Ok(Ok(next)) => {
             failures.lock().remove(&key);
             match next {
-                Next::Settled => settings.resync.map(jittered),
-                Next::After(delay) => Some(delay),
-                Next::Gone => None,
+                Next::Settled => (Ended::Success, settings.resync.map(jittered)),
+                Next::After(delay) => (Ended::RequeueAfter, Some(delay)),
+                Next::Gone => (Ended::Success, None),
             }
         }
         Ok(Err(error)) if error.wait() == Wait::Event => {
-            debug!(error = %Chain(&error), "acted on an old picture, waiting for the next event");
-            Some(CONFLICT_SAFETY)
+            debug!(error = %Chain(&error), "stale cache (409 or 404), waiting for the next watch event");
+            (Ended::Requeue, Some(CONFLICT_SAFETY))
         }
-        Ok(Err(error)) => Some(failed(&key, &failures, &Chain(&error))),
-        Err(panic) => Some(failed(&key, &failures, &panic)),
+        Ok(Err(error)) => (Ended::Error, Some(failed(&key, &failures, &Chain(&error)))),
+        Err(panic) => (Ended::Error, Some(failed(&key, &failures, &panic))),
     };
+    measured.end(ended);
     if let Some(delay) = next {
         queue.add_after(key, delay);
     }

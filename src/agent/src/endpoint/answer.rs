@@ -12,6 +12,7 @@ use hyper_util::rt::TokioIo;
 use nubium_api::Server;
 use nubium_host::network::{Netns, dial};
 use nubium_runtime::Key;
+use prometheus::TextEncoder;
 use tokio::net::TcpStream;
 use tracing::debug;
 
@@ -32,6 +33,11 @@ pub async fn answer(lookup: &Lookup, allowed: bool, request: Request<Incoming>) 
     let path = request.uri().path().to_owned();
     let query = request.uri().query().map(str::to_owned);
     match (request.method(), Target::parse(&path, query.as_deref())) {
+        (&Method::GET, Some(Target::Health)) => plain_text("ok".to_owned()),
+        (&Method::GET, Some(Target::Metrics)) => match TextEncoder::new().encode_to_string(&prometheus::gather()) {
+            Ok(text) => plain_text(text),
+            Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &format!("cannot write the metrics: {error}")),
+        },
         (&Method::GET, Some(Target::ConsoleLog { namespace, server })) => {
             match lookup.servers.get(&Key::new(namespace, server)) {
                 Some(found) => console_log(lookup, &found).await,
@@ -47,6 +53,13 @@ pub async fn answer(lookup: &Lookup, allowed: bool, request: Request<Incoming>) 
         (_, Some(_)) => refuse(StatusCode::METHOD_NOT_ALLOWED, "this path does not have that method"),
         (_, None) => refuse(StatusCode::NOT_FOUND, "no such path"),
     }
+}
+
+fn plain_text(text: String) -> Answer {
+    let mut answer = Response::new(Full::new(text.into()));
+    let media = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    answer.headers_mut().insert(http::header::CONTENT_TYPE, media);
+    answer
 }
 
 fn missing(namespace: &str, name: &str) -> Answer {

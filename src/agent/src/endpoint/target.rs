@@ -3,6 +3,10 @@
 /// What is asked for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Target<'a> {
+    /// `GET /metrics`
+    Metrics,
+    /// `GET /healthz`
+    Health,
     /// `GET /v1/namespaces/NS/servers/NAME/console-log`
     ConsoleLog { namespace: &'a str, server: &'a str },
     /// `POST /v1/namespaces/NS/servers/NAME/connect?port=22`, with an upgrade
@@ -10,8 +14,13 @@ pub enum Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// None when the path names nothing that is here.
+    /// `None` when no such path is served.
     pub fn parse(path: &'a str, query: Option<&str>) -> Option<Self> {
+        match path {
+            "/metrics" => return Some(Self::Metrics),
+            "/healthz" => return Some(Self::Health),
+            _ => {}
+        }
         let mut parts = path.strip_prefix("/v1/namespaces/")?.split('/');
         let (namespace, kind, server, verb) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
         if kind != "servers" || parts.next().is_some() || !label(namespace) || !label(server) {
@@ -41,6 +50,7 @@ mod tests {
 
     #[test]
     fn paths_name_a_log_or_a_port() {
+        assert_eq!(Target::parse("/metrics", None), Some(Target::Metrics));
         assert_eq!(
             Target::parse("/v1/namespaces/shop/servers/web-1/console-log", None),
             Some(Target::ConsoleLog { namespace: "shop", server: "web-1" })

@@ -49,7 +49,7 @@ pub async fn run<P: Pools>(context: Context<P>) {
     context.pools.feed(&queue, move |_| images.list().iter().map(|image| Key::of(image.as_ref())).collect());
     context.volumes.feed(&queue, |volume| elsewhere(volume).map(|(image, _)| image).into_iter().collect());
     let world = Arc::new(World { context, imports: Imports::new(queue.clone()) });
-    let settings = Loop { name: "image", workers: WORKERS, resync: Some(RESYNC) };
+    let settings = Loop { name: "agent-image", workers: WORKERS, resync: Some(RESYNC) };
     nubium_runtime::run(settings, queue, move |key| pass(Arc::clone(&world), key)).await;
 }
 

@@ -52,7 +52,7 @@ pub async fn run<D: Driver>(context: Context<D>) {
             watched.networks.list().iter().for_each(|network| woken.add(Key::of(network.as_ref())));
         }
     };
-    let settings = Loop { name: "network", workers: WORKERS, resync: Some(RESYNC) };
+    let settings = Loop { name: "agent-network", workers: WORKERS, resync: Some(RESYNC) };
     let passes = nubium_runtime::run(settings, queue, move |key| pass(Arc::clone(&context), key));
     tokio::join!(watch, passes);
 }

@@ -75,7 +75,7 @@ pub async fn run<D: Driver>(context: Context<D>, queue: Queue<Key>) {
         }
     });
     let context = Arc::new(context);
-    let settings = Loop { name: "server", workers: WORKERS, resync: Some(RESYNC) };
+    let settings = Loop { name: "agent-server", workers: WORKERS, resync: Some(RESYNC) };
     nubium_runtime::run(settings, queue, move |key| {
         let context = Arc::clone(&context);
         async move {

@@ -56,7 +56,7 @@ pub async fn run<P: Pools>(context: Context<P>) {
     let volumes = context.volumes.clone();
     context.pools.feed(&queue, move |_| volumes.list().iter().map(|volume| Key::of(volume.as_ref())).collect());
     let context = Arc::new(context);
-    let settings = Loop { name: "volume", workers: WORKERS, resync: Some(RESYNC) };
+    let settings = Loop { name: "agent-volume", workers: WORKERS, resync: Some(RESYNC) };
     nubium_runtime::run(settings, queue, move |key| pass(Arc::clone(&context), key)).await;
 }
 
