@@ -1,4 +1,4 @@
-//! Forgetting: history after some minutes, events after an hour.
+//! Removes what is old: history after some minutes, events after an hour.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::write;
 
 /// How often history is compacted: what is older than one to two of these is gone.
 const EVERY: Duration = Duration::from_secs(5 * 60);
-/// How long an event is kept after it last happened.
+/// How long an event is kept after it was last written.
 const EVENT_LIFE: SignedDuration = SignedDuration::from_hours(1);
 
 pub(super) async fn run(state: &Arc<State>) {
@@ -49,21 +49,25 @@ pub(super) async fn run(state: &Arc<State>) {
 async fn forget_events(state: &Arc<State>) -> Result<(), Failure> {
     let snapshot = state.registry.snapshot();
     let Some(kind) = snapshot.find("", "v1", "events") else { return Ok(()) };
-    let oldest = (state.config.clock)().checked_sub(EVENT_LIFE).unwrap_or(Timestamp::MIN);
+    let now = (state.config.clock)();
+    let oldest = now.checked_sub(EVENT_LIFE).unwrap_or(Timestamp::MIN);
     let page = state.store.range(Range::all(prefix("", "events"))).await?;
     for object in page.objects {
         let event: Value = serde_json::from_slice(&object.value).unwrap_or_default();
-        if last_time(&event).is_some_and(|last| last < oldest) {
+        if last_write(&event, now) < oldest {
             write::remove(state, kind, &object.key, meta::text(&event, "uid"), None).await?;
         }
     }
     Ok(())
 }
 
-/// When an event last happened.
-fn last_time(event: &Value) -> Option<Timestamp> {
-    let times = ["metadata.creationTimestamp", "lastTimestamp", "eventTime", "series.lastObservedTime"];
-    times.into_iter().filter_map(|path| meta::at(event, path).as_str()?.parse().ok()).max()
+/// When an event was last written, by the server's own clock: what a client says of an event's times could keep it for
+/// ever. A time that has not come is not the server's.
+fn last_write(event: &Value, now: Timestamp) -> Timestamp {
+    let managed = event["metadata"]["managedFields"].as_array().into_iter().flatten();
+    let times = managed.map(|entry| &entry["time"]).chain([&event["metadata"]["creationTimestamp"]]);
+    let times = times.filter_map(|time| time.as_str()?.parse::<Timestamp>().ok()).filter(|time| *time <= now);
+    times.max().unwrap_or(Timestamp::MIN)
 }
 
 #[cfg(test)]
@@ -72,12 +76,16 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn the_last_time_counts() {
+    fn the_last_write_counts_and_not_what_a_client_says() {
+        let now = "2026-01-01T03:00:00Z".parse().unwrap();
         let event = json!({
-            "metadata": {"creationTimestamp": "2026-01-01T00:00:00Z"}, "eventTime": null,
-            "series": {"lastObservedTime": "2026-01-01T02:00:00.000001Z"},
+            "metadata": {
+                "creationTimestamp": "2026-01-01T00:00:00Z",
+                "managedFields": [{"time": "2026-01-01T01:00:00Z"}, {"time": "9999-01-01T01:00:00Z"}],
+            },
+            "lastTimestamp": "9999-12-31T23:59:59Z", "series": {"lastObservedTime": "2026-01-01T02:00:00.000001Z"},
         });
-        assert_eq!(last_time(&event).unwrap().to_string(), "2026-01-01T02:00:00.000001Z");
-        assert_eq!(last_time(&json!({})), None);
+        assert_eq!(last_write(&event, now).to_string(), "2026-01-01T01:00:00Z");
+        assert_eq!(last_write(&json!({"lastTimestamp": "9999-12-31T23:59:59Z"}), now), Timestamp::MIN);
     }
 }

@@ -1,6 +1,7 @@
 //! Between bytes and trees, and the resourceVersion put into bytes.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 /// Where the metadata of stored bytes begins. The values before it are quoted, so they cannot contain it.
@@ -65,6 +66,25 @@ pub(crate) fn splice(out: &mut BytesMut, object: &nubium_store::Object, typed: b
     out.extend_from_slice(&bytes[at..]);
 }
 
+/// Appends the metadata of stored bytes, with the resourceVersion put in.
+pub(crate) fn splice_metadata(out: &mut BytesMut, object: &nubium_store::Object) {
+    out.extend_from_slice(b"{\"resourceVersion\":\"");
+    out.extend_from_slice(object.modified.to_string().as_bytes());
+    out.put_u8(b'"');
+    let bytes = &object.value;
+    // Up to the brace, which begins the value.
+    let begin = find(bytes, METADATA).map(|at| at + METADATA.len() - 1);
+    let rest =
+        begin.and_then(|begin| serde_json::Deserializer::from_slice(&bytes[begin..]).into_iter::<&RawValue>().next());
+    match rest {
+        Some(Ok(metadata)) if metadata.get() != "{}" => {
+            out.put_u8(b',');
+            out.extend_from_slice(&metadata.get().as_bytes()[1..]);
+        }
+        _ => out.put_u8(b'}'),
+    }
+}
+
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
 }
@@ -98,6 +118,18 @@ mod tests {
         splice(&mut item, &stored(bytes), false);
         let item: Value = serde_json::from_slice(&item).unwrap();
         assert_eq!((&item["metadata"], item.get("kind")), (&read["metadata"], None));
+    }
+
+    #[test]
+    fn metadata_alone_is_what_is_read_of_the_whole() {
+        for metadata in [json!({}), json!({"name": "a", "annotations": {"x": "}\"{"}})] {
+            let object =
+                stored(encode(&json!({"apiVersion": "v1", "kind": "X", "metadata": metadata, "spec": {"a": 1}})));
+            let mut out = BytesMut::new();
+            splice_metadata(&mut out, &object);
+            let alone: Value = serde_json::from_slice(&out).unwrap();
+            assert_eq!(alone, decode(&object).unwrap()["metadata"]);
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Reading a few values out of an object's bytes without building its tree.
 //!
-//! Selectors look at labels and at one or two fields of every object of a list; everything else is skipped over.
+//! Selectors look at labels and at one or two fields of every object of a list; everything before these is skipped over,
+//! and nothing behind them is read: labels stand near an object's beginning.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +12,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 pub(crate) fn labels(bytes: &[u8]) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    // Stored bytes are this server's own; what cannot be read has no labels.
+    // Stored bytes are this server's own; what cannot be read has no labels. The end of the search is an error as well.
     let _ = Seek { path: &["metadata", "labels"], found: &mut Found::Map(&mut found) }.deserialize(&mut json);
     found
 }
@@ -67,6 +68,8 @@ impl<'de> Visitor<'de> for Seek<'_, '_, '_> {
                 while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
                     if key == *first {
                         map.next_value_seed(Seek { path: rest, found: &mut *found })?;
+                        // A key occurs once: what follows need not be read. An error is the way to end it here.
+                        return Err(serde::de::Error::custom("found"));
                     } else {
                         map.next_value::<IgnoredAny>()?;
                     }
@@ -120,6 +123,15 @@ impl<'de> Visitor<'de> for Seek<'_, '_, '_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_behind_what_is_looked_for_is_read() {
+        let cut = br#"{"kind":"Server","metadata":{"labels":{"x":"1"},"name":"#;
+        assert_eq!(labels(cut).len(), 1);
+        let cut = br#"{"metadata":{"name":"a"},"spec":"#;
+        assert_eq!(scalar(cut, "metadata.name").as_deref(), Some("a"));
+        assert_eq!(scalar(cut, "metadata.namespace"), None);
+    }
 
     #[test]
     fn finds_labels_and_scalars_among_other_things() {

@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::http::media::Form;
 use crate::http::reply::Reply;
 use crate::kind::Kind;
-use crate::object::encode::splice;
+use crate::object::encode::{splice, splice_metadata};
 
 /// What a table's row carries of its object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +58,10 @@ impl Shape<'_> {
             splice(out, object, self.kind.is_custom());
             return Ok(());
         }
+        if let Form::Metadata { version } = self.form {
+            write_metadata(out, object, version);
+            return Ok(());
+        }
         let mut item = self.item(object)?;
         if !self.kind.is_custom()
             && *self.form == Form::Plain
@@ -74,6 +78,10 @@ impl Shape<'_> {
     pub fn write_stored(&self, out: &mut BytesMut, object: &Object) -> Result<(), Failure> {
         if self.is_as_stored(object) {
             splice(out, object, true);
+            return Ok(());
+        }
+        if let Form::Metadata { version } = self.form {
+            write_metadata(out, object, version);
             return Ok(());
         }
         let value = self.kind.read(object).map_err(broken)?;
@@ -129,6 +137,15 @@ impl Shape<'_> {
             Form::Table { version } => self.row(value, version),
         })
     }
+}
+
+/// Appends a stored object's metadata, spliced as it is: no version of a kind shows it differently.
+fn write_metadata(out: &mut BytesMut, object: &Object, version: &str) {
+    out.extend_from_slice(b"{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/");
+    out.extend_from_slice(version.as_bytes());
+    out.extend_from_slice(b"\",\"metadata\":");
+    splice_metadata(out, object);
+    out.extend_from_slice(b"}");
 }
 
 fn metadata_only(object: &Value, version: &str) -> Value {
