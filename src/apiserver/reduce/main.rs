@@ -14,6 +14,13 @@ use std::{env, fs};
 
 use serde_json::Value;
 
+/// The kinds that are answered and never stored; they are not in `kinds.json`.
+const REVIEWS: [&str; 3] = [
+    "authentication.v1.SelfSubjectReview",
+    "authorization.v1.SelfSubjectAccessReview",
+    "authorization.v1.SelfSubjectRulesReview",
+];
+
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Result<()> {
@@ -31,19 +38,24 @@ fn main() -> Result<()> {
         kinds.filter_map(|kind| kind[key].as_str()).map(str::to_owned).collect()
     };
     let published = Path::new(kubernetes).join("api/openapi-spec/v3");
-    let components = openapi::reduce(&published, &wanted("schema"))?;
+    let mut schemas = wanted("schema");
+    schemas.extend(REVIEWS.map(|review| format!("io.k8s.api.{review}")));
+    let components = openapi::reduce(&published, &schemas)?;
     write(&data.join("openapi.json"), &components)?;
 
     let protos: Vec<PathBuf> = [
         format!("api@{version}/core/v1"),
         format!("api@{version}/events/v1"),
         format!("api@{version}/coordination/v1"),
+        format!("api@{version}/authentication/v1"),
+        format!("api@{version}/authorization/v1"),
         format!("apimachinery@{version}/pkg/apis/meta/v1"),
     ]
     .iter()
     .map(|folder| Path::new(modules).join(folder).join("generated.proto"))
     .collect();
     let mut messages = wanted("protobuf");
+    messages.extend(REVIEWS.map(|review| format!("k8s.io.api.{review}")));
     messages.push("k8s.io.apimachinery.pkg.apis.meta.v1.DeleteOptions".to_owned());
     let messages = protobuf::reduce(&protos, &messages)?;
     write(&data.join("protobuf.json"), &messages)

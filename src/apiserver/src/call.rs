@@ -3,27 +3,33 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::header::USER_AGENT;
-use ::http::{HeaderMap, Method, Request, Response, StatusCode};
+use ::http::header::{AUTHORIZATION, USER_AGENT};
+use ::http::request::Parts;
+use ::http::{HeaderMap, Method, Request, Response};
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::Value;
+use tracing::Instrument;
 
 use crate::access::Identity;
 use crate::access::authorize::{self, Action};
-use crate::access::status;
-use crate::failure::{Failure, Subject};
+use crate::access::{review, status};
+use crate::failure::Failure;
 use crate::http::body::{self, Body, BoxError};
 use crate::http::media::Wanted;
 use crate::http::options::Options;
 use crate::http::reply::Reply;
 use crate::http::target::{Page, Target};
 use crate::kind::{Kind, Snapshot};
+use crate::metrics::{Labels, Measured};
+use crate::pages::{self, PageRequest};
 use crate::read::form::{Include, Shape};
-use crate::{ApiServer, State, discovery, openapi, read, write};
+use crate::{ApiServer, State, read, trace, write};
 
 /// How long a client may take to send a body.
-const PATIENCE: Duration = Duration::from_secs(60);
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long any request but a watch may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What a request about objects is handled with.
 pub(crate) struct Call {
@@ -56,8 +62,8 @@ impl Verb {
         let collection = target.name.is_empty();
         Some(match *method {
             Method::GET if collection && options.watch => Self::Watch,
-            Method::GET if collection => Self::List,
-            Method::GET => Self::Get,
+            Method::GET | Method::HEAD if collection => Self::List,
+            Method::GET | Method::HEAD => Self::Get,
             Method::POST if collection => Self::Create,
             Method::PUT if !collection => Self::Update,
             Method::PATCH if !collection => Self::Patch,
@@ -81,6 +87,22 @@ impl Verb {
     }
 }
 
+impl Verb {
+    /// The verb as kube-apiserver's metrics name it.
+    fn measured_name(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::List => "LIST",
+            Self::Watch => "WATCH",
+            Self::Create => "POST",
+            Self::Update => "PUT",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+            Self::DeleteCollection => "DELETECOLLECTION",
+        }
+    }
+}
+
 impl ApiServer {
     /// Answers a request. Who asks stands in its extensions as an [`Identity`].
     pub(crate) async fn handle<B>(&self, request: Request<B>) -> Response<Body>
@@ -89,26 +111,56 @@ impl ApiServer {
         B::Error: Into<BoxError>,
     {
         let (parts, body) = request.into_parts();
-        let identity = parts.extensions.get::<Identity>().cloned().unwrap_or_else(Identity::anonymous);
-        let wanted = Wanted::negotiate(&parts.headers);
-        let yaml = wanted.as_ref().is_ok_and(|wanted| wanted.pretty_yaml);
-        let page = Page::parse(parts.uri.path());
-        let reply = match page {
-            Page::Object(target) => {
-                let call = self.call(identity, target, parts.uri.query(), wanted, parts.headers.clone());
-                match call.and_then(|call| call.admit(&parts.method)) {
-                    Ok((call, kind, verb)) => match tokio::time::timeout(PATIENCE, body::read(body)).await {
-                        Ok(Ok(body)) => call.answer(&kind, verb, body).await,
-                        Ok(Err(failure)) => Err(failure),
-                        Err(_) => Err(Failure::bad_request("the body of the request did not come in time")),
-                    },
-                    Err(failure) => Err(failure),
-                }
-            }
-            page => self.page(&parts.method, parts.uri.path(), page, &identity),
-        };
-        let reply = reply.unwrap_or_else(Reply::from);
+        let measured = Measured::begin(&parts.method);
+        let yaml = Wanted::negotiate(&parts.headers).is_ok_and(|wanted| wanted.pretty_yaml);
+        let span = trace::span(&parts);
+        let (labels, reply) = self.routed(&parts, body).instrument(span).await;
+        let reply = measured.end(&labels, reply.unwrap_or_else(Reply::from));
         reply.into_response(&parts.headers, yaml)
+    }
+
+    async fn routed<B>(&self, parts: &Parts, body: B) -> (Labels, Result<Reply, Failure>)
+    where
+        B: ::http_body::Body,
+        B::Error: Into<BoxError>,
+    {
+        let Parts { method, uri, headers, extensions, .. } = parts;
+        let identity = extensions.get::<Identity>().cloned().unwrap_or_else(Identity::anonymous);
+        let page = Page::parse(uri.path());
+        let labels = Labels::of_page(method, page.name());
+        // No token is known here: whoever shows one is not who they say, and must not pass for nobody in particular.
+        if identity.is_anonymous() && has_token(headers) {
+            return (labels, Err(Failure::unauthorized()));
+        }
+        let target = match page {
+            Page::Object(target) => target,
+            page => {
+                let request = PageRequest { method, uri, headers, identity: &identity };
+                return (labels, pages::answer(&self.0, page, request).await);
+            }
+        };
+        if let Some(review) = review::find(&target.group, &target.version, &target.resource) {
+            let reply = match timely(body::read(body)).await {
+                Ok(body) => pages::review(review, method, &target, headers, &identity, &body),
+                Err(failure) => Err(failure),
+            };
+            return (labels, reply);
+        }
+        let call = self.call(identity, target, uri.query(), Wanted::negotiate(headers), headers.clone());
+        match call.and_then(|call| call.admit(method)) {
+            Ok((call, kind, verb)) => {
+                let target = &call.target;
+                let verb_name = verb.measured_name();
+                let labels =
+                    Labels::of_kind(&kind, verb_name, &target.subresource, !target.name.is_empty(), &target.namespace);
+                let reply = match timely(body::read(body)).await {
+                    Ok(body) => call.within_timeout(&kind, verb, body).await,
+                    Err(failure) => Err(failure),
+                };
+                (labels, reply)
+            }
+            Err(failure) => (labels, Err(failure)),
+        }
     }
 
     fn call(
@@ -124,31 +176,19 @@ impl ApiServer {
         let options = Options::parse(query.unwrap_or_default())?;
         Ok(Call { snapshot, identity, target, options, wanted: wanted?, headers, now, state })
     }
+}
 
-    /// The pages that are about the API itself.
-    fn page(&self, method: &Method, path: &str, page: Page, identity: &Identity) -> Result<Reply, Failure> {
-        let public = matches!(page, Page::Health | Page::Version);
-        authorize::check_page(identity, path, public)?;
-        if *method != Method::GET && *method != Method::HEAD && page != Page::Health {
-            let subject = Subject { group: "", resource: path };
-            return Err(Failure::method_not_allowed(subject, &method.as_str().to_ascii_lowercase()));
-        }
-        let snapshot = self.0.registry.snapshot();
-        match page {
-            Page::Health => Ok(Reply::text(StatusCode::OK, "ok")),
-            Page::Version => Ok(Reply::value(StatusCode::OK, &discovery::version())),
-            Page::Root => Ok(Reply::value(StatusCode::OK, &discovery::paths(&snapshot))),
-            Page::CoreVersions => Ok(Reply::value(StatusCode::OK, &discovery::core_versions())),
-            Page::Groups => Ok(Reply::value(StatusCode::OK, &discovery::groups(&snapshot))),
-            Page::Group(group) => discovery::group(&snapshot, &group).map(|found| Reply::value(StatusCode::OK, &found)),
-            Page::Resources { group, version } => {
-                discovery::resources(&snapshot, &group, &version).map(|found| Reply::value(StatusCode::OK, &found))
-            }
-            Page::OpenApiIndex => Ok(Reply::value(StatusCode::OK, &openapi::index(&snapshot))),
-            Page::OpenApi(path) => openapi::document(&snapshot, &path).map(|found| Reply::json(StatusCode::OK, found)),
-            Page::Object(_) | Page::Unknown => Err(Failure::no_such_path()),
-        }
-    }
+/// A body, if it comes in time.
+async fn timely(body: impl Future<Output = Result<Bytes, Failure>>) -> Result<Bytes, Failure> {
+    let late = |_| Failure::bad_request("the body of the request did not come in time");
+    tokio::time::timeout(BODY_TIMEOUT, body).await.map_err(late)?
+}
+
+/// Whether a client shows a bearer token.
+fn has_token(headers: &HeaderMap) -> bool {
+    let value = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let token = value.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    token.is_some_and(|(_, token)| !token.trim().is_empty())
 }
 
 impl Call {
@@ -179,6 +219,8 @@ impl Call {
         if kind.namespaced && target.namespace.is_empty() && verb == Some(Verb::Create) {
             return Err(Failure::no_such_path());
         }
+        // Kubernetes' built-in kinds have no HEAD.
+        let verb = verb.filter(|_| *method != Method::HEAD || kind.is_custom());
         let verb = verb.ok_or_else(|| refuse(&kind, &method.as_str().to_ascii_lowercase()))?;
         let options = match verb {
             Verb::Create => "CreateOptions",
@@ -212,6 +254,16 @@ impl Call {
     fn action<'a>(&'a self, verb: &'a str, name: &'a str) -> Action<'a> {
         let Target { group, resource, subresource, namespace, .. } = &self.target;
         Action { verb, group, resource, subresource, namespace, name }
+    }
+
+    /// Answers within the time that the client gives, at most a minute; a watch has a time limit of its own.
+    async fn within_timeout(&self, kind: &Arc<Kind>, verb: Verb, body: Bytes) -> Result<Reply, Failure> {
+        let answer = self.answer(kind, verb, body);
+        if verb == Verb::Watch {
+            return answer.await;
+        }
+        let limit = self.options.timeout.filter(|limit| !limit.is_zero()).unwrap_or(REQUEST_TIMEOUT);
+        tokio::time::timeout(limit.min(REQUEST_TIMEOUT), answer).await.unwrap_or_else(|_| Err(Failure::out_of_time()))
     }
 
     async fn answer(&self, kind: &Arc<Kind>, verb: Verb, body: Bytes) -> Result<Reply, Failure> {

@@ -1,5 +1,5 @@
-//! Refusals, as Kubernetes words them: every error of the API is a `Status` object with a code, a reason and a message
-//! that clients match on.
+//! Errors, in Kubernetes' words: every error of the API is a `Status` object with a code, a reason and a message that
+//! clients match on.
 
 use http::StatusCode;
 use nubium_schema::FieldError;
@@ -205,6 +205,12 @@ impl Failure {
         failure.cause("ResourceVersionTooLarge", "Too large resource version", "")
     }
 
+    /// 504: the request took longer than it may.
+    pub fn out_of_time() -> Self {
+        let message = "Timeout: request did not complete within requested timeout - context deadline exceeded";
+        Self::generic(StatusCode::GATEWAY_TIMEOUT, "Timeout", message)
+    }
+
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -225,6 +231,11 @@ impl Failure {
 
     pub fn code(&self) -> StatusCode {
         StatusCode::from_u16(self.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// After how many seconds the client may try again.
+    pub fn retry_after(&self) -> Option<u64> {
+        self.details.get("retryAfterSeconds").and_then(Value::as_u64)
     }
 
     pub fn is(&self, reason: &str) -> bool {

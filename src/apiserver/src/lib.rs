@@ -18,12 +18,16 @@ mod discovery;
 mod failure;
 mod http;
 mod kind;
+mod metrics;
 mod object;
 mod openapi;
+mod pages;
 mod protobuf;
 mod read;
+mod trace;
 mod write;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -35,19 +39,21 @@ pub use http::body::{Body, BoxError};
 pub use http::pki::{Authority, Pair, PkiError};
 pub use http::service::RouterService;
 
-/// What a server may be told.
+/// A server's configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The time, for timestamps of objects and ages in tables.
     pub clock: fn() -> Timestamp,
     /// Namespaces that are there from the start.
     pub namespaces: Vec<String>,
+    /// The store's file, whose size is measured.
+    pub store_file: Option<PathBuf>,
 }
 
 impl Default for Config {
     fn default() -> Self {
         let namespaces = ["default", "kube-system"].map(str::to_owned).to_vec();
-        Self { clock: Timestamp::now, namespaces }
+        Self { clock: Timestamp::now, namespaces, store_file: None }
     }
 }
 

@@ -343,5 +343,8 @@ mod tests {
             }
         }
         assert!(messages().contains_key(DELETE_OPTIONS));
+        for review in &crate::access::review::ALL {
+            assert!(messages().contains_key(review.message), "{}", review.message);
+        }
     }
 }

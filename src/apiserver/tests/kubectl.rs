@@ -26,6 +26,15 @@ spec:
   nics: [{name: eth0, network: blue}]
 ";
 
+/// For a `List`, every kubectl reads OpenAPI v2.
+const LIST: &str = "
+apiVersion: v1
+kind: List
+items:
+- {apiVersion: v1, kind: ConfigMap, metadata: {name: one, namespace: default}, data: {a: b}}
+- {apiVersion: v1, kind: ConfigMap, metadata: {name: two, namespace: default}, data: {c: d}}
+";
+
 /// One kubectl, talking to one server.
 struct Kubectl {
     binary: PathBuf,
@@ -54,7 +63,16 @@ impl Kubectl {
 }
 
 fn found() -> Vec<PathBuf> {
-    let names = ["kubectl", "kubectl.1.29", "kubectl.1.30", "kubectl.1.31", "kubectl.1.32", "kubectl.1.33"];
+    let names = [
+        "kubectl",
+        "kubectl.1.27",
+        "kubectl.1.28",
+        "kubectl.1.29",
+        "kubectl.1.30",
+        "kubectl.1.31",
+        "kubectl.1.32",
+        "kubectl.1.33",
+    ];
     let path = std::env::var_os("PATH").unwrap_or_default();
     let on_path: Vec<PathBuf> = std::env::split_paths(&path).collect();
     // Distributions keep other versions beside the one that they link to.
@@ -85,6 +103,10 @@ async fn kubectl_does_its_work() {
         std::fs::write(&kubectl.yaml, YAML).unwrap();
         install(&ours, &kubectl).await;
         works(&kubectl).await;
+        let kubectl = Kubectl { yaml: folder.join("list.yaml"), ..kubectl };
+        std::fs::write(&kubectl.yaml, LIST).unwrap();
+        lists(&kubectl).await;
+        asks_about_itself(&kubectl).await;
     }
 }
 
@@ -144,4 +166,24 @@ async fn works(kubectl: &Kubectl) {
     assert!(kubectl.run("delete server web-1 -n shop").await.contains("deleted"));
     kubectl.run("delete namespace shop --timeout=30s").await;
     assert!(!kubectl.run("get namespaces -o name").await.contains("shop"));
+}
+
+async fn lists(kubectl: &Kubectl) {
+    for verb in ["create", "apply", "apply --server-side --force-conflicts", "replace", "diff", "delete"] {
+        kubectl.run(&format!("{verb} -f FILE")).await;
+    }
+    kubectl.run("apply -f FILE").await;
+    let unknown = kubectl.output("create --validate=strict -f -").await;
+    assert!(!unknown.status.success(), "there is nothing to create");
+    assert_eq!(kubectl.run("delete configmaps --all -n default -o name").await.lines().count(), 2);
+}
+
+async fn asks_about_itself(kubectl: &Kubectl) {
+    assert_eq!(kubectl.run("auth can-i create servers.nubium.dev -n default").await.trim(), "yes");
+    assert!(kubectl.run("auth can-i --list").await.contains("*.*"));
+    // 1.27 asks an earlier version of this API.
+    if !kubectl.binary.ends_with("kubectl.1.27") {
+        assert!(kubectl.run("auth whoami").await.contains("system:masters"));
+    }
+    assert!(kubectl.run("get --raw /metrics").await.contains("apiserver_request_total"));
 }

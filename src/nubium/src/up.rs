@@ -93,7 +93,7 @@ async fn start_server(state: &Path) -> Result<ApiServer> {
     let store = SqliteStore::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
     let config = Config::default();
     let namespaces = [config.namespaces, vec![nubium_api::HOSTS_NAMESPACE.to_owned()]].concat();
-    Ok(ApiServer::start(AnyStore::new(store), Config { namespaces, ..config }).await?)
+    Ok(ApiServer::start(AnyStore::new(store), Config { namespaces, store_file: Some(path), ..config }).await?)
 }
 
 /// Waits until no Server of this host is Ready by what was said before that time.

@@ -1,5 +1,7 @@
-//! Two groups stand where roles will: admins may do everything, a host's agent what its rules say. Whose status that is,
-//! and what of it, is in `status`.
+//! Who may do what. There are two groups and no roles yet: admins may do everything, a host's agent what its rules say.
+//! Which status a host may write, and which of its fields, is in `status`.
+
+use serde_json::{Value, json};
 
 use super::identity::{ADMINS, HOSTS, Identity};
 use crate::failure::{Failure, Subject};
@@ -87,11 +89,50 @@ impl Rule {
     }
 }
 
+const ADMIN_REASON: &str = "members of system:masters may do everything";
+
+/// Why the caller may do this; `None` when it may not.
+pub(crate) fn reason(identity: &Identity, action: &Action<'_>) -> Option<&'static str> {
+    if identity.is_in(ADMINS) {
+        return Some(ADMIN_REASON);
+    }
+    let covers = |rule: &Rule| rule.covers(action, &identity.name);
+    (identity.is_in(HOSTS) && HOST_RULES.iter().any(covers)).then_some("a host's agent may do this")
+}
+
+/// What the caller may do in a namespace and at the cluster scope, as the status of a SelfSubjectRulesReview.
+pub(crate) fn rules(identity: &Identity, namespace: &str) -> Value {
+    let all = json!(["*"]);
+    if identity.is_in(ADMINS) {
+        return json!({
+            "resourceRules": [{"verbs": all, "apiGroups": all, "resources": all}],
+            "nonResourceRules": [{"verbs": all, "nonResourceURLs": all}], "incomplete": false,
+        });
+    }
+    let fill = |pattern: &str| pattern.replace("{host}", &identity.name);
+    let here = |rule: &&Rule| ["", "*", namespace].contains(&fill(rule.namespace).as_str());
+    let resource_rules = HOST_RULES.iter().filter(|_| identity.is_in(HOSTS)).filter(here).map(|rule| {
+        let resource = match rule.subresource {
+            "" | "*" => rule.resource.to_owned(),
+            subresource => format!("{}/{subresource}", rule.resource),
+        };
+        let mut shown = json!({"verbs": rule.verbs, "apiGroups": [rule.group], "resources": [resource]});
+        if rule.name != "*" {
+            shown["resourceNames"] = json!([fill(rule.name)]);
+        }
+        shown
+    });
+    let resource_rules: Vec<Value> = resource_rules.collect();
+    let pages = if identity.is_anonymous() { PUBLIC_PAGES } else { &["*"] };
+    json!({
+        "resourceRules": resource_rules,
+        "nonResourceRules": [{"verbs": ["get"], "nonResourceURLs": pages}], "incomplete": false,
+    })
+}
+
 /// Refuses what the caller may not do.
 pub(crate) fn check(identity: &Identity, action: &Action<'_>) -> Result<(), Failure> {
-    let allowed = identity.is_in(ADMINS)
-        || (identity.is_in(HOSTS) && HOST_RULES.iter().any(|rule| rule.covers(action, &identity.name)));
-    if allowed {
+    if reason(identity, action).is_some() {
         return Ok(());
     }
     let subject = Subject { group: action.group, resource: action.resource };
@@ -110,12 +151,35 @@ pub(crate) fn check(identity: &Identity, action: &Action<'_>) -> Result<(), Fail
     Err(Failure::forbidden(subject, action.name, &why))
 }
 
-/// Refuses a page of the API itself to those who showed no certificate.
-pub(crate) fn check_page(identity: &Identity, path: &str, public: bool) -> Result<(), Failure> {
-    if public || !identity.is_anonymous() {
-        return Ok(());
+/// The pages of the API itself that everybody may read.
+const PUBLIC_PAGES: &[&str] = &["/healthz", "/livez", "/readyz", "/version"];
+/// The pages that only admins may read.
+const ADMIN_PAGES: &[&str] = &["/metrics"];
+
+/// Why the caller may use a page of the API itself; `None` when it may not.
+pub(crate) fn page_reason(identity: &Identity, verb: &str, path: &str) -> Option<&'static str> {
+    let is_one = |pages: &[&str]| {
+        let mut pages = pages.iter().filter_map(|page| path.strip_prefix(page));
+        pages.any(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    if identity.is_in(ADMINS) {
+        return Some(ADMIN_REASON);
     }
-    Err(Failure::forbidden_path(&identity.name, "get", path))
+    match verb {
+        "get" | "head" if is_one(PUBLIC_PAGES) => Some("everybody may read this"),
+        "get" | "head" if !is_one(ADMIN_PAGES) && !identity.is_anonymous() => {
+            Some("everybody with a certificate may read this")
+        }
+        _ => None,
+    }
+}
+
+/// Refuses a page of the API itself to those who may not read it.
+pub(crate) fn check_page(identity: &Identity, path: &str) -> Result<(), Failure> {
+    match page_reason(identity, "get", path) {
+        Some(_) => Ok(()),
+        None => Err(Failure::forbidden_path(&identity.name, "get", path)),
+    }
 }
 
 #[cfg(test)]

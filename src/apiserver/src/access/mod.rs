@@ -2,6 +2,7 @@
 
 pub(crate) mod authorize;
 mod identity;
+pub(crate) mod review;
 pub(crate) mod status;
 
 pub use identity::{ADMINS, HOSTS, Identity};

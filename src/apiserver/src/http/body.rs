@@ -12,6 +12,9 @@ use crate::failure::Failure;
 /// The largest request body, as kube-apiserver's.
 pub(crate) const LIMIT: usize = 3 << 20;
 
+/// How much of a body that is too large is still read, so that its sender comes to read the answer.
+const DISCARDED: usize = 64 << 20;
+
 /// Any error that a body may end with.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -37,6 +40,7 @@ where
     let mut body = std::pin::pin!(body);
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
+    let mut discarded = 0;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
             let error: BoxError = error.into();
@@ -46,13 +50,20 @@ where
         let length = bytes::Buf::remaining(&data);
         let data = bytes::Buf::copy_to_bytes(&mut data, length);
         let held = first.as_ref().map_or(0, Bytes::len) + rest.len();
-        if held + data.len() > LIMIT {
-            return Err(Failure::too_large(LIMIT));
+        if discarded > 0 || held + data.len() > LIMIT {
+            discarded += data.len();
+            if discarded > DISCARDED {
+                break;
+            }
+            continue;
         }
         match first {
             None => first = Some(data),
             Some(_) => rest.extend_from_slice(&data),
         }
+    }
+    if discarded > 0 {
+        return Err(Failure::too_large(LIMIT));
     }
     let first = first.unwrap_or_default();
     if rest.is_empty() {

@@ -1,7 +1,7 @@
 //! Media types: which form a client wants the answer in, and which form its body has.
 
-use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue};
 
 use crate::failure::Failure;
 
@@ -26,34 +26,29 @@ pub(crate) struct Wanted {
 const ACCEPTED: [&str; 2] = ["application/json", "application/yaml"];
 
 impl Wanted {
-    /// The first of the client's media types that this server can answer with. Protobuf answers are not given; every
+    /// The best of the client's media types that this server can answer with. Protobuf answers are not given; every
     /// client that asks for them takes JSON as well.
     pub fn negotiate(headers: &HeaderMap) -> Result<Self, Failure> {
         let plain = Self { form: Form::Plain, pretty_yaml: false };
-        let accept: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
-        if accept.is_empty() {
+        if headers.get_all(ACCEPT).iter().all(HeaderValue::is_empty) {
             return Ok(plain);
         }
-        for wish in accept.iter().flat_map(|value| value.split(',')) {
-            let mut parts = wish.split(';').map(str::trim);
-            let media = parts.next().unwrap_or_default();
-            let yaml = matches!(media, "application/yaml" | "text/yaml");
-            if !yaml && !matches!(media, "application/json" | "*/*" | "application/*") {
+        let accepted = accepted(headers);
+        for accepted in &accepted {
+            let yaml = matches!(accepted.media, "application/yaml" | "text/yaml");
+            if !yaml && !matches!(accepted.media, "application/json" | "*/*" | "application/*") {
                 continue;
             }
-            let parameter = |name: &str| {
-                wish.split(';').skip(1).filter_map(|part| part.trim().split_once('=')).find(|(key, _)| *key == name)
-            };
-            let Some((_, wanted)) = parameter("as") else { return Ok(Self { pretty_yaml: yaml, ..plain }) };
-            let version = match parameter("v").map(|(_, version)| version) {
+            let Some(shown_as) = accepted.parameter("as") else { return Ok(Self { pretty_yaml: yaml, ..plain }) };
+            let version = match accepted.parameter("v") {
                 Some("v1") => "v1",
                 Some("v1beta1") => "v1beta1",
                 _ => continue,
             };
-            if parameter("g").is_some_and(|(_, group)| group != "meta.k8s.io") {
+            if accepted.parameter("g").is_some_and(|group| group != "meta.k8s.io") {
                 continue;
             }
-            match wanted {
+            match shown_as {
                 "Table" => return Ok(Self { form: Form::Table { version }, pretty_yaml: yaml }),
                 "PartialObjectMetadata" | "PartialObjectMetadataList" => {
                     return Ok(Self { form: Form::Metadata { version }, pretty_yaml: yaml });
@@ -63,6 +58,41 @@ impl Wanted {
         }
         Err(Failure::not_acceptable(&ACCEPTED))
     }
+}
+
+/// One media range of an `Accept` header.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Accepted<'a> {
+    pub media: &'a str,
+    parameters: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> Accepted<'a> {
+    fn parse(range: &'a str) -> Self {
+        let mut parts = range.split(';').map(str::trim);
+        let media = parts.next().unwrap_or_default();
+        let parameters = parts.filter_map(|part| part.split_once('='));
+        Self { media, parameters: parameters.map(|(name, value)| (name.trim(), value.trim())).collect() }
+    }
+
+    pub fn parameter(&self, name: &str) -> Option<&'a str> {
+        self.parameters.iter().find(|(key, _)| *key == name).map(|(_, value)| *value)
+    }
+
+    /// The more exact, the lower: `a/b`, `a/*`, `*/*`.
+    fn wildcards(&self) -> usize {
+        self.media.matches('*').count()
+    }
+}
+
+/// The media ranges that a client accepts, the one it prefers first: by `q`, then the more exact, then as it says them.
+pub(crate) fn accepted(headers: &HeaderMap) -> Vec<Accepted<'_>> {
+    let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let ranges = values.flat_map(|value| value.split(',')).filter(|range| !range.trim().is_empty());
+    let quality = |range: &Accepted<'_>| range.parameter("q").and_then(|q| q.parse::<f32>().ok()).unwrap_or(1.0);
+    let mut ranges: Vec<Accepted<'_>> = ranges.map(Accepted::parse).filter(|range| quality(range) > 0.0).collect();
+    ranges.sort_by(|a, b| quality(b).total_cmp(&quality(a)).then(a.wildcards().cmp(&b.wildcards())));
+    ranges
 }
 
 /// The form of a body.
@@ -143,6 +173,10 @@ mod tests {
         assert_eq!(wanted(aggregated).unwrap(), Form::Plain);
         let metadata = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
         assert_eq!(wanted(metadata).unwrap(), Form::Metadata { version: "v1" });
+        let preferred = "application/json;as=Table;v=v1;g=meta.k8s.io;q=0.1,application/json;q=0.9";
+        assert_eq!(wanted(preferred).unwrap(), Form::Plain);
+        assert_eq!(wanted("*/*,application/json;as=Table;v=v1;g=meta.k8s.io").unwrap(), Form::Table { version: "v1" });
+        assert_eq!(wanted("application/json;q=0").unwrap_err().code(), 406);
         assert_eq!(wanted("text/html").unwrap_err().code(), 406);
         assert_eq!(wanted("application/json;as=Table;v=v9;g=meta.k8s.io").unwrap_err().code(), 406);
     }

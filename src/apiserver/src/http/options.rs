@@ -1,35 +1,18 @@
 //! The query of a request, and what clients may put into a `DeleteOptions` body.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
+use nubium_schema::FieldError;
 use serde_json::Value;
 
-use nubium_schema::FieldError;
-
+use super::go_duration;
 use crate::failure::Failure;
 
-/// Decodes percent escapes; in a query, `+` is a space.
-pub(crate) fn decode(text: &str, plus: bool) -> String {
-    let bytes = text.as_bytes();
-    let hex = |at: usize| bytes.get(at).and_then(|b| char::from(*b).to_digit(16));
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        match bytes[at] {
-            b'%' => match (hex(at + 1), hex(at + 2)) {
-                (Some(high), Some(low)) => {
-                    out.push(u8::try_from(high * 16 + low).unwrap_or(b'?'));
-                    at += 2;
-                }
-                _ => out.push(b'%'),
-            },
-            b'+' if plus => out.push(b' '),
-            byte => out.push(byte),
-        }
-        at += 1;
-    }
-    String::from_utf8_lossy(&out).into_owned()
-}
+/// The longest name of a field manager.
+const LONGEST_MANAGER: u64 = 128;
+/// No watch and no request lasts longer, whatever its client asks for.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 
 /// What to do about fields that the schema does not know, or that occur twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -60,6 +43,9 @@ pub(crate) struct Options {
     pub watch: bool,
     pub bookmarks: bool,
     pub initial_events: Option<bool>,
+    /// How long a watch may last.
+    pub watch_timeout: Option<Duration>,
+    /// How long any other request may take.
     pub timeout: Option<Duration>,
     pub include_object: String,
     pub dry_run: bool,
@@ -67,7 +53,7 @@ pub(crate) struct Options {
     pub field_validation: FieldValidation,
     pub force: Option<bool>,
     pub delete: DeleteOptions,
-    /// What is wrong with them; told in the name of the verb's options.
+    /// What is wrong with them; reported in the name of the verb's options.
     errors: Vec<FieldError>,
 }
 
@@ -81,12 +67,18 @@ pub(crate) struct DeleteOptions {
 }
 
 impl Options {
-    /// Reads a query string.
+    /// Reads a query string. Of a repeated parameter the first counts, as in Kubernetes; `dryRun` is a list.
     pub fn parse(query: &str) -> Result<Self, Failure> {
         let mut options = Self::default();
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            options.set(&decode(name, true), decode(value, true))?;
+        let mut seen: Vec<Cow<'_, str>> = Vec::new();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            if name != "dryRun" {
+                if seen.contains(&name) {
+                    continue;
+                }
+                seen.push(name.clone());
+            }
+            options.set(&name, value.into_owned())?;
         }
         Ok(options)
     }
@@ -96,20 +88,32 @@ impl Options {
             "labelSelector" => self.label_selector = value,
             "fieldSelector" => self.field_selector = value,
             // A negative limit is none.
-            "limit" => self.limit = usize::try_from(number::<i64>(&value, "limit")?).unwrap_or(0),
+            "limit" => self.limit = usize::try_from(integer(&value)?).unwrap_or(0),
             "continue" => self.continue_token = value,
             "resourceVersion" => self.resource_version = value,
             "resourceVersionMatch" => self.resource_version_match = value,
             "watch" => self.watch = flag(&value),
             "allowWatchBookmarks" => self.bookmarks = flag(&value),
             "sendInitialEvents" => self.initial_events = Some(flag(&value)),
-            "timeoutSeconds" => self.timeout = Some(Duration::from_secs(number::<u64>(&value, "timeoutSeconds")?)),
+            "timeoutSeconds" => {
+                let seconds = u64::try_from(integer(&value)?).unwrap_or(0);
+                self.watch_timeout = Some(Duration::from_secs(seconds).min(LONGEST_TIMEOUT));
+            }
+            "timeout" if !value.is_empty() => {
+                let timeout = go_duration::parse(&value).map_err(|error| {
+                    Failure::bad_request(format!("invalid timeout specified in the request URL - {error}"))
+                })?;
+                self.timeout = Some(timeout.min(LONGEST_TIMEOUT));
+            }
             "includeObject" => self.include_object = value,
             "dryRun" => match dry_run(&value) {
                 Ok(dry_run) => self.dry_run |= dry_run,
                 Err(error) => self.errors.push(error),
             },
-            "fieldManager" => self.field_manager = value,
+            "fieldManager" => {
+                self.errors.extend(manager_errors(&value));
+                self.field_manager = value;
+            }
             "fieldValidation" => match field_validation(&value) {
                 Ok(validation) => self.field_validation = validation,
                 Err(error) => self.errors.push(error),
@@ -166,8 +170,29 @@ fn flag(value: &str) -> bool {
     !matches!(value.to_ascii_lowercase().as_str(), "false" | "0")
 }
 
-fn number<T: std::str::FromStr>(value: &str, name: &str) -> Result<T, Failure> {
-    value.parse().map_err(|_| Failure::bad_request(format!("{name}: {value:?} is not a number")))
+/// A number as Go reads it, with Go's errors.
+fn integer(value: &str) -> Result<i64, Failure> {
+    use std::num::IntErrorKind::{NegOverflow, PosOverflow};
+    value.parse().map_err(|error: std::num::ParseIntError| {
+        let why = match error.kind() {
+            PosOverflow | NegOverflow => "value out of range",
+            _ => "invalid syntax",
+        };
+        Failure::bad_request(format!("strconv.ParseInt: parsing {value:?}: {why}"))
+    })
+}
+
+/// What is wrong with the name of a field manager.
+fn manager_errors(manager: &str) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    if manager.len() as u64 > LONGEST_MANAGER {
+        errors.push(FieldError::too_long("fieldManager", LONGEST_MANAGER));
+    }
+    for (at, c) in manager.char_indices().filter(|(_, c)| c.is_control()) {
+        let why = format!("invalid character U+{:04X} (at position {at})", u32::from(c));
+        errors.push(FieldError::invalid("fieldManager", manager, why));
+    }
+    errors
 }
 
 fn orphan(orphan: bool) -> Propagation {
@@ -211,10 +236,43 @@ mod tests {
         let options =
             Options::parse("&limit=500&labelSelector=a%3Db%2Cc+in+(d)&watch=true&timeoutSeconds=290").unwrap();
         assert_eq!((options.limit, options.label_selector.as_str()), (500, "a=b,c in (d)"));
-        assert_eq!((options.watch, options.timeout), (true, Some(Duration::from_secs(290))));
+        assert_eq!((options.watch, options.watch_timeout), (true, Some(Duration::from_secs(290))));
         assert!(Options::parse("dryRun=Some").unwrap().check("CreateOptions").is_err());
         assert_eq!(Options::parse("limit=-1").unwrap().limit, 0);
-        assert!(Options::parse("limit=x").is_err());
+    }
+
+    #[test]
+    fn of_a_repeated_parameter_the_first_counts() {
+        let options = Options::parse("fieldManager=a&fieldManager=b&limit=1&limit=x&dryRun=All&dryRun=All").unwrap();
+        assert_eq!((options.field_manager.as_str(), options.limit, options.dry_run), ("a", 1, true));
+    }
+
+    #[test]
+    fn numbers_and_times_of_any_size_are_read_or_refused() {
+        for (query, why) in [
+            ("limit=x", r#"strconv.ParseInt: parsing "x": invalid syntax"#),
+            ("limit=", r#"strconv.ParseInt: parsing "": invalid syntax"#),
+            (
+                "timeoutSeconds=9223372036854775808",
+                r#"strconv.ParseInt: parsing "9223372036854775808": value out of range"#,
+            ),
+            ("timeout=5", r#"invalid timeout specified in the request URL - time: missing unit in duration "5""#),
+        ] {
+            assert_eq!(Options::parse(query).unwrap_err().message(), why, "{query}");
+        }
+        for seconds in ["9223372036854775807", "-1", "0"] {
+            let options = Options::parse(&format!("timeoutSeconds={seconds}")).unwrap();
+            assert!(options.watch_timeout.unwrap() <= LONGEST_TIMEOUT, "{seconds}");
+        }
+        assert_eq!(Options::parse("timeout=1m30s").unwrap().timeout, Some(Duration::from_secs(90)));
+    }
+
+    #[test]
+    fn a_field_manager_has_a_length_and_can_be_printed() {
+        for (manager, good) in [("m".repeat(128), true), ("m".repeat(129), false), ("a%0Ab".to_owned(), false)] {
+            let checked = Options::parse(&format!("fieldManager={manager}")).unwrap().check("PatchOptions");
+            assert_eq!(checked.is_ok(), good, "{manager}");
+        }
     }
 
     #[test]

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use futures::stream::BoxStream;
-use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, VARY, WARNING};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, VARY, WARNING};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::Value;
 
 use super::body::{Body, streamed, whole};
@@ -21,18 +21,33 @@ pub(crate) struct Reply {
     pub code: StatusCode,
     pub content: Content,
     pub warnings: Vec<String>,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 pub(crate) enum Content {
     Json(Bytes),
     Text(String),
+    /// No body, and nothing said about one: a cache takes the headers of a 304 for its own.
+    Empty,
+    /// Of this media type, as it is.
+    Other(&'static str, Bytes),
     /// Pieces of JSON that each go out at once; never compressed.
     Stream(BoxStream<'static, Bytes>),
 }
 
 impl Reply {
+    pub fn of(code: StatusCode, content: Content) -> Self {
+        Self { code, content, warnings: Vec::new(), headers: Vec::new() }
+    }
+
+    /// The same with a header; it replaces the one that all answers have.
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
     pub fn json(code: StatusCode, bytes: impl Into<Bytes>) -> Self {
-        Self { code, content: Content::Json(bytes.into()), warnings: Vec::new() }
+        Self::of(code, Content::Json(bytes.into()))
     }
 
     pub fn value(code: StatusCode, value: &Value) -> Self {
@@ -40,11 +55,11 @@ impl Reply {
     }
 
     pub fn text(code: StatusCode, text: impl Into<String>) -> Self {
-        Self { code, content: Content::Text(text.into()), warnings: Vec::new() }
+        Self::of(code, Content::Text(text.into()))
     }
 
     pub fn stream(pieces: BoxStream<'static, Bytes>) -> Self {
-        Self { code: StatusCode::OK, content: Content::Stream(pieces), warnings: Vec::new() }
+        Self::of(StatusCode::OK, Content::Stream(pieces))
     }
 
     pub fn warn(mut self, warnings: Vec<String>) -> Self {
@@ -64,23 +79,34 @@ impl Reply {
             }
         }
         let (media, body) = match self.content {
+            Content::Empty => ("", whole(Bytes::new())),
             Content::Text(text) => ("text/plain; charset=utf-8", whole(text)),
+            Content::Other(media, bytes) => match compressed(&bytes, request) {
+                Some(small) => {
+                    headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+                    (media, whole(small))
+                }
+                None => (media, whole(bytes)),
+            },
             Content::Stream(pieces) => ("application/json", streamed(pieces)),
             Content::Json(bytes) => {
                 let (media, bytes) = if yaml { as_yaml(bytes) } else { ("application/json", bytes) };
-                if bytes.len() > COMPRESS_ABOVE
-                    && takes_gzip(request)
-                    && let Some(small) = gzip(&bytes)
-                {
-                    headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-                    headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
-                    (media, whole(small))
-                } else {
-                    (media, whole(bytes))
+                match compressed(&bytes, request) {
+                    Some(small) => {
+                        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+                        headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+                        (media, whole(small))
+                    }
+                    None => (media, whole(bytes)),
                 }
             }
         };
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(media));
+        if !media.is_empty() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(media));
+        }
+        for (name, value) in self.headers {
+            headers.insert(name, value);
+        }
         *response.body_mut() = body;
         response
     }
@@ -88,9 +114,13 @@ impl Reply {
 
 impl From<Failure> for Reply {
     fn from(failure: Failure) -> Self {
-        match failure.plain_text() {
+        let reply = match failure.plain_text() {
             Some(text) => Self::text(failure.code(), text),
             None => Self::value(failure.code(), &failure.status()),
+        };
+        match failure.retry_after() {
+            Some(seconds) => reply.header(RETRY_AFTER, seconds.into()),
+            None => reply,
         }
     }
 }
@@ -101,6 +131,11 @@ fn as_yaml(bytes: Bytes) -> (&'static str, Bytes) {
         Some(yaml) => ("application/yaml", yaml.into()),
         None => ("application/json", bytes),
     }
+}
+
+/// The body in gzip, if the client takes that and it is worth it.
+fn compressed(bytes: &[u8], request: &HeaderMap) -> Option<Vec<u8>> {
+    (bytes.len() > COMPRESS_ABOVE && takes_gzip(request)).then(|| gzip(bytes)).flatten()
 }
 
 fn takes_gzip(request: &HeaderMap) -> bool {

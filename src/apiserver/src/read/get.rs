@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use super::list::parse_revision;
+use super::revision::{at_least, parse_revision};
 use crate::call::Call;
 use crate::failure::Failure;
 use crate::http::reply::Reply;
@@ -11,11 +11,9 @@ use crate::kind::Kind;
 /// `GET` of an object, or of its `status`.
 pub(crate) async fn get(call: &Call, kind: &Kind) -> Result<Reply, Failure> {
     let target = &call.target;
-    let got = call.state.store.get(&kind.key(&target.namespace, &target.name)).await?;
     let wanted = parse_revision(&call.options.resource_version).map_err(|error| Failure::failed(error.to_string()))?;
-    if let Some(wanted) = wanted.filter(|wanted| *wanted > got.revision) {
-        return Err(Failure::revision_too_large(wanted, got.revision));
-    }
+    at_least(&call.state.store, wanted).await?;
+    let got = call.state.store.get(&kind.key(&target.namespace, &target.name)).await?;
     let object = got.object.ok_or_else(|| Failure::not_found(kind.subject(), &target.name))?;
     call.shape(kind)?.reply_stored(StatusCode::OK, &object)
 }

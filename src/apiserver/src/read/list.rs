@@ -9,6 +9,7 @@ use nubium_schema::FieldError;
 use nubium_store::{Object, Page, Range, Revision};
 use serde_json::{Map, Value, json};
 
+use super::revision::{at_least, parse_revision};
 use super::select::Selection;
 use super::table;
 use super::token::Token;
@@ -156,26 +157,8 @@ async fn one(call: &Call, selection: &Selection, key: String, at: Option<Revisio
 async fn revision(call: &Call, options: &Options) -> Result<Option<Revision>, Failure> {
     let wanted = parse_revision(&options.resource_version)
         .map_err(|error| Failure::bad_request(format!("invalid resource version: {error}")))?;
-    match (wanted, options.resource_version_match.as_str()) {
-        (Some(wanted), "Exact") => Ok(Some(wanted)),
-        (Some(wanted), _) if wanted > 0 => {
-            let current = call.state.store.current().await?;
-            if wanted > current { Err(Failure::revision_too_large(wanted, current)) } else { Ok(None) }
-        }
-        _ => Ok(None),
-    }
-}
-
-/// A resourceVersion; `None` when it is empty.
-pub(super) fn parse_revision(text: &str) -> Result<Option<Revision>, FieldError> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    let error = |_| {
-        let why = format!("strconv.ParseUint: parsing {text:?}: invalid syntax");
-        FieldError::invalid("resourceVersion", text, why)
-    };
-    text.parse().map(Some).map_err(error)
+    at_least(&call.state.store, wanted).await?;
+    Ok(wanted.filter(|_| options.resource_version_match == "Exact"))
 }
 
 /// What options may not be combined.

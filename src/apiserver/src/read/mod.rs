@@ -3,6 +3,7 @@
 pub(crate) mod form;
 mod get;
 pub(crate) mod list;
+mod revision;
 pub(crate) mod select;
 pub(crate) mod table;
 mod token;

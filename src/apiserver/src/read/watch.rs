@@ -16,7 +16,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::form::{Include, Shape};
-use super::list::parse_revision;
+use super::revision::{at_least, parse_revision};
 use super::select::Selection;
 use crate::call::Call;
 use crate::failure::Failure;
@@ -79,10 +79,8 @@ pub(crate) async fn watch(call: &Call, kind: &Arc<Kind>) -> Result<Reply, Failur
     };
     let mut initial = BytesMut::new();
     let after = if state_first {
+        at_least(&call.state.store, from).await?;
         let page = call.state.store.range(Range::all(prefix.clone())).await?;
-        if let Some(wanted) = from.filter(|wanted| *wanted > page.revision) {
-            return Err(Failure::revision_too_large(wanted, page.revision));
-        }
         for object in &page.objects {
             if watcher.concerns(object) {
                 watcher.write(&mut initial, "ADDED", object);
@@ -109,7 +107,7 @@ pub(crate) async fn watch(call: &Call, kind: &Arc<Kind>) -> Result<Reply, Failur
         }
         Err(error) => return Err(error.into()),
     };
-    let timeout = options.timeout.filter(|timeout| !timeout.is_zero()).unwrap_or(DEFAULT_TIMEOUT);
+    let timeout = options.watch_timeout.filter(|timeout| !timeout.is_zero()).unwrap_or(DEFAULT_TIMEOUT);
     let stopping = call.state.stopping.subscribe();
     let pieces = pieces(watcher, events, Instant::now() + timeout, stopping);
     if initial.is_empty() {

@@ -1,58 +1,12 @@
-//! OpenAPI v3: one document a group and version, with what clients look at: the schemas, and which paths take which
-//! parameters and patches.
+//! OpenAPI v3 of one group and version: the schemas, and which paths take which parameters and patches.
 
-use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::OnceLock;
-
-use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use crate::failure::Failure;
+use crate::access::review;
 use crate::kind::{Kind, Snapshot, components};
 
-/// Every document of a snapshot by its path, with a hash of it. Made when first asked for.
-#[derive(Debug, Default)]
-pub(crate) struct Documents(OnceLock<BTreeMap<String, (String, Bytes)>>);
-
-fn documents(snapshot: &Snapshot) -> &BTreeMap<String, (String, Bytes)> {
-    snapshot.documents.0.get_or_init(|| {
-        let mut documents = BTreeMap::new();
-        for group in snapshot.groups() {
-            for version in group.versions {
-                let path = match group.name {
-                    "" => format!("api/{version}"),
-                    name => format!("apis/{name}/{version}"),
-                };
-                let text = document_of(snapshot, &path, group.name, version).to_string();
-                documents.insert(path, (hash(&text), text.into()));
-            }
-        }
-        documents
-    })
-}
-
-/// `/openapi/v3`
-pub(crate) fn index(snapshot: &Snapshot) -> Value {
-    let paths = documents(snapshot).iter().map(|(path, (hash, _))| {
-        (path.clone(), json!({"serverRelativeURL": format!("/openapi/v3/{path}?hash={hash}")}))
-    });
-    json!({"paths": paths.collect::<Map<_, _>>()})
-}
-
-/// Changes when the document does. Only a client of this server compares it, with what this server said before.
-fn hash(document: &str) -> String {
-    let mut hasher = DefaultHasher::new();
-    document.hash(&mut hasher);
-    format!("{:016X}", hasher.finish())
-}
-
-/// `/openapi/v3/<path>`
-pub(crate) fn document(snapshot: &Snapshot, path: &str) -> Result<Bytes, Failure> {
-    documents(snapshot).get(path).map(|(_, text)| text.clone()).ok_or_else(Failure::no_such_path)
-}
-
-fn document_of(snapshot: &Snapshot, path: &str, group: &str, version: &str) -> Value {
+/// The document at `/openapi/v3/<path>`.
+pub(super) fn document(snapshot: &Snapshot, path: &str, group: &str, version: &str) -> Value {
     let kinds = snapshot.kinds().filter(|kind| kind.group == group && kind.version == version);
     let (mut paths, mut schemas) = (Map::new(), Map::new());
     for kind in kinds {
@@ -72,6 +26,21 @@ fn document_of(snapshot: &Snapshot, path: &str, group: &str, version: &str) -> V
             json!([{"group": kind.group, "version": kind.version, "kind": kind.kind}]);
         refer(&schema, &mut schemas);
         schemas.insert(kind.published.0.clone(), schema);
+    }
+    for review in review::of(group, version) {
+        let own = json!({"group": group, "version": version, "kind": review.kind});
+        let reference = json!({"$ref": format!("#/components/schemas/{}", review.schema)});
+        let post = json!({
+            "operationId": format!("create{}", review.kind), "parameters": write_parameters(false),
+            "requestBody": body(&["*/*"], &reference),
+            "responses": {"201": {"description": "Created", "content": {"application/json": {"schema": reference}}}},
+            "x-kubernetes-action": "post", "x-kubernetes-group-version-kind": own,
+        });
+        paths.insert(format!("/{path}/{}", review.plural), json!({"post": post}));
+        let mut schema = components()[review.schema].clone();
+        schema["x-kubernetes-group-version-kind"] = json!([own]);
+        refer(&schema, &mut schemas);
+        schemas.insert(review.schema.to_owned(), schema);
     }
     json!({
         "openapi": "3.0.0", "info": {"title": "Kubernetes", "version": crate::discovery::version()["gitVersion"]},
@@ -132,10 +101,12 @@ fn collection_paths(kind: &Kind, reference: &Value) -> Value {
         ("watch", "boolean"),
     ];
     let lists: Vec<Value> = lists.into_iter().map(|(name, kind)| query(name, kind)).collect();
+    let deletes = ["dryRun", "fieldSelector", "labelSelector", "propagationPolicy"].map(|name| query(name, "string"));
     let mut post = operation(kind, "post", reference, &write_parameters(false));
     post["requestBody"] = body(&["*/*"], reference);
     json!({
         "get": operation(kind, "list", reference, &lists), "post": post,
+        "delete": operation(kind, "deletecollection", &json!({"type": "object"}), &deletes),
         "parameters": path_parameters(kind, false),
     })
 }

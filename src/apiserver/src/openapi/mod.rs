@@ -1,0 +1,126 @@
+//! OpenAPI, which clients validate and explain objects by: v3, one document a group and version, and v2, one for all.
+//!
+//! Documents are made when they are first asked for, and kept with the snapshot of kinds that they describe. Their names
+//! carry a hash, so that a client keeps one for as long as it does not change.
+
+mod v2;
+mod v2_protobuf;
+mod v3;
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, EXPIRES, LOCATION};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Map, json};
+
+use crate::discovery;
+use crate::failure::Failure;
+use crate::http::etag::{hash, tagged, value};
+use crate::http::media::accepted;
+use crate::http::reply::{Content, Reply};
+use crate::kind::Snapshot;
+
+/// OpenAPI v2 in protobuf, as clients ask for it (two spellings), and as it is answered.
+const PROTOBUF: [&str; 2] = [
+    "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
+    "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
+];
+
+/// A document and its hash.
+#[derive(Debug)]
+struct Document {
+    hash: String,
+    bytes: Bytes,
+}
+
+impl Document {
+    fn new(bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        let hash = hash(&bytes);
+        Self { hash, bytes }
+    }
+}
+
+/// The documents of a snapshot. Made when first asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Documents {
+    /// By path.
+    v3: OnceLock<BTreeMap<String, Document>>,
+    v2_json: OnceLock<Document>,
+    v2_protobuf: OnceLock<Document>,
+}
+
+/// Where each group and version has its document: path, group, version.
+fn paths(snapshot: &Snapshot) -> Vec<(String, String, String)> {
+    let mut paths = Vec::new();
+    for (group, versions) in discovery::all_groups(snapshot) {
+        for version in versions {
+            let path = if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") };
+            paths.push((path, group.clone(), version));
+        }
+    }
+    paths
+}
+
+fn documents(snapshot: &Snapshot) -> &BTreeMap<String, Document> {
+    snapshot.documents.v3.get_or_init(|| {
+        let document = |(path, group, version): (String, String, String)| {
+            let text = v3::document(snapshot, &path, &group, &version).to_string();
+            (path, Document::new(text))
+        };
+        paths(snapshot).into_iter().map(document).collect()
+    })
+}
+
+/// `/openapi/v3`
+pub(crate) fn index(snapshot: &Snapshot, request: &HeaderMap) -> Reply {
+    let paths = documents(snapshot)
+        .iter()
+        .map(|(path, document)| (path.clone(), json!({"serverRelativeURL": url(path, &document.hash)})));
+    let text = json!({"paths": paths.collect::<Map<_, _>>()}).to_string();
+    let hash = hash(text.as_bytes());
+    tagged(Content::Json(text.into()), &hash, request)
+}
+
+fn url(path: &str, hash: &str) -> String {
+    format!("/openapi/v3/{path}?hash={hash}")
+}
+
+/// `/openapi/v3/<path>`; with the document's hash in the query, the answer never changes.
+pub(crate) fn document(
+    snapshot: &Snapshot,
+    path: &str,
+    query: &str,
+    request: &HeaderMap,
+    now: Timestamp,
+) -> Result<Reply, Failure> {
+    let document = documents(snapshot).get(path).ok_or_else(Failure::no_such_path)?;
+    let asked = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "hash").map(|(_, hash)| hash);
+    let reply = tagged(Content::Json(document.bytes.clone()), &document.hash, request);
+    Ok(match asked {
+        None => reply,
+        Some(hash) if hash == document.hash => {
+            let expires = now.checked_add(SignedDuration::from_hours(24 * 365)).unwrap_or(now);
+            let expires = expires.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+            reply.header(CACHE_CONTROL, HeaderValue::from_static("public, immutable")).header(EXPIRES, value(&expires))
+        }
+        Some(_) => Reply::text(StatusCode::MOVED_PERMANENTLY, "").header(LOCATION, value(&url(path, &document.hash))),
+    })
+}
+
+/// `/openapi/v2`, in JSON or protobuf.
+pub(crate) fn whole(snapshot: &Snapshot, request: &HeaderMap) -> Reply {
+    let wanted = accepted(request)
+        .into_iter()
+        .find(|range| PROTOBUF.contains(&range.media) || range.media.contains("json") || range.media.contains('*'));
+    if wanted.is_some_and(|range| PROTOBUF.contains(&range.media)) {
+        let document =
+            snapshot.documents.v2_protobuf.get_or_init(|| Document::new(v2_protobuf::encode(&v2::document(snapshot))));
+        return tagged(Content::Other(PROTOBUF[1], document.bytes.clone()), &document.hash, request);
+    }
+    let document = snapshot.documents.v2_json.get_or_init(|| Document::new(v2::document(snapshot).to_string()));
+    tagged(Content::Json(document.bytes.clone()), &document.hash, request)
+}
