@@ -243,3 +243,37 @@ async fn definitions_that_kubernetes_refuses_are_refused() {
         assert_eq!(answer.code == 201, good, "{group}: {}", answer.json());
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stored_object_that_breaks_a_new_rule_can_be_edited_elsewhere_and_deleted() {
+    let ours = Ours::start().await;
+    let admin = &ours.admin;
+    let number = json!({"type": "integer"});
+    let made = definition("things", json!([version("v1", true, json!({"n": number, "m": number, "a": text()}))]));
+    assert_eq!(admin.post(DEFINITIONS, &made).await.code, 201);
+    let things = "/apis/test.example/v1/namespaces/default/things";
+    let object = json!({"apiVersion": "test.example/v1", "kind": "Thing", "metadata": {"name": "t"}, "spec": {"n": 0, "m": 0, "a": "x"}});
+    assert_eq!(admin.post(things, &object).await.code, 201);
+    let rule = json!([{"rule": "self > 0"}]);
+    let strict = json!({"n": {"type": "integer", "minimum": 1}, "m": {"type": "integer", "x-kubernetes-validations": rule}, "a": text()});
+    let patch = json!({"spec": {"versions": [version("v1", true, strict)]}});
+    assert_eq!(admin.merge(&format!("{DEFINITIONS}/things.test.example"), &patch).await.code, 200);
+    let thing = format!("{things}/t");
+    for (path, patch, code) in [
+        (thing.clone(), json!({"metadata": {"labels": {"l": "1"}}}), 200),
+        (thing.clone(), json!({"metadata": {"finalizers": ["test.example/hold"]}}), 200),
+        (thing.clone(), json!({"spec": {"a": "y"}}), 200),
+        (format!("{thing}/status"), json!({"status": {"phase": "on"}}), 200),
+        (thing.clone(), json!({"spec": {"n": -1}}), 422),
+        (thing.clone(), json!({"spec": {"m": -1}}), 422),
+        (thing.clone(), json!({"spec": {"n": 2}}), 200),
+    ] {
+        let answer = admin.merge(&path, &patch).await;
+        assert_eq!(answer.code, code, "{patch}: {}", answer.json());
+    }
+    assert_eq!(admin.get(&thing).await.json()["spec"]["m"], 0);
+    assert_eq!(admin.delete(&thing).await.code, 200);
+    let patch = json!({"metadata": {"finalizers": null}});
+    assert_eq!(admin.merge(&thing, &patch).await.code, 200);
+    assert_eq!(admin.get(&thing).await.code, 404);
+}

@@ -20,26 +20,26 @@ impl Structural {
         let mut changed = false;
         match value {
             Value::Object(map) => {
-                for (name, id) in &node.properties {
-                    let child = self.node(*id);
+                for (name, id) in node.properties.iter() {
+                    let child = self.node(id);
                     if !child.defaults_below {
                         continue;
                     }
                     if let Some(default) = &child.default {
                         match map.get_mut(name) {
                             None => {
-                                map.insert(name.clone(), default.clone());
+                                map.insert(name.to_owned(), (**default).clone());
                                 changed = true;
                             }
                             Some(present) if present.is_null() && !child.nullable => {
-                                *present = default.clone();
+                                *present = (**default).clone();
                                 changed = true;
                             }
                             Some(_) => {}
                         }
                     }
                     if let Some(present) = map.get_mut(name) {
-                        changed |= self.fill(present, *id);
+                        changed |= self.fill(present, id);
                     }
                 }
                 if let crate::structural::Additional::Schema(id) = node.additional {
@@ -66,7 +66,7 @@ impl Structural {
         let node = self.node(id);
         match &node.default {
             Some(default) if value.is_null() && !node.nullable => {
-                *value = default.clone();
+                *value = (**default).clone();
                 true
             }
             _ => false,

@@ -106,7 +106,7 @@ fn kind(entry: Entry) -> Kind {
     columns.extend(entry.age.then(Column::age));
     Kind {
         list_kind: format!("{}List", entry.kind),
-        published: (entry.schema.clone(), Arc::new(components()[&entry.schema].clone())),
+        published: (entry.schema.clone(), components()[&entry.schema].to_string().into()),
         schema: Arc::new(schema),
         ownership,
         deprecation: None,

@@ -91,7 +91,7 @@ fn kind(definition: &Value, version: &Value, storage: &str, index: usize) -> Res
         said => said.to_owned(),
     };
     Ok(Kind {
-        published: (component_name(&group, &name, &kind), Arc::new(published(openapi, &group, &name, &kind))),
+        published: (component_name(&group, &name, &kind), published(openapi, &group, &name, &kind).to_string().into()),
         storage: Storage {
             prefix: prefix(&group, &plural),
             api_version: api_version(&group, storage),

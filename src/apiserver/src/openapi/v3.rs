@@ -21,7 +21,7 @@ pub(super) fn document(snapshot: &Snapshot, path: &str, group: &str, version: &s
         if kind.status {
             paths.insert(format!("{object}/status"), object_paths(kind, &reference, false));
         }
-        let mut schema = (*kind.published.1).clone();
+        let mut schema: Value = serde_json::from_str(&kind.published.1).unwrap_or_default();
         schema["x-kubernetes-group-version-kind"] =
             json!([{"group": kind.group, "version": kind.version, "kind": kind.kind}]);
         refer(&schema, &mut schemas);

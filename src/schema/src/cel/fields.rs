@@ -40,10 +40,10 @@ fn walk(schema: &Structural, id: NodeId, path: &mut FieldPath, errors: &mut Vec<
         walk(schema, child, path, errors);
         path.reset(mark);
     }
-    for (name, child) in &node.properties {
+    for (name, child) in node.properties.iter() {
         let mark = path.field("properties");
         path.key(name);
-        walk(schema, *child, path, errors);
+        walk(schema, child, path, errors);
         path.reset(mark);
     }
 }
@@ -265,7 +265,7 @@ impl Follow<'_> {
             return None;
         }
         if let Some((_, child)) = node.properties.iter().find(|(property, _)| escape(property) == name) {
-            return Some(*child);
+            return Some(child);
         }
         match node.additional {
             Additional::Schema(child) => Some(child),

@@ -58,7 +58,7 @@ pub(super) fn to_cel(schema: &Structural, id: Option<NodeId>, value: &Value) -> 
         Value::Object(map) => {
             let mut out = HashMap::with_capacity(map.len());
             for (name, value) in map {
-                let named = node.and_then(|n| n.properties.get(name).copied());
+                let named = node.and_then(|n| n.properties.get(name));
                 // to a rule, a declared field that is null is not there
                 if named.is_some() && value.is_null() {
                     continue;

@@ -1,12 +1,14 @@
 //! The value validations of one schema node, compiled: bounds, pattern, enumeration, and the junctors.
 
+use std::sync::OnceLock;
+
 use regex::Regex;
 use serde_json::{Map, Number, Value};
 
 use super::NodeId;
 
 /// What a value of the right type has to satisfy.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct Checks {
     pub(crate) required: Vec<String>,
     pub(crate) enumeration: Vec<Value>,
@@ -23,14 +25,33 @@ pub(crate) struct Checks {
     pub(crate) unique_items: bool,
 }
 
-/// A pattern with its source, which errors repeat.
+/// A pattern. Compiled it takes tens of kilobytes, so that is only done when a value meets it.
 #[derive(Debug)]
 pub(crate) struct Pattern {
     pub(crate) source: String,
-    pub(crate) regex: Regex,
+    regex: OnceLock<Regex>,
 }
 
-#[derive(Debug)]
+impl Pattern {
+    /// Checks that the source compiles.
+    fn new(source: &str) -> Result<Self, regex::Error> {
+        crate::re2::compile(source)?;
+        Ok(Self { source: source.to_owned(), regex: OnceLock::new() })
+    }
+
+    pub(crate) fn is_match(&self, text: &str) -> bool {
+        let compile = || crate::re2::compile(&self.source).expect("it compiled when the schema was read");
+        self.regex.get_or_init(compile).is_match(text)
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.source == other.source
+    }
+}
+
+#[derive(Debug, PartialEq)]
 pub(crate) struct Bound {
     pub(crate) value: Number,
     pub(crate) exclusive: bool,
@@ -55,9 +76,7 @@ impl Checks {
             Some(Bound { value, exclusive: flag(exclusive) })
         };
         let pattern = match schema.get("pattern").and_then(Value::as_str) {
-            Some(source) if !source.is_empty() => {
-                Some(Pattern { source: source.to_owned(), regex: crate::re2::compile(source)? })
-            }
+            Some(source) if !source.is_empty() => Some(Pattern::new(source)?),
             _ => None,
         };
         Ok(Self {

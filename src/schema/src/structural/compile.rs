@@ -187,8 +187,8 @@ impl<'a> Compiler<'a> {
             int_or_string: flag("x-kubernetes-int-or-string"),
             atomic_map: schema.get("x-kubernetes-map-type").and_then(Value::as_str) == Some("atomic"),
             list_type: list_type(schema),
-            default: schema.get("default").filter(|d| !d.is_null()).cloned(),
-            merge_key: schema.get("x-kubernetes-patch-merge-key").and_then(Value::as_str).map(str::to_owned),
+            default: schema.get("default").filter(|d| !d.is_null()).cloned().map(Box::new),
+            merge_key: schema.get("x-kubernetes-patch-merge-key").and_then(Value::as_str).map(Into::into),
             patch_strategies: strategies(schema),
             format: format_of(schema),
             ..Node::default()
@@ -197,7 +197,7 @@ impl<'a> Compiler<'a> {
             node.types = Types(Types::INTEGER.0 | Types::STRING.0);
         }
         match Checks::read(schema) {
-            Ok(checks) => node.checks = checks,
+            Ok(checks) => node.own_checks = (checks != Checks::default()).then(|| Box::new(checks)),
             Err(error) => {
                 let source = schema.get("pattern").cloned().unwrap_or_default();
                 let detail = format!("must be a valid regular expression, but isn't: {}", re2::explain(&error));
@@ -232,13 +232,15 @@ impl<'a> Compiler<'a> {
             self.uncorrelatable = Some(self.path.as_str().to_owned());
         }
         if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
+            let mut named = Vec::with_capacity(properties.len());
             for (name, property) in properties {
                 let mark = self.path.field("properties");
                 self.path.key(name);
                 let id = self.compile(property);
                 self.path.reset(mark);
-                node.properties.insert(name.clone(), id);
+                named.push((name.clone(), id));
             }
+            node.properties = named.into_iter().collect();
         }
         node.additional = match schema.get("additionalProperties") {
             Some(Value::Bool(false)) => Additional::Forbidden,
@@ -326,11 +328,12 @@ fn format_of(schema: &Map<String, Value>) -> String {
 fn bound_integers(schema: &Map<String, Value>, node: &mut Node) {
     if schema.get("format").and_then(Value::as_str) == Some("int32") && node.types.has(Types::INTEGER) {
         let bound = |value: i32| Some(Bound { value: Number::from(value), exclusive: false });
-        if node.checks.minimum.is_none() {
-            node.checks.minimum = bound(i32::MIN);
+        let checks = node.own_checks.get_or_insert_default();
+        if checks.minimum.is_none() {
+            checks.minimum = bound(i32::MIN);
         }
-        if node.checks.maximum.is_none() {
-            node.checks.maximum = bound(i32::MAX);
+        if checks.maximum.is_none() {
+            checks.maximum = bound(i32::MAX);
         }
     }
 }
@@ -352,7 +355,8 @@ impl Structural {
                     Additional::Schema(id) => Some(id),
                     _ => None,
                 };
-                for id in node.properties.values().copied().chain(additional).chain(node.items) {
+                let named = node.properties.iter().map(|(_, id)| id);
+                for id in named.chain(additional).chain(node.items) {
                     let child = self.node(id);
                     below.0 |= child.defaults_below;
                     below.1 |= child.lists_below;

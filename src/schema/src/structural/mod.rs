@@ -6,14 +6,16 @@
 mod check;
 mod checks;
 mod compile;
+mod properties;
 
-use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use serde_json::Value;
 
 pub use check::check_crd_schema;
 pub(crate) use checks::{Checks, Junctors};
 pub use compile::SchemaError;
+pub(crate) use properties::Properties;
 
 use crate::cel::Rule;
 
@@ -98,23 +100,31 @@ pub(crate) struct Node {
     pub(crate) preserve_unknown: bool,
     pub(crate) embedded: bool,
     pub(crate) int_or_string: bool,
-    pub(crate) properties: BTreeMap<String, NodeId>,
+    pub(crate) properties: Properties,
     pub(crate) additional: Additional,
     pub(crate) items: Option<NodeId>,
     pub(crate) list_type: ListType,
     pub(crate) atomic_map: bool,
-    pub(crate) default: Option<Value>,
+    pub(crate) default: Option<Box<Value>>,
     /// A default, or a null that could have to go, may be found at or below this node.
     pub(crate) defaults_below: bool,
     /// A list of type set or map, or an embedded resource, may be found at or below this node.
     pub(crate) lists_below: bool,
     pub(crate) rules_below: bool,
     pub(crate) format: String,
-    pub(crate) checks: Checks,
+    /// Boxed, because most nodes have none: see [`checks`](Self::checks).
+    pub(crate) own_checks: Option<Box<Checks>>,
     pub(crate) junctors: Option<Box<Junctors>>,
-    pub(crate) merge_key: Option<String>,
+    pub(crate) merge_key: Option<Box<str>>,
     pub(crate) patch_strategies: Vec<String>,
     pub(crate) rules: Vec<Rule>,
+}
+
+impl Node {
+    pub(crate) fn checks(&self) -> &Checks {
+        static NONE: LazyLock<Checks> = LazyLock::new(Checks::default);
+        self.own_checks.as_deref().unwrap_or(&NONE)
+    }
 }
 
 impl Structural {
@@ -134,7 +144,7 @@ impl Structural {
 
     /// The node for a property of `node`: the named one, else `additionalProperties`.
     pub(crate) fn child(&self, node: &Node, name: &str) -> Option<NodeId> {
-        node.properties.get(name).copied().or(match node.additional {
+        node.properties.get(name).or(match node.additional {
             Additional::Schema(id) => Some(id),
             _ => None,
         })
@@ -155,12 +165,12 @@ impl<'a> NodeRef<'a> {
 
     /// The named property, not `additionalProperties`.
     pub fn property(&self, name: &str) -> Option<NodeRef<'a>> {
-        self.node().properties.get(name).map(|id| NodeRef { schema: self.schema, id: *id })
+        self.node().properties.get(name).map(|id| NodeRef { schema: self.schema, id })
     }
 
     pub fn properties(&self) -> impl Iterator<Item = (&'a str, NodeRef<'a>)> {
         let schema = self.schema;
-        self.node().properties.iter().map(move |(name, id)| (name.as_str(), NodeRef { schema, id: *id }))
+        self.node().properties.iter().map(move |(name, id)| (name, NodeRef { schema, id }))
     }
 
     /// The schema of `additionalProperties`.
@@ -207,7 +217,7 @@ impl<'a> NodeRef<'a> {
     }
 
     pub fn default(&self) -> Option<&'a Value> {
-        self.node().default.as_ref()
+        self.node().default.as_deref()
     }
 
     /// `x-kubernetes-patch-merge-key`.

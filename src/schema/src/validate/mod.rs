@@ -216,7 +216,7 @@ impl<'s> Walk<'s> {
     }
 
     fn enumeration(&mut self, value: &Value, node: &Node, outcome: &mut Outcome) {
-        let allowed = &node.checks.enumeration;
+        let allowed = &node.checks().enumeration;
         self.steps += allowed.len() / 16;
         if allowed.is_empty() || allowed.iter().any(|a| is_enumerated(a, value)) {
             return;

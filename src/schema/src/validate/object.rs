@@ -19,10 +19,10 @@ impl Walk<'_> {
     ) {
         outcome.matches += 1;
         let size = map.len() as u64;
-        if let Some(min) = node.checks.min_properties.filter(|min| size < *min) {
+        if let Some(min) = node.checks().min_properties.filter(|min| size < *min) {
             outcome.errors.push(self.invalid(size, &format!("should have at least {min} properties")));
         }
-        if let Some(max) = node.checks.max_properties.filter(|max| size > *max) {
+        if let Some(max) = node.checks().max_properties.filter(|max| size > *max) {
             outcome.errors.push(FieldError::too_many(self.path.as_str(), size, max));
         }
         for (key, value) in map.iter() {
@@ -47,17 +47,17 @@ impl Walk<'_> {
                 Additional::Any | Additional::Unsaid => {}
             }
         }
-        for (name, id) in &node.properties {
+        for (name, id) in node.properties.iter() {
             let Some(value) = map.get(name).filter(|_| !outcome.is_full()) else { continue };
             let at_root = self.path.as_str().is_empty();
             let mark = self.path.field(name);
             // the type of an object is the same before and after: it never ratchets
-            let old = old.filter(|_| !(at_root && matches!(name.as_str(), "apiVersion" | "kind")));
-            let found = self.value(value, *id, old.and_then(|o| o.field(name)));
+            let old = old.filter(|_| !(at_root && matches!(name, "apiVersion" | "kind")));
+            let found = self.value(value, id, old.and_then(|o| o.field(name)));
             self.path.reset(mark);
             outcome.add(found);
         }
-        for name in node.checks.required.iter().filter(|name| !map.contains_key(*name)) {
+        for name in node.checks().required.iter().filter(|name| !map.contains_key(*name)) {
             outcome.errors.push(FieldError::required(self.path.child(name), ""));
         }
     }
@@ -83,14 +83,14 @@ impl Walk<'_> {
             }
         }
         let size = items.len() as u64;
-        if let Some(min) = node.checks.min_items.filter(|min| size < *min) {
+        if let Some(min) = node.checks().min_items.filter(|min| size < *min) {
             outcome.errors.push(self.invalid(size, &format!("should have at least {min} items")));
         }
-        if let Some(max) = node.checks.max_items.filter(|max| size > *max) {
+        if let Some(max) = node.checks().max_items.filter(|max| size > *max) {
             outcome.errors.push(FieldError::too_many(self.path.as_str(), size, max));
         }
         let mut seen = HashSet::new();
-        if node.checks.unique_items && !items.iter().all(|item| seen.insert(item)) {
+        if node.checks().unique_items && !items.iter().all(|item| seen.insert(item)) {
             outcome.errors.push(self.invalid("", "shouldn't contain duplicates"));
         }
     }

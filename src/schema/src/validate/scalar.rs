@@ -10,7 +10,7 @@ use crate::structural::Node;
 impl Walk<'_> {
     pub(super) fn string(&self, text: &str, node: &Node, outcome: &mut Outcome) {
         outcome.matches += 1;
-        let checks = &node.checks;
+        let checks = node.checks();
         if checks.max_length.is_none() && checks.min_length.is_none() && checks.pattern.is_none() {
             return;
         }
@@ -20,14 +20,14 @@ impl Walk<'_> {
             outcome.errors.push(FieldError::too_long(self.path.as_str(), max));
         } else if let Some(min) = checks.min_length.filter(|min| length < *min) {
             outcome.errors.push(self.invalid(text, &format!("should be at least {min} chars long")));
-        } else if let Some(pattern) = checks.pattern.as_ref().filter(|p| !p.regex.is_match(text)) {
+        } else if let Some(pattern) = checks.pattern.as_ref().filter(|p| !p.is_match(text)) {
             outcome.errors.push(self.invalid(text, &format!("should match '{}'", pattern.source)));
         }
     }
 
     pub(super) fn number(&self, number: &Number, node: &Node, outcome: &mut Outcome) {
         outcome.matches += 2;
-        let checks = &node.checks;
+        let checks = node.checks();
         let print = |bound: &Number| if number.is_f64() { print_as_float(bound) } else { cut_off(bound).to_string() };
         if let Some(factor) = &checks.multiple_of {
             if !is_positive(factor, number.is_f64()) {

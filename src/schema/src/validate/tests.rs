@@ -158,3 +158,65 @@ fn duplicates_that_were_there_before_do_not_block_an_update() {
     assert_eq!(schema.validate_update(&twice, &once).len(), 1);
     assert_eq!(schema.validate_update(&twice, &twice).len(), 0);
 }
+
+/// Every kind of rule, added to a definition when an object that breaks it is already stored: (the rule, the stored
+/// value, another value that breaks it, one that keeps it).
+#[test]
+fn every_kind_of_tightening_lets_stored_objects_be_edited_elsewhere() {
+    let (text, number, list) =
+        (json!({"type": "string"}), json!({"type": "integer"}), json!({"type": "array", "items": {"type": "string"}}));
+    let with = |base: &Value, rule: Value| {
+        let mut schema = base.clone();
+        schema.as_object_mut().unwrap().extend(rule.as_object().unwrap().clone());
+        schema
+    };
+    let object = json!({"type": "object", "properties": {"x": {"type": "string"}, "y": {"type": "string"}}});
+    let map = json!({"type": "object", "additionalProperties": {"type": "string"}});
+    let listed = json!({"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"],
+        "items": {"type": "object", "required": ["k"], "properties": {"k": {"type": "string"}}}});
+    let cel = |rule: &str| json!({"x-kubernetes-validations": [{"rule": rule}]});
+    let cases = [
+        (with(&text, json!({"pattern": "^a"})), json!("b"), json!("c"), json!("a")),
+        (with(&text, json!({"minLength": 2})), json!("b"), json!("c"), json!("aa")),
+        (with(&text, json!({"maxLength": 1})), json!("bb"), json!("cc"), json!("a")),
+        (with(&text, json!({"enum": ["a"]})), json!("b"), json!("c"), json!("a")),
+        (with(&text, json!({"format": "date-time"})), json!("b"), json!("c"), json!("2026-01-01T00:00:00Z")),
+        (with(&text, json!({"format": "ipv4"})), json!("b"), json!("c"), json!("10.0.0.1")),
+        (with(&number, json!({"minimum": 5})), json!(1), json!(2), json!(5)),
+        (with(&number, json!({"maximum": 5, "exclusiveMaximum": true})), json!(5), json!(6), json!(4)),
+        (with(&number, json!({"multipleOf": 5})), json!(1), json!(2), json!(5)),
+        (number.clone(), json!("b"), json!("c"), json!(1)),
+        (text.clone(), json!({}), json!(5), json!("a")),
+        (with(&list, json!({"minItems": 2})), json!(["b"]), json!(["c"]), json!(["a", "a"])),
+        (with(&list, json!({"maxItems": 1})), json!(["b", "b"]), json!(["c", "c"]), json!(["a"])),
+        (with(&list, json!({"x-kubernetes-list-type": "set"})), json!(["b", "b"]), json!(["a"]), json!(["a"])),
+        (listed, json!([{"k": "b"}, {"k": "b"}]), json!([{"k": "a"}]), json!([{"k": "a"}])),
+        (with(&map, json!({"minProperties": 2})), json!({"b": ""}), json!({"c": ""}), json!({"a": "", "b": ""})),
+        (
+            with(&map, json!({"maxProperties": 1})),
+            json!({"b": "", "c": ""}),
+            json!({"b": "", "d": ""}),
+            json!({"a": ""}),
+        ),
+        (with(&object, json!({"required": ["x"]})), json!({"y": "b"}), json!({"y": "c"}), json!({"x": "a"})),
+        (with(&text, json!({"anyOf": [{"pattern": "^a"}]})), json!("b"), json!("c"), json!("a")),
+        (with(&text, json!({"oneOf": [{"pattern": "^a"}]})), json!("b"), json!("c"), json!("a")),
+        (with(&text, json!({"allOf": [{"pattern": "^a"}]})), json!("b"), json!("c"), json!("a")),
+        (with(&text, json!({"not": {"pattern": "^[bc]"}})), json!("b"), json!("c"), json!("a")),
+        (with(&text, cel("self.startsWith('a')")), json!("b"), json!("c"), json!("a")),
+        (with(&number, cel("1 / self == 1")), json!(0), json!(5), json!(1)),
+        (with(&object, cel("has(self.x)")), json!({"y": "b"}), json!({"y": "c"}), json!({"x": "a"})),
+        (with(&list, cel("self.all(x, x.startsWith('a'))")), json!(["b"]), json!(["c"]), json!(["a"])),
+    ];
+    for (rule, stored, worse, good) in cases {
+        let schema = spec(json!({"field": rule, "other": {"type": "integer"}}));
+        let whole = |field: &Value, other: u32| json!({"metadata": {"labels": {"l": other.to_string()}}, "spec": {"field": field, "other": other}});
+        let before = whole(&stored, 1);
+        let found = |after: &Value| schema.check(after, Some(&before)).len();
+        assert!(!schema.check(&before, None).is_empty(), "{rule}: {stored} cannot be made anew");
+        assert_eq!(found(&before), 0, "{rule}: {stored} may be written again");
+        assert_eq!(found(&whole(&stored, 2)), 0, "{rule}: {stored} may be edited elsewhere");
+        assert_eq!(found(&whole(&good, 2)), 0, "{rule}: {stored} may become {good}");
+        assert_eq!(found(&whole(&worse, 2)) > 0, worse != good, "{rule}: {stored} may not become {worse}");
+    }
+}

@@ -27,10 +27,10 @@ fn walk(schema: &Structural, id: NodeId, path: &mut FieldPath, errors: &mut Vec<
         walk(schema, items, path, errors);
         path.reset(mark);
     }
-    for (name, property) in &node.properties {
+    for (name, property) in node.properties.iter() {
         let mark = path.field("properties");
         path.key(name);
-        walk(schema, *property, path, errors);
+        walk(schema, property, path, errors);
         path.reset(mark);
     }
 }
