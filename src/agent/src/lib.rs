@@ -18,6 +18,7 @@ pub mod server;
 mod start;
 mod teardown;
 pub mod volume;
+mod writer;
 
 pub use config::{Config, EndpointConfig};
 pub use driver::{Driver, Facts};

@@ -7,6 +7,7 @@
 #![allow(clippy::duplicated_attributes)]
 
 mod condition;
+pub mod contract;
 mod crd;
 mod flavor;
 mod held;

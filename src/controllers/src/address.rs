@@ -8,21 +8,22 @@
 use std::{sync::Arc, time::Duration};
 
 use kube::ResourceExt;
-use nubium_api::{IPAddress, IPAddressStatus, Port};
+use nubium_api::{
+    IPAddress, IPAddressStatus, Port,
+    contract::{self, IP_ADDRESS_FINALIZER},
+};
 use nubium_runtime::{
     Key, Live, Loop, Next, Queue, StatusWriter, apply_status, has_finalizer, live_get, remove_finalizer,
 };
 
 use crate::{
     claims::terminating,
-    contract::{IP_ADDRESS_FINALIZER, manager},
     error::{Error, calling},
-    verdict::{SUMMARY, Verdict},
+    verdict::{Verdict, writer},
     world::{World, by, of_uid},
 };
 
-const OWNER: StatusWriter<'_> =
-    StatusWriter { manager: manager::ADDRESS, fields: &["observedGeneration"], conditions: SUMMARY, entry: None };
+const OWNER: StatusWriter<'_> = writer(&contract::ADDRESS);
 
 /// Runs passes for IPAddresses for ever.
 pub(crate) async fn run(world: Arc<World>) {

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use kube::ResourceExt;
-use nubium_api::{MadeFor, Port, Server, Volume};
+use nubium_api::{MadeFor, Port, Server, Volume, contract};
 
 use crate::verdict::holds;
 
@@ -25,7 +25,8 @@ pub(crate) fn host_of(server: &Server) -> Option<&str> {
 /// showed. Until then its guest may run.
 pub(crate) fn is_released(server: &Server) -> bool {
     let conditions = server.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    terminating(server) && (host_of(server).is_none() || holds(conditions, "Released", server.metadata.generation))
+    terminating(server)
+        && (host_of(server).is_none() || holds(conditions, contract::RELEASED, server.metadata.generation))
 }
 
 /// Whether the child was made for this very Server.

@@ -3,19 +3,17 @@
 use std::sync::Arc;
 
 use kube::Api;
-use nubium_api::{Flavor, FlavorStatus};
+use nubium_api::{Flavor, FlavorStatus, contract};
 use nubium_runtime::{Key, Loop, Next, Queue, StatusWriter, apply_status};
 
 use crate::{
     claims::terminating,
-    contract::manager,
     error::{Error, calling},
-    verdict::{SUMMARY, Verdict},
+    verdict::{Verdict, writer},
     world::World,
 };
 
-const OWNER: StatusWriter<'_> =
-    StatusWriter { manager: manager::FLAVOR, fields: &["observedGeneration"], conditions: SUMMARY, entry: None };
+const OWNER: StatusWriter<'_> = writer(&contract::FLAVOR);
 
 /// Runs passes for Flavors for ever.
 pub(crate) async fn run(world: Arc<World>) {

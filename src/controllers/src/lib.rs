@@ -12,7 +12,6 @@
 
 mod address;
 mod claims;
-mod contract;
 mod error;
 mod flavor;
 mod host;
@@ -31,10 +30,6 @@ mod world;
 use kube::Client;
 use nubium_runtime::Recorder;
 
-pub use contract::{
-    IMAGE_FINALIZER, IN_USE, IP_ADDRESS_FINALIZER, NETWORK_FINALIZER, POOL_FINALIZER, PORT_FINALIZER, SEED_TYPE,
-    SERVER_FINALIZER, VOLUME_FINALIZER, seed_name,
-};
 use world::World;
 
 /// What the controllers need to be told.

@@ -3,21 +3,22 @@
 use std::{sync::Arc, time::Duration};
 
 use kube::{Api, ResourceExt};
-use nubium_api::{StoragePool, StoragePoolStatus};
+use nubium_api::{
+    StoragePool, StoragePoolStatus,
+    contract::{self, POOL_FINALIZER},
+};
 use nubium_runtime::{
     Key, Loop, Next, Queue, StatusWriter, add_finalizer, apply_status, has_finalizer, remove_finalizer,
 };
 
 use crate::{
     claims::terminating,
-    contract::{POOL_FINALIZER, manager},
     error::{Error, calling},
-    verdict::{SUMMARY, Verdict, names},
+    verdict::{Verdict, names, writer},
     world::{World, by, pool_name},
 };
 
-const OWNER: StatusWriter<'_> =
-    StatusWriter { manager: manager::POOL, fields: &["observedGeneration"], conditions: SUMMARY, entry: None };
+const OWNER: StatusWriter<'_> = writer(&contract::POOL);
 
 /// Runs passes for StoragePools for ever.
 pub(crate) async fn run(world: Arc<World>) {

@@ -7,12 +7,9 @@
 //! ReleasePhase is a decision that is read back from the status: once agents may destroy, a Server that names the object
 //! after that does not call them back.
 
-use nubium_api::{Condition, ConditionStatus};
+use nubium_api::{Condition, ConditionStatus, contract::IN_USE};
 
-use crate::{
-    contract::IN_USE,
-    verdict::{Verdict, current, fact, names},
-};
+use crate::verdict::{Verdict, current, fact, names};
 
 /// How far an object that is being deleted is.
 #[derive(Debug, Clone, PartialEq, Eq)]

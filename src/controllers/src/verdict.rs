@@ -1,7 +1,11 @@
 //! What a controller says of an object in one word and one sentence, and the conditions that say it.
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
-use nubium_api::{Condition, ConditionStatus, condition};
+use nubium_api::{
+    Condition, ConditionStatus, condition,
+    contract::{self, READY, RECONCILING, STALLED},
+};
+use nubium_runtime::StatusWriter;
 
 /// How an object stands. `reason` is one word for programs, `message` one sentence for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,18 +49,19 @@ impl Verdict {
     pub fn conditions(&self, generation: Option<i64>) -> Vec<Condition> {
         let say = |type_: &str, status| fact(type_, status, generation, &self.reason, &self.message);
         match self.state {
-            State::Ready => vec![say("Ready", ConditionStatus::True)],
-            State::Working => vec![say("Ready", ConditionStatus::False), say("Reconciling", ConditionStatus::True)],
-            State::Unknown => vec![say("Ready", ConditionStatus::Unknown)],
-            State::Stalled => vec![say("Ready", ConditionStatus::False), say("Stalled", ConditionStatus::True)],
+            State::Ready => vec![say(READY, ConditionStatus::True)],
+            State::Working => vec![say(READY, ConditionStatus::False), say(RECONCILING, ConditionStatus::True)],
+            State::Unknown => vec![say(READY, ConditionStatus::Unknown)],
+            State::Stalled => vec![say(READY, ConditionStatus::False), say(STALLED, ConditionStatus::True)],
         }
     }
 }
 
-/// The conditions that [`Verdict::conditions`] may write.
-pub(crate) const SUMMARY: &[&str] = &["Ready", "Reconciling", "Stalled"];
-/// Those, and whether an object that is being deleted is in use.
-pub(crate) const SUMMARY_AND_USE: &[&str] = &["Ready", "Reconciling", "Stalled", crate::contract::IN_USE];
+/// The part of a status that a controller writes.
+pub(crate) const fn writer(writer: &contract::Writer) -> StatusWriter<'static> {
+    let contract::Writer { manager, fields, conditions, .. } = *writer;
+    StatusWriter { manager, fields, conditions, entry: None }
+}
 
 /// One condition. Its time is filled in where it is written.
 pub(crate) fn fact(

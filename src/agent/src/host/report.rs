@@ -1,12 +1,13 @@
 //! The agent's part of the Host's status: what the machine has, what it can do, and what runs there that is nobody's.
 
+use crate::writer::writer;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
 use nubium_api::{
     Acceleration, Condition, ConditionStatus, Host, HostAddress, HostCapacity, HostPool, HostSoftware, HostSpec,
-    HostStatus,
+    HostStatus, contract,
 };
 use nubium_runtime::{StatusWriter, already_exists, apply_status};
 
@@ -19,19 +20,11 @@ pub struct Report {
     pub acceleration: Option<Acceleration>,
     pub endpoint: Option<String>,
     pub software: Option<HostSoftware>,
-    /// Those of [`CONDITIONS`] that are known.
+    /// Those of [`contract::HOST_ON_HOST`] that are known.
     pub conditions: Vec<Condition>,
 }
 
-/// The condition types that are this agent's.
-const CONDITIONS: [&str; 5] = ["AgentReady", "ServersReported", "HardwareAcceleration", "EgressReady", "Strangers"];
-
-const OWNER: StatusWriter<'static> = StatusWriter {
-    manager: "nubium-agent",
-    fields: &["capacity", "pools", "addresses", "acceleration", "endpoint", "software"],
-    conditions: &CONDITIONS,
-    entry: None,
-};
+const OWNER: StatusWriter<'static> = writer(&contract::HOST_ON_HOST);
 
 /// Makes the Host object if there is none, and gives it as it is. People may have edited its spec and labels.
 pub async fn create(client: &Client, name: &str) -> Result<Host, kube::Error> {
@@ -51,10 +44,10 @@ pub async fn create(client: &Client, name: &str) -> Result<Host, kube::Error> {
 pub async fn not_working(client: &Client, name: &str, message: String) -> Result<(), kube::Error> {
     let host = create(client, name).await?;
     let mut status = host.status.clone().unwrap_or_default();
-    status.conditions.retain(|condition| CONDITIONS.contains(&condition.type_.as_str()));
-    status.conditions.retain(|condition| condition.type_ != "AgentReady");
+    status.conditions.retain(|condition| OWNER.conditions.contains(&condition.type_.as_str()));
+    status.conditions.retain(|condition| condition.type_ != contract::AGENT_READY);
     status.conditions.push(Condition {
-        type_: "AgentReady".into(),
+        type_: contract::AGENT_READY.into(),
         status: ConditionStatus::False,
         observed_generation: host.metadata.generation,
         last_transition_time: Time(Timestamp::UNIX_EPOCH),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Client, ResourceExt};
-use nubium_api::{Condition, ConditionStatus, Network, Server, StoragePool, Volume};
+use nubium_api::{Condition, ConditionStatus, Network, Server, StoragePool, Volume, contract};
 use nubium_host::acceleration::Acceleration;
 use nubium_host::libvirt::{Accelerator, DomainList, Domains};
 use nubium_host::network::{Netns, Networks};
@@ -82,7 +82,12 @@ impl<D: Driver> Reporter<D> {
         let mut conditions = vec![self.hardware_acceleration(), self.egress().await];
         match self.driver.domains().list().await {
             Ok(domains) => {
-                conditions.push(said("AgentReady", ConditionStatus::True, "Working", "libvirt answers".into()));
+                conditions.push(said(
+                    contract::AGENT_READY,
+                    ConditionStatus::True,
+                    "Working",
+                    "libvirt answers".into(),
+                ));
                 conditions.push(servers_reported(left));
                 let DomainList { seen, unreadable } = domains;
                 let owners = seen.iter().filter_map(|domain| domain.owner.as_ref());
@@ -98,7 +103,7 @@ impl<D: Driver> Reporter<D> {
             }
             Err(error) => {
                 let message = format!("{} does not answer: {}", self.driver.facts().libvirt, Chain(&error));
-                conditions.push(said("AgentReady", ConditionStatus::False, "LibvirtDown", message));
+                conditions.push(said(contract::AGENT_READY, ConditionStatus::False, "LibvirtDown", message));
             }
         }
         for condition in &mut conditions {
@@ -157,7 +162,7 @@ impl<D: Driver> Reporter<D> {
             Accelerator::Kvm => ConditionStatus::True,
             Accelerator::Tcg => ConditionStatus::False,
         };
-        said("HardwareAcceleration", status, reason, message.clone())
+        said(contract::HARDWARE_ACCELERATION, status, reason, message.clone())
     }
 
     /// Whether what Networks send can leave this host.
@@ -166,11 +171,11 @@ impl<D: Driver> Reporter<D> {
             Ok(seen) => {
                 let network::Egress { ready, reason, message } = network::egress(&seen.host_firewall);
                 let status = if ready { ConditionStatus::True } else { ConditionStatus::False };
-                said("EgressReady", status, reason, message)
+                said(contract::EGRESS_READY, status, reason, message)
             }
             Err(error) => {
                 let message = format!("the host's firewalls could not be looked at: {}", Chain(&error));
-                said("EgressReady", ConditionStatus::Unknown, "CannotLook", message)
+                said(contract::EGRESS_READY, ConditionStatus::Unknown, "CannotLook", message)
             }
         }
     }
@@ -193,25 +198,25 @@ impl<D: Driver> Reporter<D> {
             }
             Err(error) => {
                 let message = format!("the Networks' namespaces could not be looked at: {}", Chain(&error));
-                return said("Strangers", ConditionStatus::Unknown, "CannotLook", message);
+                return said(contract::STRANGERS, ConditionStatus::Unknown, "CannotLook", message);
             }
         }
         if named.is_empty() {
-            return said("Strangers", ConditionStatus::False, "None", "everything here has its object".into());
+            return said(contract::STRANGERS, ConditionStatus::False, "None", "everything here has its object".into());
         }
         let list: Vec<String> = named.into_iter().collect();
         let message = format!("here without an object, and left alone: {}; `nubium down` stops them", list.join(", "));
-        said("Strangers", ConditionStatus::True, "Found", message)
+        said(contract::STRANGERS, ConditionStatus::True, "Found", message)
     }
 }
 
 /// Whether what is said of the Servers here is what was seen since the agent began.
 fn servers_reported(left: Option<usize>) -> Condition {
-    let not_yet = |message: String| said("ServersReported", ConditionStatus::False, "Looking", message);
+    let not_yet = |message: String| said(contract::SERVERS_REPORTED, ConditionStatus::False, "Looking", message);
     match left {
         Some(0) => {
             let message = "what runs here was looked at".to_owned();
-            said("ServersReported", ConditionStatus::True, "Reported", message)
+            said(contract::SERVERS_REPORTED, ConditionStatus::True, "Reported", message)
         }
         Some(1) => not_yet("1 Server here is still to be looked at".into()),
         Some(left) => not_yet(format!("{left} Servers here are still to be looked at")),

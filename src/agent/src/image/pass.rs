@@ -4,14 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::writer::entry_writer;
 use kube::{Api, Client, Resource, ResourceExt};
 use nubium_api::{
-    ConditionStatus, DEFAULT_POOL, Image, ImageHost, ImageStatus, StoragePool, Volume, condition, is_held,
+    ConditionStatus, DEFAULT_POOL, Image, ImageHost, ImageStatus, StoragePool, Volume, condition, contract, is_held,
 };
 use nubium_host::storage::Pools;
-use nubium_runtime::{
-    Key, Live, Loop, Next, Note, NoteKind, Queue, Recorder, Shared, StatusWriter, apply_status, live_get,
-};
+use nubium_runtime::{Key, Live, Loop, Next, Note, NoteKind, Queue, Recorder, Shared, apply_status, live_get};
 
 use super::desired::{Desired, Presence, desired};
 use super::imports::{Imports, PROGRESS_EVERY};
@@ -85,9 +84,8 @@ pub(super) async fn pass<P: Pools>(world: Arc<World<P>>, key: Key) -> Result<Nex
         entry.source_format = before.and_then(|before| before.source_format.clone());
     }
     tell(&world, &image, before, &entry);
-    let manager = format!("nubium-agent-{}", world.context.host);
-    let owner =
-        StatusWriter { manager: &manager, fields: &[], conditions: &[], entry: Some(("hosts", &world.context.host)) };
+    let manager = contract::IMAGE_ON_HOST.manager_on(&world.context.host);
+    let owner = entry_writer(&contract::IMAGE_ON_HOST, &manager, &world.context.host);
     let status = ImageStatus { hosts: vec![entry], ..ImageStatus::default() };
     apply_status(&api, image.as_ref(), &owner, &status).await?;
     Ok(next)
@@ -104,7 +102,7 @@ async fn judge(api: &Api<Image>, cached: Arc<Image>) -> Result<Option<(Arc<Image
         Live::Marked(marked) => {
             let image = marked.object();
             let conditions = image.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-            let unused = condition(conditions, "InUse").is_some_and(|in_use| {
+            let unused = condition(conditions, contract::IN_USE).is_some_and(|in_use| {
                 in_use.status == ConditionStatus::False && in_use.observed_generation == marked.generation()
             });
             Ok(Some((Arc::new(image.clone()), if unused { Presence::Gone } else { Presence::Keep })))

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::writer::entry_writer;
 use kube::{Api, Client, Resource, ResourceExt};
-use nubium_api::{ConditionStatus, Network, NetworkHost, NetworkStatus, Port, condition, is_held};
+use nubium_api::{ConditionStatus, Network, NetworkHost, NetworkStatus, Port, condition, contract, is_held};
 use nubium_runtime::{
-    Key, Live, Loop, Next, Note, NoteKind, Queue, Recorder, Shared, StatusWriter, WarnOnce, apply_status, live_get,
+    Key, Live, Loop, Next, Note, NoteKind, Queue, Recorder, Shared, WarnOnce, apply_status, live_get,
 };
 
 use super::{Input, Readiness, Report, Settings, Unfinished, reconcile};
@@ -108,8 +109,8 @@ async fn write<D>(
     entry: Option<NetworkHost>,
 ) -> Result<bool, kube::Error> {
     let host = context.settings.host.as_str();
-    let manager = format!("nubium-agent-{host}");
-    let owner = StatusWriter { manager: &manager, fields: &[], conditions: &[], entry: Some(("hosts", host)) };
+    let manager = contract::NETWORK_ON_HOST.manager_on(host);
+    let owner = entry_writer(&contract::NETWORK_ON_HOST, &manager, host);
     let status = NetworkStatus { hosts: entry.into_iter().collect(), ..NetworkStatus::default() };
     apply_status(api, network, &owner, &status).await
 }
@@ -126,7 +127,7 @@ async fn judge(api: &Api<Network>, cached: Arc<Network>) -> Result<Option<(Arc<N
         Live::Marked(marked) => {
             let network = marked.object();
             let conditions = network.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-            let unused = condition(conditions, "InUse").is_some_and(|in_use| {
+            let unused = condition(conditions, contract::IN_USE).is_some_and(|in_use| {
                 in_use.status == ConditionStatus::False && in_use.observed_generation == marked.generation()
             });
             Ok(Some((Arc::new(network.clone()), !unused)))

@@ -42,7 +42,7 @@ pub use power::{Due, Move, Power, next};
 pub use seed_cache::SeedCache;
 pub use slots::Slots;
 pub use startup_reports::StartupReports;
-pub use status::{Blind, CONDITIONS, Report};
+pub use status::{Blind, Report};
 pub use teardown::{Stopped, stop_all, undefine_all};
 
 /// One pass for one Server. `now` is Unix time in seconds.

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::writer::writer;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Client, Resource, ResourceExt};
 use nubium_api::{
     AttachedTo, ConditionStatus, Network, Port, Server, ServerStatus, StoragePool, Volume, VolumeStatus, child_name,
-    condition,
+    condition, contract,
 };
 use nubium_host::seed::Seed;
 use nubium_host::storage::Pools;
@@ -18,8 +19,7 @@ use nubium_runtime::{
 use tracing::debug;
 
 use super::{
-    Backoff, CONDITIONS, Desired, Input, Machine, OpenPools, Report, SeedCache, SeenMarked, Settings, StartupReports,
-    make,
+    Backoff, Desired, Input, Machine, OpenPools, Report, SeedCache, SeenMarked, Settings, StartupReports, make,
 };
 use crate::driver::Driver;
 use crate::network::Readiness;
@@ -175,16 +175,14 @@ async fn pass<D: Driver>(context: Arc<Context<D>>, key: Key) -> Result<Next, kub
 /// Whether people are told that it runs: what takes that back is no passing state.
 fn is_said_to_run(server: &Server) -> bool {
     let conditions = server.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    condition(conditions, "Running").is_some_and(|running| running.status == ConditionStatus::True)
+    condition(conditions, contract::RUNNING).is_some_and(|running| running.status == ConditionStatus::True)
 }
 
 /// This agent's part of a Server's status.
-const OWNER: StatusWriter<'static> =
-    StatusWriter { manager: "nubium-agent", fields: &["devices"], conditions: &CONDITIONS, entry: None };
+const OWNER: StatusWriter<'static> = writer(&contract::SERVER_ON_HOST);
 
 /// This loop's part of a Volume's status.
-const ATTACHMENT: StatusWriter<'static> =
-    StatusWriter { manager: "nubium-agent-server", fields: &["attachedTo"], conditions: &[], entry: None };
+const ATTACHMENT: StatusWriter<'static> = writer(&contract::ATTACHMENT);
 
 async fn look_and_act<D: Driver>(
     context: &Context<D>,
@@ -250,8 +248,8 @@ fn wants_seed<D>(context: &Context<D>, server: &Server) -> bool {
 /// Says on each Volume whether this Server's guest was seen to have it.
 async fn attach<D>(context: &Context<D>, server: &Server, report: &Report) -> Result<(), kube::Error> {
     let uid = server.uid().unwrap_or_default();
-    let released =
-        condition(&report.conditions, "Released").is_some_and(|released| released.status == ConditionStatus::True);
+    let released = condition(&report.conditions, contract::RELEASED)
+        .is_some_and(|released| released.status == ConditionStatus::True);
     let api: Api<Volume> = Api::namespaced(context.client.clone(), &server.namespace().unwrap_or_default());
     for volume in context.volumes.list().iter().filter(|volume| volume.namespace() == server.namespace()) {
         let has = volume.uid().is_some_and(|uid| report.attached.iter().any(|attached| attached.to_string() == uid));

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
-use nubium_api::host_namespace;
+use nubium_api::{contract, host_namespace};
 use nubium_host::seed::Seed;
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -33,7 +33,7 @@ impl SeedCache {
             return Ok(Some(seed.clone()));
         }
         let secrets: Api<Secret> = Api::namespaced(client.clone(), &host_namespace(host));
-        let seed = secrets.get_opt(&format!("seed-{uid}")).await?.and_then(seed_in);
+        let seed = secrets.get_opt(&contract::seed_name(uid)).await?.and_then(seed_in);
         if let Some(seed) = &seed {
             self.0.lock().insert(uid.to_owned(), Entry::Read(seed.clone()));
         }

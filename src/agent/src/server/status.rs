@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
-use nubium_api::{Condition, ConditionStatus, Device};
+use nubium_api::{Condition, ConditionStatus, Device, contract};
 use nubium_host::libvirt::{DomainSeen, DomainState, Off, Pause, Stop};
 use nubium_runtime::Chain;
 use uuid::Uuid;
@@ -23,9 +23,6 @@ use super::observe::{LookError, Seen};
 use super::plan::{self, Plan, Refusal, Step};
 use super::power::Power;
 use super::slots;
-
-/// The condition types that are this agent's.
-pub const CONDITIONS: [&str; 5] = ["VolumesReady", "NetworkReady", "Running", "RestartRequired", "Released"];
 
 /// The result of one pass. `lastTransitionTime` of its conditions means nothing.
 #[derive(Debug)]
@@ -67,7 +64,9 @@ impl Report {
             Blind::Look(_) => ("CannotLook", Some(SOON)),
         };
         let unknown = |type_: &str| Said::new(type_, ConditionStatus::Unknown, reason, Chain(why).to_string());
-        let conditions = ["VolumesReady", "NetworkReady", "Running"].map(|type_| unknown(type_).at(generation)).into();
+        let conditions = [contract::VOLUMES_READY, contract::NETWORK_READY, contract::RUNNING]
+            .map(|type_| unknown(type_).at(generation))
+            .into();
         Self {
             conditions,
             devices: None,
@@ -136,11 +135,11 @@ fn present(want: &Desired, settings: &Settings, after: &Seen, rest: &Plan, faile
     if !changes.is_empty() {
         let message =
             format!("counts from the next restart on: {}; set spec.restartedAt to restart", changes.join(", "));
-        said.push(Said::truth("RestartRequired", true, "ChangedWhileRunning", message));
+        said.push(Said::truth(contract::RESTART_REQUIRED, true, "ChangedWhileRunning", message));
     } else if after.domain.as_ref().is_some_and(|domain| domain.console_lost) && want.running {
         let message =
             "its console is no longer logged: the virtlogd that read it has ended; set spec.restartedAt to restart";
-        said.push(Said::truth("RestartRequired", true, "ConsoleNotLogged", message));
+        said.push(Said::truth(contract::RESTART_REQUIRED, true, "ConsoleNotLogged", message));
     }
     said
 }
@@ -149,22 +148,22 @@ fn volumes(want: &Desired, after: &Seen) -> Said {
     let lacking = want.disks.iter().filter_map(|disk| plan::disk_lacks(disk, after));
     let lacking: Vec<String> = want.waiting_disks.values().cloned().chain(lacking).collect();
     if lacking.is_empty() {
-        return Said::truth("VolumesReady", true, "VolumesReady", "every disk was seen on this host");
+        return Said::truth(contract::VOLUMES_READY, true, "VolumesReady", "every disk was seen on this host");
     }
-    Said::truth("VolumesReady", false, "WaitingForVolumes", lacking.join("; "))
+    Said::truth(contract::VOLUMES_READY, false, "WaitingForVolumes", lacking.join("; "))
 }
 
 fn network(want: &Desired, after: &Seen) -> Said {
     let lacking = want.nics.iter().filter_map(|nic| plan::nic_lacks(nic, after));
     let lacking: Vec<String> = want.waiting_nics.values().cloned().chain(lacking).collect();
     if !lacking.is_empty() {
-        return Said::truth("NetworkReady", false, "WaitingForNetwork", lacking.join("; "));
+        return Said::truth(contract::NETWORK_READY, false, "WaitingForNetwork", lacking.join("; "));
     }
     let lost = lost_taps(want, after);
     if !lost.is_empty() {
-        return Said::truth("NetworkReady", false, "TapLost", lost.join("; "));
+        return Said::truth(contract::NETWORK_READY, false, "TapLost", lost.join("; "));
     }
-    Said::truth("NetworkReady", true, "NetworkReady", "every NIC is connected to its Network")
+    Said::truth(contract::NETWORK_READY, true, "NetworkReady", "every NIC is connected to its Network")
 }
 
 /// NICs of a running guest whose tap is gone or does not work. A tap cannot be made again under a running QEMU.
@@ -216,9 +215,9 @@ fn sentence(text: &str) -> String {
 
 fn running(want: &Desired, after: &Seen, rest: &Plan, failed: Option<&str>) -> Said {
     if let Some(failed) = failed {
-        return Said::truth("Running", is_running(after), "StepFailed", failed);
+        return Said::truth(contract::RUNNING, is_running(after), "StepFailed", failed);
     }
-    let said = |reason, message: &str| Said::truth("Running", false, reason, message);
+    let said = |reason, message: &str| Said::truth(contract::RUNNING, false, reason, message);
     if let Some(refusal @ (Refusal::NotOurs | Refusal::HeldByStranger { .. } | Refusal::OlderWish { .. })) =
         &rest.refusal
     {
@@ -235,12 +234,12 @@ fn running(want: &Desired, after: &Seen, rest: &Plan, failed: Option<&str>) -> S
     let is_to_go_down = owner.as_ref().is_some_and(|owner| plan::wished(want, owner) != Power::Running);
     match (state, stop) {
         (DomainState::Running, Some(Stop::Asked { .. })) if is_to_go_down => {
-            Said::truth("Running", true, "Stopping", "the guest was asked to power off")
+            Said::truth(contract::RUNNING, true, "Stopping", "the guest was asked to power off")
         }
         (DomainState::Running | DomainState::Stopping, _) if !want.running => {
-            Said::truth("Running", true, "Stopping", "the guest is on its way down")
+            Said::truth(contract::RUNNING, true, "Stopping", "the guest is on its way down")
         }
-        (DomainState::Running, _) => Said::truth("Running", true, "Running", "the guest runs"),
+        (DomainState::Running, _) => Said::truth(contract::RUNNING, true, "Running", "the guest runs"),
         (DomainState::Stopping, _) => said("Stopping", "the guest is on its way down"),
         (DomainState::Paused(Pause::IoError), _) => said("PausedByFullPool", &full(after)),
         (DomainState::Paused(Pause::Asked), _) => said("Starting", "QEMU was started, and the guest does not run yet"),
@@ -275,16 +274,16 @@ fn is_running(after: &Seen) -> bool {
 }
 
 fn released(after: &Seen, rest: &Plan, failed: Option<&str>) -> Said {
-    let said = |reason, message| Said::truth("Released", false, reason, message);
+    let said = |reason, message| Said::truth(contract::RELEASED, false, reason, message);
     match (failed, &rest.refusal, rest.steps.first()) {
         (Some(failed), _, _) => said("StepFailed", failed.to_owned()),
         // Another's domain is not ours to remove, and nothing of ours is left with it.
-        (None, Some(_), _) => Said::truth("Released", true, "Released", "nothing of it is on this host"),
+        (None, Some(_), _) => Said::truth(contract::RELEASED, true, "Released", "nothing of it is on this host"),
         (None, None, Some(step)) => said("Releasing", format!("still to do: {step}")),
         (None, None, None) if after.domain.is_some() || after.folder => {
             said("Releasing", "it is on its way down".into())
         }
-        (None, None, None) => Said::truth("Released", true, "Released", "nothing of it is left on this host"),
+        (None, None, None) => Said::truth(contract::RELEASED, true, "Released", "nothing of it is left on this host"),
     }
 }
 

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::writer::writer;
 use kube::{Api, Client, Resource, ResourceExt};
-use nubium_api::{ConditionStatus, DEFAULT_POOL, Image, StoragePool, Volume, VolumeStatus, condition};
+use nubium_api::{ConditionStatus, DEFAULT_POOL, Image, StoragePool, Volume, VolumeStatus, condition, contract};
 use nubium_host::storage::Pools;
 use nubium_runtime::{
     Key, Live, Loop, Next, Note, NoteKind, Queue, Recorder, Shared, StatusWriter, apply_status, live_get,
@@ -22,12 +23,7 @@ const WAITING: Duration = Duration::from_secs(2);
 const WORKERS: usize = 8;
 
 /// This agent's part of a Volume's status.
-const OWNER: StatusWriter<'static> = StatusWriter {
-    manager: "nubium-agent",
-    fields: &["capacity", "format", "imageUid"],
-    conditions: &["Provisioned", "Released"],
-    entry: None,
-};
+const OWNER: StatusWriter<'static> = writer(&contract::VOLUME_ON_HOST);
 
 /// What the loop works with.
 pub struct Context<P> {
@@ -89,7 +85,7 @@ async fn judge(api: &Api<Volume>, cached: Arc<Volume>) -> Result<Option<(Arc<Vol
         Live::Marked(marked) => {
             let volume = marked.object();
             let conditions = volume.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-            let unused = condition(conditions, "InUse").is_some_and(|in_use| {
+            let unused = condition(conditions, contract::IN_USE).is_some_and(|in_use| {
                 in_use.status == ConditionStatus::False && in_use.observed_generation == marked.generation()
             });
             let presence = if unused { Presence::Gone { retain: retains(volume) } } else { Presence::Keep };
@@ -136,7 +132,7 @@ fn waits_for_image(want: &Desired) -> bool {
 
 /// An Event when it is made, and when something is wrong that a person should know of.
 fn tell<P>(context: &Context<P>, volume: &Volume, now: &VolumeStatus) {
-    let provisioned = |status: &VolumeStatus| condition(&status.conditions, "Provisioned").cloned();
+    let provisioned = |status: &VolumeStatus| condition(&status.conditions, contract::PROVISIONED).cloned();
     let Some(now) = provisioned(now) else { return };
     let before = volume.status.as_ref().and_then(provisioned);
     if before.is_some_and(|before| before.reason == now.reason) {

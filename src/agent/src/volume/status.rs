@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use nubium_api::{Condition, ConditionStatus, Quantity, VolumeStatus};
+use nubium_api::{Condition, ConditionStatus, Quantity, VolumeStatus, contract};
 use nubium_host::storage::VolumeError;
 use nubium_runtime::Chain;
 
@@ -27,7 +27,7 @@ pub fn status(want: &Desired, looked: &Looked, before: Option<&VolumeStatus>, ge
         status.format = Some(FORMAT.to_owned());
         status.image_uid = volume.image.as_ref().map(|below| below.image.uid().to_owned());
     }
-    status.conditions.push(condition("Provisioned", word, reason, message, generation));
+    status.conditions.push(condition(contract::PROVISIONED, word, reason, message, generation));
     if let Presence::Gone { retain } = want.presence {
         status.conditions.push(released(retain, looked, generation));
     }
@@ -48,9 +48,9 @@ pub fn not_looked(
             None => (ConditionStatus::True, "Released", "nothing of it was made here".to_owned()),
             Some(_) => (ConditionStatus::Unknown, reason, message.clone()),
         };
-        status.conditions.push(condition("Released", word, reason, message, generation));
+        status.conditions.push(condition(contract::RELEASED, word, reason, message, generation));
     }
-    status.conditions.push(condition("Provisioned", ConditionStatus::False, reason, message, generation));
+    status.conditions.push(condition(contract::PROVISIONED, ConditionStatus::False, reason, message, generation));
     status
 }
 
@@ -117,7 +117,7 @@ fn released(retain: bool, looked: &Looked, generation: Option<i64>) -> Condition
         Err(error @ VolumeError::InUse { .. }) => (False, "InUse", Chain(error).to_string()),
         Err(error) => (Unknown, "PoolFailed", Chain(error).to_string()),
     };
-    condition("Released", word, reason, message, generation)
+    condition(contract::RELEASED, word, reason, message, generation)
 }
 
 /// The time is put right by who writes it.

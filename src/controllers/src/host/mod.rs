@@ -8,21 +8,19 @@ use std::{collections::HashMap, sync::Arc};
 
 use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Resource};
-use nubium_api::{ConditionStatus, HOSTS_NAMESPACE, Host, HostStatus, condition};
+use nubium_api::{ConditionStatus, HOSTS_NAMESPACE, Host, HostStatus, condition, contract};
 use nubium_runtime::{Key, Loop, Next, Note, NoteKind, Queue, StatusWriter, apply_status};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::{
-    contract::manager,
     error::{Error, calling},
-    verdict::SUMMARY,
+    verdict::writer,
     world::World,
 };
 use heartbeat::{Beat, PATIENCE};
 
-const OWNER: StatusWriter<'_> =
-    StatusWriter { manager: manager::HOST, fields: &["observedGeneration"], conditions: SUMMARY, entry: None };
+const OWNER: StatusWriter<'_> = writer(&contract::HOST);
 
 /// The last heartbeat of every host, as it was heard here: other machines' clocks do not matter.
 type Beats = Mutex<HashMap<String, Beat>>;
@@ -50,10 +48,10 @@ async fn reconcile(world: Arc<World>, beats: Arc<Beats>, key: Key) -> Result<Nex
     let seen = host.status.clone().unwrap_or_default();
     let verdict = match given_up {
         true => heartbeat::begun_anew(),
-        false => heartbeat::verdict(silence, condition(&seen.conditions, "AgentReady")),
+        false => heartbeat::verdict(silence, condition(&seen.conditions, contract::AGENT_READY)),
     };
     let conditions = verdict.conditions(generation);
-    let before = condition(&seen.conditions, "Ready").map(|ready| ready.status);
+    let before = condition(&seen.conditions, contract::READY).map(|ready| ready.status);
     let now = conditions.first().map(|ready| ready.status);
     let status = HostStatus { observed_generation: generation, conditions, ..HostStatus::default() };
     let api: Api<Host> = Api::all(world.client.clone());

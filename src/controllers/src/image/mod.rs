@@ -5,26 +5,23 @@ mod plan;
 use std::{sync::Arc, time::Duration};
 
 use kube::ResourceExt;
-use nubium_api::{Image, ImageStatus};
+use nubium_api::{
+    Image, ImageStatus,
+    contract::{self, IMAGE_FINALIZER},
+};
 use nubium_runtime::{
     Key, Loop, Next, Queue, StatusWriter, add_finalizer, apply_status, has_finalizer, remove_finalizer,
 };
 
 use crate::{
     claims::terminating,
-    contract::{IMAGE_FINALIZER, manager},
     error::{Error, calling},
     release::{ReleasePhase, leave},
-    verdict::SUMMARY_AND_USE,
+    verdict::writer,
     world::{World, by, volume_keys},
 };
 
-const OWNER: StatusWriter<'_> = StatusWriter {
-    manager: manager::IMAGE,
-    fields: &["observedGeneration", "size", "progress"],
-    conditions: SUMMARY_AND_USE,
-    entry: None,
-};
+const OWNER: StatusWriter<'_> = writer(&contract::IMAGE);
 
 /// Runs passes for Images for ever.
 pub(crate) async fn run(world: Arc<World>) {

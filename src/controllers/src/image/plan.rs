@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use kube::ResourceExt;
-use nubium_api::{DEFAULT_POOL, ImageHost, Quantity, Volume};
+use nubium_api::{DEFAULT_POOL, ImageHost, Quantity, Volume, contract};
 
 use crate::{
     claims::terminating,
@@ -55,7 +55,7 @@ pub(super) fn users(
 ) -> Vec<String> {
     let made = |volume: &Volume| {
         let conditions = volume.status.as_ref().map_or(&[][..], |status| &status.conditions);
-        holds(conditions, "Provisioned", volume.metadata.generation)
+        holds(conditions, contract::PROVISIONED, volume.metadata.generation)
     };
     let to_be_made = named.iter().filter(|volume| !terminating(volume.as_ref()) && !made(volume));
     let volumes = cloned.iter().chain(to_be_made).map(|volume| format!("Volume {}", volume.name_any()));

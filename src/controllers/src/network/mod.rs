@@ -10,7 +10,10 @@ use std::{
 };
 
 use kube::ResourceExt;
-use nubium_api::{DEFAULT_MTU, Network, NetworkStatus};
+use nubium_api::{
+    DEFAULT_MTU, Network, NetworkStatus,
+    contract::{self, NETWORK_FINALIZER},
+};
 use nubium_runtime::{
     Key, Loop, Next, Queue, StatusWriter, add_finalizer, apply_status, claim_status, has_finalizer, remove_finalizer,
 };
@@ -18,19 +21,13 @@ use parking_lot::Mutex;
 
 use crate::{
     claims::terminating,
-    contract::{NETWORK_FINALIZER, manager},
     error::{Error, calling},
     release::{ReleasePhase, leave},
-    verdict::SUMMARY_AND_USE,
+    verdict::writer,
     world::{World, by},
 };
 
-const OWNER: StatusWriter<'_> = StatusWriter {
-    manager: manager::NETWORK,
-    fields: &["observedGeneration", "vni", "mtu"],
-    conditions: SUMMARY_AND_USE,
-    entry: None,
-};
+const OWNER: StatusWriter<'_> = writer(&contract::NETWORK);
 
 /// The numbers that this process gave out, by UID: the cache may not show them yet.
 type Numbers = Mutex<HashMap<String, i32>>;

@@ -12,7 +12,11 @@ mod tests;
 use std::{collections::HashMap, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use kube::{Resource, ResourceExt, api::PostParams};
-use nubium_api::{IPAddress, IPAddressSpec, Port, PortAddress, PortStatus, ip_address_name};
+use nubium_api::{
+    IPAddress, IPAddressSpec, Port, PortAddress, PortStatus,
+    contract::{self, IP_ADDRESS_FINALIZER, PORT_FINALIZER},
+    ip_address_name,
+};
 use nubium_runtime::{
     Key, Loop, Next, Note, NoteKind, Queue, StatusWriter, add_finalizer, already_exists, apply_status, has_finalizer,
     remove_finalizer,
@@ -22,20 +26,14 @@ use tokio::time::Instant;
 
 use crate::{
     claims::terminating,
-    contract::{IP_ADDRESS_FINALIZER, PORT_FINALIZER, manager},
     error::{Error, calling},
-    verdict::{SUMMARY, State, Verdict},
+    verdict::{State, Verdict, writer},
     world::{World, by, device_uids, of_uid, port_keys},
 };
 use gather::Gathered;
 use plan::Addressing;
 
-const OWNER: StatusWriter<'_> = StatusWriter {
-    manager: manager::PORT,
-    fields: &["observedGeneration", "macAddress", "addresses", "server", "host"],
-    conditions: SUMMARY,
-    entry: None,
-};
+const OWNER: StatusWriter<'_> = writer(&contract::PORT);
 /// For how long an address counts as taken after we tried it, if no IPAddress shows up.
 const RESERVED: Duration = Duration::from_secs(30);
 /// A cache that contradicts what was just seen live has caught up by then.

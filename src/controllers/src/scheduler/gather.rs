@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{ResourceExt, core::Selector};
-use nubium_api::{ConditionStatus, Host, Server, ServerResources, condition};
+use nubium_api::{ConditionStatus, Host, Server, ServerResources, condition, contract};
 use nubium_runtime::Key;
 
 use super::plan::{Candidate, Request, Unplaced};
@@ -97,8 +97,8 @@ fn candidate(world: &World, host: &Host, assumed: &HashMap<String, (String, Serv
     Candidate {
         labels: host.labels().clone(),
         // Both speak of the machine, whatever the generation of the Host's spec.
-        ready: is("Ready"),
-        reported: is("ServersReported"),
+        ready: is(contract::READY),
+        reported: is(contract::SERVERS_REPORTED),
         unschedulable: host.spec.unschedulable.unwrap_or(false),
         pools: status.pools.iter().map(|pool| pool.name.clone()).collect(),
         cpu_free,
@@ -123,7 +123,7 @@ pub(super) fn relevant(host: &Host) -> impl PartialEq + use<> {
     let facts: Vec<_> = status
         .conditions
         .iter()
-        .filter(|fact| matches!(fact.type_.as_str(), "Ready" | "ServersReported"))
+        .filter(|fact| matches!(fact.type_.as_str(), contract::READY | contract::SERVERS_REPORTED))
         .map(|fact| (fact.type_.clone(), fact.status))
         .collect();
     let pools: Vec<_> = status.pools.into_iter().map(|pool| pool.name).collect();

@@ -16,23 +16,21 @@ mod tests;
 use std::{collections::HashMap, sync::Arc};
 
 use kube::{Resource, ResourceExt};
-use nubium_api::{Server, ServerResources};
+use nubium_api::{
+    Server, ServerResources,
+    contract::{self, SERVER_FINALIZER},
+};
 use nubium_runtime::{Key, Loop, Next, Note, NoteKind, Queue, StatusWriter, apply_status, claim_status, has_finalizer};
 use parking_lot::Mutex;
 
 use crate::{
     claims::{host_of, terminating},
-    contract::{SERVER_FINALIZER, manager},
     error::{Error, calling},
+    verdict::writer,
     world::{World, by},
 };
 
-const OWNER: StatusWriter<'_> = StatusWriter {
-    manager: manager::SCHEDULER,
-    fields: &["host", "resources"],
-    conditions: &["Scheduled"],
-    entry: None,
-};
+const OWNER: StatusWriter<'_> = writer(&contract::SCHEDULER);
 
 /// Bindings made here that the cache may not show yet: by Server UID, the host and the size.
 type Assumed = Mutex<HashMap<String, (String, ServerResources)>>;

@@ -1,6 +1,6 @@
 //! What the scheduler says: the binding and its size, or why there is none.
 
-use nubium_api::{ConditionStatus, Server, ServerResources, ServerStatus};
+use nubium_api::{ConditionStatus, Server, ServerResources, ServerStatus, contract};
 
 use super::plan::Unplaced;
 use crate::verdict::fact;
@@ -10,7 +10,13 @@ pub(super) fn bound(server: &Server, host: &str, resources: &ServerResources) ->
     ServerStatus {
         host: Some(host.to_owned()),
         resources: Some(resources.clone()),
-        conditions: vec![fact("Scheduled", ConditionStatus::True, server.metadata.generation, "Scheduled", &message)],
+        conditions: vec![fact(
+            contract::SCHEDULED,
+            ConditionStatus::True,
+            server.metadata.generation,
+            "Scheduled",
+            &message,
+        )],
         ..ServerStatus::default()
     }
 }
@@ -18,7 +24,7 @@ pub(super) fn bound(server: &Server, host: &str, resources: &ServerResources) ->
 pub(super) fn unbound(server: &Server, why: &Unplaced) -> ServerStatus {
     let generation = server.metadata.generation;
     ServerStatus {
-        conditions: vec![fact("Scheduled", ConditionStatus::False, generation, why.reason(), &why.to_string())],
+        conditions: vec![fact(contract::SCHEDULED, ConditionStatus::False, generation, why.reason(), &why.to_string())],
         ..ServerStatus::default()
     }
 }

@@ -3,14 +3,17 @@
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::{Api, Resource, ResourceExt, api::PostParams};
-use nubium_api::{Port, Server, Volume, host_namespace};
+use nubium_api::{
+    Port, Server, Volume,
+    contract::{SEED_TYPE, SERVER_FINALIZER, seed_name},
+    host_namespace,
+};
 use nubium_runtime::{
     Key, Live, add_finalizer, already_exists, conflicting, has_finalizer, live_get, not_found, remove_finalizer,
 };
 
 use super::plan::{Plan, Step};
 use crate::{
-    contract::{SEED_TYPE, SERVER_FINALIZER, seed_name},
     error::{Error, calling},
     world::{World, of_uid},
 };

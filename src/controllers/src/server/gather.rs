@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Resource, ResourceExt};
 use nubium_api::{
     CloudInit, ConditionStatus, Flavor, Host, Image, Network, Port, Server, StoragePool, Volume, child_name, condition,
+    contract::{self, SERVER_FINALIZER, seed_name},
     host_namespace,
 };
 use nubium_runtime::{Key, has_finalizer};
@@ -17,7 +18,6 @@ use super::{
 };
 use crate::{
     claims::{host_of, is_released, made_for, port_users, terminating, volume_users},
-    contract::{SERVER_FINALIZER, seed_name},
     error::{Error, calling},
     world::{World, by, pool_name, port_candidates, port_keys, volume_keys},
 };
@@ -149,7 +149,7 @@ pub(super) async fn gather(world: &World, server: Arc<Server>, seeded: bool) -> 
 /// Whether the Host was found to answer.
 pub(super) fn host_answers(host: &Host) -> bool {
     let conditions = host.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    condition(conditions, "Ready").is_some_and(|ready| ready.status != ConditionStatus::Unknown)
+    condition(conditions, contract::READY).is_some_and(|ready| ready.status != ConditionStatus::Unknown)
 }
 
 async fn bound(world: &World, server: &Server) -> Result<Bound, Error> {

@@ -20,14 +20,13 @@ mod tests;
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use kube::ResourceExt;
-use nubium_api::Server;
-use nubium_runtime::{Key, Loop, Next, Queue, StatusDebounce, StatusWriter, apply_status};
+use nubium_api::{Server, contract};
+use nubium_runtime::{Key, Loop, Next, Queue, StatusDebounce, apply_status};
 use parking_lot::Mutex;
 
 use crate::{
-    contract::manager,
     error::{Error, calling},
-    verdict::{SUMMARY, State},
+    verdict::{State, writer},
     world::{World, by, pool_name},
 };
 use awaited::Awaited;
@@ -98,12 +97,7 @@ async fn tell(
 ) -> Result<Next, Error> {
     let verdict = status::verdict(want, seen);
     let status = status::status(&verdict, seen);
-    let owner = StatusWriter {
-        manager: manager::SERVER,
-        fields: &["observedGeneration", "addresses"],
-        conditions: SUMMARY,
-        entry: None,
-    };
+    let owner = writer(&contract::SERVER);
     if !nubium_runtime::status_differs(seen.server.as_ref(), &owner, &status) {
         memory.patience.settled(key);
         return Ok(Next::Settled);

@@ -1,17 +1,17 @@
 //! The difference between what a Server wants and what is there, as stages of steps.
 
 use kube::ResourceExt;
-use nubium_api::{DeletionPolicy, Port, PortSpec, Server, Volume, VolumeSpec, child_name};
+use nubium_api::{
+    DeletionPolicy, Port, PortSpec, Server, Volume, VolumeSpec, child_name,
+    contract::{PORT_FINALIZER, SERVER_FINALIZER, VOLUME_FINALIZER},
+};
 use nubium_runtime::{Key, has_finalizer};
 
 use super::{
     desired::Desired,
     gather::{Bound, Gathered},
 };
-use crate::{
-    claims::{host_of, is_released, terminating},
-    contract::{PORT_FINALIZER, SERVER_FINALIZER, VOLUME_FINALIZER},
-};
+use crate::claims::{host_of, is_released, terminating};
 
 /// One call. Everything it needs is in it.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,7 +1,7 @@
 //! What is told of a Server: one word, one sentence, its addresses. A summary of what others saw.
 
 use kube::{Resource, ResourceExt};
-use nubium_api::{Condition, ConditionStatus, PowerState, ServerAddress, ServerStatus, Volume, condition};
+use nubium_api::{Condition, ConditionStatus, PowerState, ServerAddress, ServerStatus, Volume, condition, contract};
 
 use super::{
     desired::Desired,
@@ -64,7 +64,7 @@ fn going(seen: &Gathered) -> Verdict {
     let message = match &seen.host {
         _ if is_released(&seen.server) => "nothing of it is left on a host; what it made is being deleted".to_owned(),
         Bound::Nowhere => "it was never placed on a host".to_owned(),
-        Bound::To(host) => match current(conditions(seen), "Released", seen.server.metadata.generation) {
+        Bound::To(host) => match current(conditions(seen), contract::RELEASED, seen.server.metadata.generation) {
             Some(fact) => format!("waits for host {host} to release it: {}", fact.message),
             None => format!("waits for host {host} to stop it and to release its disks and NICs"),
         },
@@ -148,7 +148,7 @@ fn missing(seen: &Gathered) -> Option<Verdict> {
 
 fn provisioned(volume: &Volume) -> bool {
     let conditions = volume.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    holds(conditions, "Provisioned", volume.metadata.generation)
+    holds(conditions, contract::PROVISIONED, volume.metadata.generation)
 }
 
 fn in_use(seen: &Gathered) -> Option<Verdict> {
@@ -190,7 +190,7 @@ fn volume_trouble(seen: &Gathered) -> Option<Verdict> {
 }
 
 fn trouble<K: Resource>(kind: &str, child: &K, conditions: &[Condition]) -> Option<Verdict> {
-    let ready = current(conditions, "Ready", child.meta().generation)?;
+    let ready = current(conditions, contract::READY, child.meta().generation)?;
     let message = || format!("{kind} {}: {}", child.name_any(), ready.message);
     (ready.status != ConditionStatus::True).then(|| Verdict::working(&ready.reason, message()))
 }
@@ -199,7 +199,7 @@ fn unscheduled(seen: &Gathered) -> Option<Verdict> {
     if seen.host != Bound::Nowhere {
         return None;
     }
-    let scheduled = current(conditions(seen), "Scheduled", seen.server.metadata.generation);
+    let scheduled = current(conditions(seen), contract::SCHEDULED, seen.server.metadata.generation);
     Some(match scheduled.filter(|fact| fact.status != ConditionStatus::True) {
         Some(fact) => Verdict::working(&fact.reason, &fact.message),
         None => Verdict::working("Scheduling", "a host is being chosen"),
@@ -230,7 +230,7 @@ fn image_awaited(seen: &Gathered) -> Option<Verdict> {
         if seen.volumes.get(&disk.name).is_some_and(|(volume, _)| provisioned(volume)) {
             return None;
         }
-        let ready = image.status.as_ref().and_then(|status| condition(&status.conditions, "Ready"));
+        let ready = image.status.as_ref().and_then(|status| condition(&status.conditions, contract::READY));
         match ready {
             Some(ready) if ready.status == ConditionStatus::True => None,
             Some(ready) => {
@@ -251,7 +251,7 @@ fn on_its_host(seen: &Gathered) -> Verdict {
         Bound::Nowhere | Bound::ToSilent(_) | Bound::ToNoMore(_) => "",
     };
     let fact = |type_: &str| current(conditions(seen), type_, generation);
-    let facts = ["VolumesReady", "NetworkReady", "Running"].map(fact);
+    let facts = [contract::VOLUMES_READY, contract::NETWORK_READY, contract::RUNNING].map(fact);
     if let Some(blind) = facts.iter().flatten().find(|fact| fact.status == ConditionStatus::Unknown) {
         return Verdict::unknown(&blind.reason, format!("host {host} cannot look: {}", blind.message));
     }

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use nubium_api::{Port, Server, Volume};
+use nubium_api::{Port, Server, Volume, contract::SERVER_FINALIZER};
 use serde_json::{Value, json};
 
 use super::{
@@ -16,7 +16,7 @@ use super::{
     seed::Sources,
     status::verdict,
 };
-use crate::{contract::SERVER_FINALIZER, verdict::State};
+use crate::verdict::State;
 
 const UID: &str = "uid-1";
 

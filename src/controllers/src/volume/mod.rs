@@ -6,7 +6,10 @@ mod plan;
 use std::{sync::Arc, time::Duration};
 
 use kube::{Api, ResourceExt, api::Preconditions};
-use nubium_api::{Host, Server, Volume, VolumeStatus};
+use nubium_api::{
+    Host, Server, Volume, VolumeStatus,
+    contract::{self, VOLUME_FINALIZER},
+};
 use nubium_runtime::{
     Key, Live, Loop, Next, Queue, StatusDebounce, StatusWriter, add_finalizer, apply_status, has_finalizer, live_get,
     remove_finalizer,
@@ -14,19 +17,13 @@ use nubium_runtime::{
 
 use crate::{
     claims::{terminating, volume_users},
-    contract::{VOLUME_FINALIZER, manager},
     error::{Error, calling},
     release::{ReleasePhase, leave},
-    verdict::{SUMMARY_AND_USE, holds},
+    verdict::{holds, writer},
     world::{World, by, pool_name, volume_keys},
 };
 
-const OWNER: StatusWriter<'_> = StatusWriter {
-    manager: manager::VOLUME,
-    fields: &["observedGeneration", "host"],
-    conditions: SUMMARY_AND_USE,
-    entry: None,
-};
+const OWNER: StatusWriter<'_> = writer(&contract::VOLUME);
 
 /// Runs passes for Volumes for ever.
 pub(crate) async fn run(world: Arc<World>) {
@@ -138,7 +135,7 @@ async fn never_used(world: &World, volume: &Volume, users: &[Arc<Server>]) -> Re
 /// Host, looked for live, is no more.
 async fn holding(world: &World, volume: &Volume) -> Result<Vec<String>, Error> {
     let conditions = volume.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    let released = holds(conditions, "Released", volume.metadata.generation);
+    let released = holds(conditions, contract::RELEASED, volume.metadata.generation);
     let Some(host) = plan::host_of(volume).filter(|_| !released) else { return Ok(Vec::new()) };
     let key = Key::cluster(host);
     if world.hosts.get(&key).is_none() {

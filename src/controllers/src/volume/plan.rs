@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use kube::ResourceExt;
-use nubium_api::{ConditionStatus, Server, Volume};
+use nubium_api::{ConditionStatus, Server, Volume, contract};
 
 use crate::{
     claims,
@@ -37,7 +37,7 @@ pub(super) fn users(volume: &Volume, servers: &[Arc<Server>]) -> Vec<String> {
 /// How it stands. `missing` is what it is to be made from or in and that does not exist: kind and name.
 pub(super) fn verdict(volume: &Volume, host: Option<&str>, missing: Option<(&str, &str)>) -> Verdict {
     let conditions = volume.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    match current(conditions, "Provisioned", volume.metadata.generation) {
+    match current(conditions, contract::PROVISIONED, volume.metadata.generation) {
         Some(fact) if fact.status == ConditionStatus::True => Verdict::ready("Provisioned", "it is there as wished"),
         Some(fact) => Verdict::working(&fact.reason, &fact.message),
         None => match (missing, host) {

@@ -14,9 +14,9 @@ use kube::{
     api::{Patch, PatchParams, PostParams},
     client::Body,
 };
+use nubium_api::contract::seed_name;
 use nubium_api::{Server, host_namespace};
 use nubium_apiserver::{ApiServer, Config, Identity};
-use nubium_controllers::seed_name;
 use nubium_store::{AnyStore, SqliteStore};
 use parking_lot::Mutex;
 use serde_json::{Value, json};

@@ -6,8 +6,8 @@ use kube::{
     Api, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams},
 };
+use nubium_api::contract::SERVER_FINALIZER;
 use nubium_api::{Server, ServerStatus, Volume};
-use nubium_controllers::SERVER_FINALIZER;
 use nubium_runtime::{StatusWriter, add_finalizer, apply_status, conflict, has_finalizer, not_found};
 use serde_json::json;
 use tokio::time::sleep;

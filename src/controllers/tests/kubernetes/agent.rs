@@ -14,8 +14,8 @@ use kube::{
     Api, Client, ResourceExt,
     api::{ObjectMeta, Patch, PatchParams, PostParams},
 };
+use nubium_api::contract::{IN_USE, seed_name};
 use nubium_api::*;
-use nubium_controllers::{IN_USE, seed_name};
 use nubium_runtime::{Key, Live, Loop, Next, Queue, Shared, StatusWriter, apply_status, live_get, run};
 use serde_json::json;
 

@@ -11,8 +11,8 @@ use kube::{
     Api, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
+use nubium_api::contract::seed_name;
 use nubium_api::*;
-use nubium_controllers::seed_name;
 use serde_json::{Value, json};
 
 use crate::{
