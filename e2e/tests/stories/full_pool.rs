@@ -15,13 +15,14 @@ pub fn a_full_pool_pauses_a_guest_and_loses_nothing(cloud: &mut Cloud) {
     let shop = Space::create(cloud, "full");
     let folder = cloud.state().join("tight");
     let _tight = Tight::mount(&folder);
-    let filler = folder.join("somebody-else-s");
-    run("fallocate", &["-l", "48M", &filler.display().to_string()]).expect("there is room for it");
     shop.apply(&format!(
         "{{apiVersion: nubium.dev/v1alpha1, kind: StoragePool, metadata: {{name: tight}}, \
          spec: {{directory: {{path: {:?}}}}}}}",
         folder.display().to_string()
     ));
+    shop.ready("storagepools/tight");
+    let filler = folder.join("somebody-else-s");
+    run("fallocate", &["-l", "48M", &filler.display().to_string()]).expect("there is room for it");
     shop.apply(
         "{apiVersion: nubium.dev/v1alpha1, kind: Volume, metadata: {name: db}, spec: {size: 128Mi, pool: tight}}",
     );
@@ -62,7 +63,8 @@ struct Tight<'a>(&'a Path);
 impl<'a> Tight<'a> {
     fn mount(folder: &'a Path) -> Self {
         std::fs::create_dir_all(folder).expect("the state folder is ours");
-        run("mount", &["-t", "tmpfs", "-o", "size=64m", "tmpfs", &folder.display().to_string()]).expect("mount works");
+        run("mount", &["-t", "tmpfs", "-o", "size=64m,mode=0711", "tmpfs", &folder.display().to_string()])
+            .expect("mount works");
         Self(folder)
     }
 }

@@ -21,6 +21,8 @@ pub struct Config {
     pub program: PathBuf,
     /// The folders that Images may name files of.
     pub image_dirs: Vec<PathBuf>,
+    /// The folders below which StoragePools may be, beside the state folder.
+    pub pool_dirs: Vec<PathBuf>,
     /// Ranges that Images may be fetched from although they are the host's own or link-local.
     pub image_http_allow: Vec<IpNet>,
     /// Where the addresses between the host and its Networks come from.

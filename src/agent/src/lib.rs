@@ -13,6 +13,7 @@ pub mod endpoint;
 mod host;
 pub mod image;
 pub mod network;
+mod pool;
 mod run;
 pub mod server;
 mod start;

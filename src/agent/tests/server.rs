@@ -16,7 +16,7 @@ use nubium_host::libvirt::private::{Layout, PrivateLibvirt, REAPER_COMMAND, reap
 use nubium_host::libvirt::{Accelerator, Connection, DomainState, Domains, Libvirt};
 use nubium_host::network::{LinuxNetworks, names, transit};
 use nubium_host::seed::{Seed, SeedFiles};
-use nubium_host::storage::{DirectoryPool, FileName, FileOwner, Volumes};
+use nubium_host::storage::{Claim, DirectoryPool, FileName, FileOwner, Mark, Records, Volumes};
 use nubium_runtime::{Live, live_get};
 use nubium_testkit::objects::Objects;
 use serde_json::json;
@@ -247,7 +247,13 @@ impl Host {
         libvirt.ensure().expect("libvirt starts");
         let (domains, _woken) = Connection::new(&Libvirt::Private(libvirt.clone()));
         let qemu = domains.qemu_ids().await.expect("libvirt answers");
-        let pool = DirectoryPool::open(&root.join("pool"), FileOwner { uid: qemu.uid, gid: qemu.gid }).expect("a pool");
+        let claim = Claim {
+            mark: Mark { name: "default".into(), uid: "1".into() },
+            root: root.join("pool"),
+            allowed: vec![root.clone()],
+            records: Records(root.join("pools")),
+        };
+        let pool = DirectoryPool::open(&claim, FileOwner { uid: qemu.uid, gid: qemu.gid }).expect("a pool");
         let volume = FileName::new("shop", "web-1-root", "00000002-0000-4000-8000-000000000000").expect("a name");
         pool.create_blank(&volume, 1 << 20).await.expect("a volume");
         let volume_path = pool.volume_path(&volume);

@@ -37,7 +37,8 @@ pub struct StoragePoolSpec {
 #[x_kube(validation = Rule::new("has(self.path) == has(oldSelf.path) && (!has(self.path) || self.path == oldSelf.path)").message("a pool does not move: make another StoragePool with the other path"))]
 #[serde(rename_all = "camelCase")]
 pub struct DirectoryPool {
-    /// Absolute path of the folder, the same on every host. Default: a folder of the pool's name in the agent's state folder.
+    /// Absolute path of the folder, the same on every host: below a folder that the host's admin allowed with --pool-dir, and
+    /// empty or new at first. Links are not followed. Default: a folder of the pool's name in the agent's state folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 512), regex(pattern = "^/[^/].*[^/]$"))]
     pub path: Option<String>,

@@ -28,6 +28,9 @@ pub struct HostFlags {
     /// A folder that Images may name files of; may be given several times. Default: none
     #[arg(long, value_name = "DIR")]
     pub image_dir: Vec<PathBuf>,
+    /// A folder below which StoragePools may be, beside the state folder; may be given several times. Default: none
+    #[arg(long, value_name = "DIR")]
+    pub pool_dir: Vec<PathBuf>,
     /// A range that Images may be fetched from although it is loopback, link-local or the host's own
     #[arg(long, value_name = "CIDR")]
     pub image_http_allow: Vec<IpNet>,
@@ -82,6 +85,7 @@ impl HostFlags {
             run: self.run.clone(),
             program: std::env::current_exe().context("cannot find the path of this program")?,
             image_dirs: self.image_dir.clone(),
+            pool_dirs: self.pool_dir.clone(),
             image_http_allow: self.image_http_allow.clone(),
             transit: self.transit_cidr,
             host_access_allow: self.host_access_allow.clone(),

@@ -4,10 +4,10 @@
 //! what holds here holds there; `nubium-host`'s own tests keep the two alike.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use nubium_host::storage::{BackingImage, FileName, Pool, Pools, Space, VolumeError, VolumeSeen, Volumes};
+use nubium_host::storage::{BackingImage, FileName, Pool, PoolSpec, Pools, Space, VolumeError, VolumeSeen, Volumes};
 use tokio::sync::Notify;
 
 use crate::images::{SimImages, SimSource};
@@ -17,7 +17,6 @@ use crate::images::{SimImages, SimSource};
 pub enum Verb {
     Look,
     Create,
-    Grow,
     Delete,
     Import,
 }
@@ -111,7 +110,7 @@ impl Pools for SimPools {
     type Volumes = SimVolumes;
     type Images = SimImages;
 
-    async fn open(&self, _: &str, _: Option<&Path>) -> Result<Pool<SimVolumes, SimImages>, VolumeError> {
+    async fn open(&self, _: &PoolSpec) -> Result<Pool<SimVolumes, SimImages>, VolumeError> {
         Ok(Pool { volumes: self.volumes(), images: self.images() })
     }
 }
@@ -158,20 +157,6 @@ impl Volumes for SimVolumes {
         let mut state = self.0.lock();
         state.fail(Verb::Create)?;
         make(&mut state, volume, None, size)
-    }
-
-    async fn grow(&self, volume: &FileName, size: u64) -> Result<(), VolumeError> {
-        let mut state = self.0.lock();
-        state.fail(Verb::Grow)?;
-        let seen = state.volumes.get_mut(volume).ok_or_else(|| VolumeError::NoVolume { volume: volume.clone() })?;
-        match size {
-            _ if size < seen.size => Err(VolumeError::Shrink { from: seen.size, to: size }),
-            _ if seen.in_use => Err(VolumeError::InUse { path: volume.relative() }),
-            _ => {
-                seen.size = size;
-                Ok(())
-            }
-        }
     }
 
     async fn delete(&self, volume: &FileName) -> Result<(), VolumeError> {

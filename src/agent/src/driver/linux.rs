@@ -83,9 +83,10 @@ impl Linux {
             fence: AddressPolicy { allow: config.image_http_allow.clone(), ..AddressPolicy::default() },
             ..Rules::default()
         };
+        let allowed = [config.state.clone()].into_iter().chain(config.pool_dirs.clone()).collect();
         let owner = FileOwner { uid: facts.qemu.uid, gid: facts.qemu.gid };
         Ok(Self {
-            pools: Arc::new(DirectoryPools::new(config.pools(), owner, rules)?),
+            pools: Arc::new(DirectoryPools::new(config.pools(), allowed, owner, rules)?),
             networks: LinuxNetworks::new(config.state.clone()),
             netd: Netd::new(&config.program, config.netd()),
             events: Mutex::new(events),

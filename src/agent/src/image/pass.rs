@@ -1,6 +1,5 @@
 //! The loop over Images: what a pass reads from the API, and what it writes there.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use super::desired::{Desired, Presence, desired};
 use super::imports::{Imports, PROGRESS_EVERY};
 use super::observe::Import;
 use super::{Looked, reconcile, status};
+use crate::pool;
 
 const RESYNC: Duration = Duration::from_secs(300);
 const FAILED_LOOK: Duration = Duration::from_secs(3);
@@ -144,10 +144,8 @@ async fn serve<P: Pools>(world: &World<P>, key: &Key, want: &Desired) -> (ImageH
 }
 
 async fn in_pool<P: Pools>(world: &World<P>, pool: &StoragePool, want: &Desired) -> Looked {
-    let folder = pool.spec.directory.path.clone().map(PathBuf::from);
-    let name = pool.name_any();
-    let opened = world.context.storage.open(&name, folder.as_deref()).await?;
-    reconcile(want, &name, &opened.images, &world.imports).await
+    let opened = world.context.storage.open(&pool::spec(pool)).await?;
+    reconcile(want, &pool.name_any(), &opened.images, &world.imports).await
 }
 
 /// When to look again without an event.

@@ -7,6 +7,7 @@ use nubium_runtime::Chain;
 
 use super::desired::{Desired, Presence};
 use super::observe::{Import, Seen};
+use crate::pool;
 
 /// What one look, after the steps, showed; or why nobody could look or a step failed.
 pub type Looked = Result<Seen, VolumeError>;
@@ -17,9 +18,8 @@ pub fn entry(want: &Desired, looked: &Looked) -> ImageHost {
         Ok(seen) => seen,
         Err(error) => {
             let reason = match error {
-                VolumeError::NoSpace { .. } => "NoSpace",
                 VolumeError::HasClones { .. } | VolumeError::InUse { .. } => "InUse",
-                _ => "PoolFailed",
+                error => pool::reason(error).unwrap_or("PoolFailed"),
             };
             return said(None, reason, Chain(error).to_string());
         }

@@ -232,8 +232,7 @@ where
 async fn open_pools<D: Driver>(context: &Context<D>) -> OpenPools<<D::Pools as Pools>::Volumes> {
     let mut open = OpenPools::default();
     for pool in context.pools.list() {
-        let folder = pool.spec.directory.path.as_deref().map(std::path::Path::new);
-        match context.driver.pools().open(&pool.name_any(), folder).await {
+        match context.driver.pools().open(&crate::pool::spec(&pool)).await {
             Ok(opened) => drop(open.0.insert(pool.name_any(), opened.volumes)),
             Err(error) => debug!(pool = pool.name_any(), %error, "could not open a pool"),
         }

@@ -1,6 +1,5 @@
 //! The loop over Volumes: what a pass reads from the API, and what it writes there.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use nubium_runtime::{
 
 use super::desired::{Base, Desired, Presence, desired, retains};
 use super::{Looked, reconcile, status};
-use crate::image;
+use crate::{image, pool};
 
 const RESYNC: Duration = Duration::from_secs(300);
 const FAILED: Duration = Duration::from_secs(3);
@@ -107,8 +106,7 @@ async fn serve<P: Pools>(
     let want = desired(volume, presence, image).map_err(|invalid| ("Invalid", invalid.to_string()))?;
     let pool = context.pools.get(&Key::cluster(pool_name));
     let pool = pool.ok_or_else(|| ("PoolNotFound", format!("there is no StoragePool {pool_name}; make it")))?;
-    let folder = pool.spec.directory.path.clone().map(PathBuf::from);
-    let looked = match context.storage.open(pool_name, folder.as_deref()).await {
+    let looked = match context.storage.open(&pool::spec(&pool)).await {
         Ok(opened) => reconcile(&want, &opened).await,
         Err(error) => Err(error),
     };

@@ -1,6 +1,5 @@
 //! How much room each pool of this host has, for the Host's status.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use kube::ResourceExt;
@@ -8,6 +7,8 @@ use nubium_api::{HostPool, Quantity, StoragePool};
 use nubium_host::storage::{Pools, Space, Volumes};
 use nubium_runtime::Chain;
 use tracing::debug;
+
+use crate::pool;
 
 /// Room is told in so many steps, none smaller than this many bytes, so that it is not written all the time: a host's own
 /// logs take some, too.
@@ -19,8 +20,7 @@ pub async fn report(pools: &[Arc<StoragePool>], storage: &impl Pools) -> Vec<Hos
     let mut report = Vec::new();
     for pool in pools {
         let name = pool.name_any();
-        let folder = pool.spec.directory.path.clone().map(PathBuf::from);
-        let looked = async { storage.open(&name, folder.as_deref()).await?.volumes.space().await };
+        let looked = async { storage.open(&pool::spec(pool)).await?.volumes.space().await };
         match looked.await {
             Ok(space) => report.push(told(name, space)),
             Err(error) => debug!(pool = name, error = %Chain(&error), "could not look at a pool"),

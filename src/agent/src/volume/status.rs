@@ -8,6 +8,7 @@ use nubium_runtime::Chain;
 
 use super::desired::{Base, Desired, Presence};
 use super::observe::Seen;
+use crate::pool;
 
 /// What one look, after the steps, showed; or why nobody could look or a step failed.
 pub type Looked = Result<Seen, VolumeError>;
@@ -97,7 +98,7 @@ fn failed(error: &VolumeError) -> (ConditionStatus, &'static str, String) {
         VolumeError::NoImage { .. } => (ConditionStatus::False, "WaitingForImage", message),
         VolumeError::InUse { .. } => (ConditionStatus::True, "Provisioned", message),
         VolumeError::Different { .. } => (ConditionStatus::False, "NameTaken", message),
-        _ => (ConditionStatus::Unknown, "PoolFailed", message),
+        _ => (ConditionStatus::Unknown, pool::reason(error).unwrap_or("PoolFailed"), message),
     }
 }
 
@@ -115,7 +116,7 @@ fn released(retain: bool, looked: &Looked, generation: Option<i64>) -> Condition
             (False, "Deleting", format!("{} is still there", volume.path.display()))
         }
         Err(error @ VolumeError::InUse { .. }) => (False, "InUse", Chain(error).to_string()),
-        Err(error) => (Unknown, "PoolFailed", Chain(error).to_string()),
+        Err(error) => (Unknown, pool::reason(error).unwrap_or("PoolFailed"), Chain(error).to_string()),
     };
     condition(contract::RELEASED, word, reason, message, generation)
 }

@@ -16,6 +16,6 @@ mod refused;
 pub mod sandbox;
 
 pub use name::{BadName, FileName};
-pub use pool::{BackingImage, DirectoryPool, FileOwner, Space, VolumeError, VolumeSeen, Volumes};
-pub use pools::{DirectoryPools, Pool, Pools};
+pub use pool::{BackingImage, Claim, DirectoryPool, FileOwner, Mark, Records, Space, VolumeError, VolumeSeen, Volumes};
+pub use pools::{DirectoryPools, Pool, PoolConfig, PoolSpec, Pools};
 pub use refused::Refused;

@@ -65,6 +65,7 @@ pub fn agent_config(state: &Path) -> nubium_agent::Config {
         run: state.join("run"),
         program: PathBuf::new(),
         image_dirs: Vec::new(),
+        pool_dirs: Vec::new(),
         image_http_allow: Vec::new(),
         transit: nubium_host::network::transit::DEFAULT_CIDR,
         host_access_allow: Vec::new(),

@@ -14,7 +14,7 @@ fn wanted_image(presence: image::Presence) -> image::Desired {
 }
 
 async fn life_of_a_disk(pools: &impl Pools) {
-    let pool = pools.open("default", None).await.unwrap();
+    let pool = pools.open(&pool_spec()).await.unwrap();
     let imports = image::Imports::new(Queue::new());
     let object = volume(Some("debian-12"), Some("16Mi"));
     let (present, gone) = (want(&object, Presence::Present), want(&object, Presence::Gone { retain: false }));
@@ -69,5 +69,6 @@ async fn real() {
     std::fs::write(folder.path().join("disk.img"), disk).unwrap();
     let rules = Rules { folders: Folders(vec![folder.path().to_owned()]), ..Rules::default() };
     let owner = FileOwner { uid: 64055, gid: 64055 };
-    life_of_a_disk(&DirectoryPools::new(folder.path().join("pools"), owner, rules).unwrap()).await;
+    std::fs::create_dir(folder.path().join("pools")).unwrap();
+    life_of_a_disk(&DirectoryPools::new(folder.path().join("pools"), Vec::new(), owner, rules).unwrap()).await;
 }

@@ -6,7 +6,7 @@ mod passes;
 use std::time::Duration;
 
 use nubium_api::{ConditionStatus, DeletionPolicy, Quantity, Volume, VolumeSpec, VolumeStatus, condition};
-use nubium_host::storage::{FileName, Pools, Space, VolumeError};
+use nubium_host::storage::{FileName, PoolConfig, PoolSpec, Pools, Space, VolumeError};
 use nubium_testkit::images::full;
 use nubium_testkit::volumes::{SimPools, SimVolumes, Verb};
 
@@ -21,6 +21,10 @@ fn image_file() -> FileName {
 
 fn file() -> FileName {
     FileName::new("shop", "web-1-root", "77aa").unwrap()
+}
+
+fn pool_spec() -> PoolSpec {
+    PoolSpec { name: "default".into(), uid: "0d1e".into(), config: PoolConfig::Directory { folder: None } }
 }
 
 fn volume(image: Option<&str>, size: Option<&str>) -> Volume {
@@ -44,7 +48,7 @@ fn want(volume: &Volume, presence: Presence) -> Desired {
 }
 
 async fn pass(pools: &SimPools, want: &Desired) -> Looked {
-    reconcile(want, &pools.open("default", None).await.unwrap()).await
+    reconcile(want, &pools.open(&pool_spec()).await.unwrap()).await
 }
 
 /// The word and the reason of a condition that a pass tells.

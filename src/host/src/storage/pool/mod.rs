@@ -13,7 +13,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use directory::{DirectoryPool, FileOwner};
+pub use directory::{Claim, DirectoryPool, FileOwner, Mark, Records};
 
 use super::{BadName, FileName, Refused};
 
@@ -61,10 +61,6 @@ pub enum VolumeError {
     NoVolume { volume: FileName },
     #[error("{volume} is there already, and differs: {what}")]
     Different { volume: FileName, what: String },
-    #[error("a disk of {from} bytes cannot shrink to {to} bytes")]
-    Shrink { from: u64, to: u64 },
-    #[error("a disk made with this size cannot grow beyond {largest} bytes")]
-    Reach { largest: u64 },
     #[error("{clone} is a clone of {image}")]
     HasClones { image: String, clone: String },
     #[error("a running QEMU has {} open", path.display())]
@@ -77,6 +73,23 @@ pub enum VolumeError {
     },
     #[error(transparent)]
     Name(#[from] BadName),
+    #[error("{} is in no folder that this host allows for pools; its admin can, with --pool-dir", path.display())]
+    NotAllowed { path: PathBuf },
+    #[error("{} is a link or no folder; a pool's path has to lead through folders alone", path.display())]
+    Link { path: PathBuf },
+    #[error("{} is not empty ({entry:?}), and no pool of Nubium: name an empty or a new folder", path.display())]
+    NotEmpty { path: PathBuf, entry: String },
+    #[error("{} belongs to StoragePool {name} ({uid}), as its file .nubium-pool says", path.display())]
+    OtherPool { path: PathBuf, name: String, uid: String },
+    #[error("{} is inside the pool at {}; name a folder beside it", path.display(), outer.display())]
+    Inside { path: PathBuf, outer: PathBuf },
+    #[error("{} has no mark of this pool, though it had one: mount its file system", path.display())]
+    NotMounted { path: PathBuf },
+    #[error(
+        "{0} is user {owner}'s with mode {mode:04o}; a pool's folder has to be root's, writable by root alone and \
+         passable for QEMU: `chown root {0}; chmod 0711 {0}`", path.display()
+    )]
+    FolderMode { path: PathBuf, owner: u32, mode: u32 },
     #[error("another process works in the pool at {}", pool.display())]
     Taken { pool: PathBuf },
     #[error("{verb} {}", path.display())]
@@ -105,8 +118,6 @@ pub trait Volumes: Send + Sync {
     ) -> impl Future<Output = Result<(), VolumeError>> + Send;
     /// An empty disk of `size` bytes.
     fn create_blank(&self, volume: &FileName, size: u64) -> impl Future<Output = Result<(), VolumeError>> + Send;
-    /// Makes a disk that no QEMU has open larger.
-    fn grow(&self, volume: &FileName, size: u64) -> impl Future<Output = Result<(), VolumeError>> + Send;
     /// Removes a disk that no QEMU has open; one that is not there is removed already.
     fn delete(&self, volume: &FileName) -> impl Future<Output = Result<(), VolumeError>> + Send;
     /// The volumes that are clones of an image.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use super::*;
-use crate::storage::{DirectoryPools, Pools};
+use crate::storage::{DirectoryPools, PoolConfig, PoolSpec, Pools};
 
 const OWNER: FileOwner = FileOwner { uid: 64055, gid: 64055 };
 const MIB: u64 = 1 << 20;
@@ -17,7 +17,7 @@ fn name(name: &str) -> FileName {
 
 fn pool() -> (tempfile::TempDir, DirectoryPool) {
     let folder = tempfile::tempdir().unwrap();
-    let pool = DirectoryPool::open(&folder.path().join("pool"), OWNER).unwrap();
+    let pool = DirectoryPool::open(&Claim::of(&folder.path().join("pool")), OWNER).unwrap();
     (folder, pool)
 }
 
@@ -138,25 +138,7 @@ async fn what_cannot_be_made_is_said() {
 }
 
 #[tokio::test]
-async fn a_disk_grows_and_never_shrinks() {
-    let (_folder, pool) = pool();
-    let volume = name("data");
-    pool.create_clone(&volume, &image(&pool), 16 * MIB).await.unwrap();
-    let path = pool.volume_path(&volume);
-    qemu_io(&path, "write -P 0x22 15M 1M");
-    pool.grow(&volume, 3 << 40).await.unwrap();
-    assert_eq!(pool.look(&volume).await.unwrap().unwrap().size, 3 << 40);
-    qemu_io(&path, "write -P 0x33 3071G 1M");
-    qemu_io(&path, "read -P 0x22 15M 1M");
-    qemu_io(&path, "read -P 0 16M 1M");
-    assert!(qemu_img(&["check", "-f", "qcow2", path.to_str().unwrap()]).contains("No errors"));
-    assert!(matches!(pool.grow(&volume, MIB).await, Err(VolumeError::Shrink { .. })));
-    assert!(matches!(pool.grow(&volume, 5 << 40).await, Err(VolumeError::Reach { largest }) if largest == 4 << 40));
-    assert!(matches!(pool.grow(&name("none"), MIB).await, Err(VolumeError::NoVolume { .. })));
-}
-
-#[tokio::test]
-async fn a_disk_that_a_qemu_has_open_is_neither_removed_nor_grown() {
+async fn a_disk_that_a_qemu_has_open_is_not_removed() {
     let (_folder, pool) = pool();
     let volume = name("data");
     pool.create_blank(&volume, 16 * MIB).await.unwrap();
@@ -164,11 +146,9 @@ async fn a_disk_that_a_qemu_has_open_is_neither_removed_nor_grown() {
     let mut qemu = held(&path);
     assert!(pool.look(&volume).await.unwrap().unwrap().in_use);
     assert!(matches!(pool.delete(&volume).await, Err(VolumeError::InUse { .. })));
-    assert!(matches!(pool.grow(&volume, 32 * MIB).await, Err(VolumeError::InUse { .. })));
     assert!(path.exists());
     qemu.kill().unwrap();
     qemu.wait().unwrap();
-    pool.grow(&volume, 32 * MIB).await.unwrap();
     pool.delete(&volume).await.unwrap();
     pool.delete(&volume).await.unwrap();
     assert!(!path.exists() && !path.parent().unwrap().exists());
@@ -209,11 +189,11 @@ async fn folders_are_roots_and_only_to_pass_through() {
         assert_eq!((about.uid(), about.permissions().mode() & 0o7777), (0, mode), "{path}");
     }
     fs::write(pool.incoming().join("left-over"), "").unwrap();
-    let second = DirectoryPool::open(pool.root(), OWNER);
+    let second = DirectoryPool::open(&Claim::of(pool.root()), OWNER);
     assert!(matches!(second, Err(VolumeError::Taken { .. })), "{second:?}");
     let root = pool.root().to_owned();
     drop(pool);
-    let pool = DirectoryPool::open(&root, OWNER).unwrap();
+    let pool = DirectoryPool::open(&Claim::of(&root), OWNER).unwrap();
     assert!(fs::read_dir(pool.incoming()).unwrap().next().is_none());
     assert!(pool.look(&name("v")).await.unwrap().is_some());
 }
@@ -221,22 +201,36 @@ async fn folders_are_roots_and_only_to_pass_through() {
 #[tokio::test]
 async fn pools_are_opened_once_and_kept_where_they_belong() {
     let folder = tempfile::tempdir().unwrap();
-    let pools = DirectoryPools::new(folder.path().join("pools"), OWNER, Default::default()).unwrap();
-    let first = pools.open("default", None).await.unwrap();
+    let state = folder.path().join("pools");
+    fs::create_dir(&state).unwrap();
+    let pools = DirectoryPools::new(state, vec![folder.path().to_owned()], OWNER, Default::default()).unwrap();
+    let spec = |name: &str, uid: &str, folder: Option<&str>| PoolSpec {
+        name: name.into(),
+        uid: uid.into(),
+        config: PoolConfig::Directory { folder: folder.map(Into::into) },
+    };
+    let first = pools.open(&spec("default", "1", None)).await.unwrap();
     first.volumes.create_blank(&name("v"), MIB).await.unwrap();
-    let again = pools.open("default", None).await.unwrap();
+    let again = pools.open(&spec("default", "1", None)).await.unwrap();
     assert!(again.volumes.look(&name("v")).await.unwrap().is_some());
     assert_eq!(again.volumes.root(), folder.path().join("pools/default"));
-    let fast = pools.open("fast", Some(&folder.path().join("nvme"))).await.unwrap();
-    assert_eq!(fast.volumes.root(), folder.path().join("nvme"));
-    assert!(matches!(pools.open("../etc", None).await, Err(VolumeError::Name(_))));
+    let nvme = folder.path().join("nvme");
+    let fast = pools.open(&spec("fast", "2", nvme.to_str())).await.unwrap();
+    assert_eq!(fast.volumes.root(), nvme);
+    assert!(matches!(pools.open(&spec("../etc", "3", None)).await, Err(VolumeError::Name(_))));
+    let elsewhere = pools.open(&spec("other", "4", Some("/srv/other"))).await;
+    assert!(matches!(elsewhere, Err(VolumeError::NotAllowed { .. })), "{elsewhere:?}");
+    // The StoragePool was deleted and made again, as after the loss of the store: its disks are still there.
+    drop((first, again));
+    let anew = pools.open(&spec("default", "5", None)).await.unwrap();
+    assert!(anew.volumes.look(&name("v")).await.unwrap().is_some());
 }
 
 #[test]
 fn a_full_pool_is_named_and_keeps_nothing_half_made() {
     crate::storage::full_disk::on(2, |root| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let pool = DirectoryPool::open(root, OWNER).unwrap();
+        let pool = DirectoryPool::open(&Claim::of(root), OWNER).unwrap();
         runtime.block_on(async {
             let space = pool.space().await.unwrap();
             assert_eq!(space.capacity, 2 * MIB);

@@ -25,8 +25,6 @@ const L1_ENTRIES_PER_CLUSTER: u64 = CLUSTER / 8;
 const L1_OFFSET: u64 = 3 * CLUSTER;
 const HEADER_LENGTH: u32 = 112;
 const LONGEST_BACKING: usize = 1023;
-/// Where the header keeps the disk's size.
-const SIZE_OFFSET: u64 = 24;
 
 /// The largest disk that [`write`] makes, in bytes: QEMU reads L1 tables of up to 32 MiB.
 pub(crate) const LARGEST: u64 = (32 << 20) / 8 * PER_L1_ENTRY;
@@ -43,16 +41,6 @@ pub(crate) fn write(file: &File, size: u64, backing: Option<&str>) -> io::Result
     let used = 3 + usize::try_from(l1_clusters).expect("at most 512 clusters");
     file.write_all_at(&[0, 1].repeat(used), 2 * CLUSTER)?;
     file.write_all_at(&header(size, l1_clusters * L1_ENTRIES_PER_CLUSTER, backing), 0)
-}
-
-/// Changes the size of a disk that [`write`] made. The caller has seen that the L1 table covers it.
-pub(crate) fn set_size(file: &File, size: u64) -> io::Result<()> {
-    file.write_all_at(&size.to_be_bytes(), SIZE_OFFSET)
-}
-
-/// How large a disk with that many L1 entries can grow, in bytes.
-pub(crate) fn reach(l1_entries: u32) -> u64 {
-    u64::from(l1_entries) * PER_L1_ENTRY
 }
 
 fn header(size: u64, l1_entries: u64, backing: Option<&str>) -> Vec<u8> {
@@ -101,7 +89,7 @@ mod tests {
             let (header, length) = written(size, None);
             assert_eq!((header.size, header.backing.clone()), (size, None));
             assert_eq!(header.check(length), Ok(()), "{size}");
-            assert!(reach(header.l1_entries) >= size);
+            assert!(u64::from(header.l1_entries) * PER_L1_ENTRY >= size);
         }
     }
 

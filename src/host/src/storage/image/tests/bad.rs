@@ -129,7 +129,7 @@ fn a_full_pool_is_said_and_left_as_it_was() {
         crate::storage::full_disk::on(mib, move |root| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let mut world = World::new();
-            world.pool = DirectoryPool::open(root, OWNER).unwrap();
+            world.pool = DirectoryPool::open(&Claim::of(root), OWNER).unwrap();
             let rules = Rules { folders: Folders(vec![world.folder.path().join("sources")]), ..Rules::default() };
             world.importer = Importer::new(world.pool.clone(), rules.into(), Sandbox::qemu_img().unwrap());
             world.put("disk.img", &raw_disk());

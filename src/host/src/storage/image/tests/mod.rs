@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::storage::sandbox::Sandbox;
-use crate::storage::{DirectoryPool, FileOwner, Volumes};
+use crate::storage::{Claim, DirectoryPool, FileOwner, Volumes};
 
 const OWNER: FileOwner = FileOwner { uid: 64055, gid: 64055 };
 const MIB: usize = 1 << 20;
@@ -36,7 +36,7 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let sources = folder.path().join("sources");
         fs::create_dir(&sources).unwrap();
-        let pool = DirectoryPool::open(&folder.path().join("pool"), OWNER).unwrap();
+        let pool = DirectoryPool::open(&Claim::of(&folder.path().join("pool")), OWNER).unwrap();
         let mut rules = Rules { folders: Folders(vec![sources]), ..Rules::default() };
         change(&mut rules);
         let importer = Importer::new(pool.clone(), rules.into(), Sandbox::qemu_img().unwrap());

@@ -4,18 +4,23 @@
 //! <pool>/images/<namespace>/<image>.<uid>.qcow2     root's, 0444: nobody changes what others are clones of
 //! <pool>/volumes/<namespace>/<volume>.<uid>.qcow2   QEMU's user's, 0600
 //! <pool>/incoming/…                                 what is being made; emptied when the pool is opened
+//! <pool>/.nubium-pool                               whose folder it is
 //! ```
 //! All folders are root's, so that no QEMU can replace a file. Everything is made in `incoming`, flushed, renamed and the
 //! folder synced: a file under its name is whole, also after a power cut.
 
+mod claim;
 mod in_use;
+mod mark;
 mod publish;
+#[cfg(test)]
+mod tests;
 mod volumes;
 
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,8 +29,12 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use tokio::task::JoinHandle;
 
+pub use claim::Claim;
+pub use mark::{Mark, Records};
 pub(crate) use publish::{Staging, publish, sync_folder};
 pub(crate) use volumes::{locked, read_header};
+
+use claim::{by_descriptor, open_folder};
 
 use super::{Space, VolumeError};
 use crate::storage::FileName;
@@ -45,31 +54,38 @@ pub struct FileOwner {
 pub struct DirectoryPool {
     root: PathBuf,
     owner: FileOwner,
+    folder: Arc<File>,
     _lock: Arc<Flock<File>>,
 }
 
 impl DirectoryPool {
-    /// Makes the folders of the pool and empties `incoming`. Until its last clone is dropped nobody else can open it.
-    /// Blocking.
-    pub fn open(root: &Path, owner: FileOwner) -> Result<Self, VolumeError> {
-        let failed = |verb, path: &Path, source| VolumeError::File { verb, path: path.to_owned(), source };
-        let made = make_folder(root).and_then(|()| File::open(root));
-        let folder = made.map_err(|source| failed("make the folder", root, source))?;
-        let lock = Flock::lock(folder, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
-            Errno::EWOULDBLOCK => VolumeError::Taken { pool: root.to_owned() },
-            other => failed("lock", root, other.into()),
+    /// Claims the folder and empties its `incoming`. Until the last clone is dropped no other process of this host can open
+    /// it. Blocking.
+    pub fn open(claim: &Claim, owner: FileOwner) -> Result<Self, VolumeError> {
+        let root = claim.root.clone();
+        let failed = |verb, source| VolumeError::File { verb, path: root.join(claim::INCOMING), source };
+        let folder = claim.take()?;
+        let incoming = by_descriptor(&folder).join(claim::INCOMING);
+        let held = open_folder(&incoming).map_err(|source| failed("open the folder", source))?;
+        let lock = Flock::lock(held, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+            Errno::EWOULDBLOCK => VolumeError::Taken { pool: root.clone() },
+            other => failed("lock", other.into()),
         })?;
-        let pool = Self { root: root.to_owned(), owner, _lock: Arc::new(lock) };
-        for folder in [pool.images(), pool.volumes()] {
-            make_folder(&folder).map_err(|source| failed("make the folder", &folder, source))?;
+        empty(&by_descriptor(&lock)).map_err(|source| failed("empty the folder", source))?;
+        Ok(Self { root, owner, folder: Arc::new(folder), _lock: Arc::new(lock) })
+    }
+
+    /// Whether the pool's path still leads to the folder that was claimed, and not to what is below its mount point. Blocking.
+    pub(crate) fn is_there(&self) -> Result<(), VolumeError> {
+        let failed = |source| VolumeError::File { verb: "look at", path: self.root.clone(), source };
+        let not_mounted = || VolumeError::NotMounted { path: self.root.clone() };
+        let claimed = self.folder.metadata().map_err(failed)?;
+        match fs::symlink_metadata(&self.root) {
+            Ok(found) if (found.dev(), found.ino()) == (claimed.dev(), claimed.ino()) => Ok(()),
+            Ok(_) => Err(not_mounted()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(not_mounted()),
+            Err(error) => Err(failed(error)),
         }
-        let incoming = pool.incoming();
-        let emptied = match fs::remove_dir_all(&incoming) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => DirBuilder::new().mode(0o700).create(&incoming),
-        };
-        emptied.map_err(|source| VolumeError::File { verb: "empty the folder", path: incoming, source })?;
-        Ok(pool)
     }
 
     pub fn root(&self) -> &Path {
@@ -87,15 +103,15 @@ impl DirectoryPool {
     }
 
     pub(crate) fn images(&self) -> PathBuf {
-        self.root.join("images")
+        self.root.join(claim::IMAGES)
     }
 
     fn volumes(&self) -> PathBuf {
-        self.root.join("volumes")
+        self.root.join(claim::VOLUMES)
     }
 
     pub(crate) fn incoming(&self) -> PathBuf {
-        self.root.join("incoming")
+        self.root.join(claim::INCOMING)
     }
 
     /// The pool's space now. Blocking.
@@ -116,7 +132,8 @@ impl DirectoryPool {
         work: impl FnOnce(&Self) -> Result<T, VolumeError> + Send + 'static,
     ) -> Result<T, VolumeError> {
         let pool = self.clone();
-        within_deadline(&self.root, tokio::task::spawn_blocking(move || work(&pool))).await
+        within_deadline(&self.root, tokio::task::spawn_blocking(move || pool.is_there().and_then(|()| work(&pool))))
+            .await
     }
 }
 
@@ -162,11 +179,12 @@ fn entries(folder: &Path) -> Result<Vec<OsString>, VolumeError> {
     list().map_err(|source| VolumeError::File { verb: "list", path: folder.to_owned(), source })
 }
 
-fn make_folder(folder: &Path) -> io::Result<()> {
-    match DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder) {
-        Ok(()) => fs::set_permissions(folder, fs::Permissions::from_mode(FOLDER_MODE)),
-        Err(error) => Err(error),
+fn empty(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() { fs::remove_dir_all(entry.path())? } else { fs::remove_file(entry.path())? }
     }
+    Ok(())
 }
 
 /// Opens an existing file of the pool, never through a link. `None` when it is not there.

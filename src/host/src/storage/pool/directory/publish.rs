@@ -20,6 +20,7 @@ pub(crate) struct Staging {
 impl Staging {
     pub(crate) fn new(pool: &DirectoryPool) -> io::Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
+        pool.is_there().map_err(io::Error::other)?;
         let folder = pool.incoming().join(NEXT.fetch_add(1, Ordering::Relaxed).to_string());
         DirBuilder::new().mode(0o700).create(&folder)?;
         Ok(Self { folder })

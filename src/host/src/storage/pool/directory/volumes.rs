@@ -35,11 +35,6 @@ impl Volumes for DirectoryPool {
         self.off_thread(move |pool| pool.create_now(&volume, None, size)).await
     }
 
-    async fn grow(&self, volume: &FileName, size: u64) -> Result<(), VolumeError> {
-        let volume = volume.clone();
-        self.off_thread(move |pool| pool.grow_now(&volume, size)).await
-    }
-
     async fn delete(&self, volume: &FileName) -> Result<(), VolumeError> {
         let volume = volume.clone();
         self.off_thread(move |pool| pool.delete_now(&volume)).await
@@ -116,23 +111,6 @@ impl DirectoryPool {
             return Ok(());
         };
         Err(VolumeError::Different { volume: volume.clone(), what })
-    }
-
-    fn grow_now(&self, volume: &FileName, size: u64) -> Result<(), VolumeError> {
-        let path = self.volume_path(volume);
-        let file = open_existing(&path, true)?.ok_or_else(|| VolumeError::NoVolume { volume: volume.clone() })?;
-        let header = read_header(&file, &path)?;
-        let largest = qcow2::reach(header.l1_entries);
-        match size {
-            _ if size == header.size => return Ok(()),
-            _ if size < header.size => return Err(VolumeError::Shrink { from: header.size, to: size }),
-            _ if !size.is_multiple_of(SECTOR) => return Err(VolumeError::Size { size, largest }),
-            _ if size > largest => return Err(VolumeError::Reach { largest }),
-            _ if locked(&file, &path)? => return Err(VolumeError::InUse { path }),
-            _ => {}
-        }
-        let done = qcow2::set_size(&file, size).and_then(|()| file.sync_all());
-        done.map_err(|source| self.file_error("grow", path, source))
     }
 
     fn delete_now(&self, volume: &FileName) -> Result<(), VolumeError> {
