@@ -1,35 +1,21 @@
-//! One request, from its path to its answer.
+//! The envelope of a request about objects: who asks for what, in which form, and what it is answered from.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use ::http::header::{AUTHORIZATION, USER_AGENT};
-use ::http::request::Parts;
-use ::http::{HeaderMap, Method, Request, Response};
-use bytes::Bytes;
+use ::http::HeaderMap;
+use ::http::header::USER_AGENT;
 use jiff::Timestamp;
 use serde_json::Value;
-use tracing::Instrument;
 
-use crate::access::Identity;
-use crate::access::authorize::{self, Action};
-use crate::access::{review, status};
+use crate::access::{self, Action, ChangeRequest, Identity};
 use crate::failure::Failure;
-use crate::http::body::{self, Body, BoxError};
 use crate::http::media::Wanted;
 use crate::http::options::Options;
-use crate::http::reply::Reply;
-use crate::http::target::{Page, Target};
+use crate::http::target::Target;
 use crate::kind::{Kind, Snapshot};
-use crate::metrics::{Labels, Measured};
-use crate::pages::{self, PageRequest};
+use crate::object;
 use crate::read::form::{Include, Shape};
-use crate::{ApiServer, State, read, trace, write};
-
-/// How long a client may take to send a body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long any request but a watch may take.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+use crate::state::State;
 
 /// What a request about objects is handled with.
 pub(crate) struct Call {
@@ -44,249 +30,26 @@ pub(crate) struct Call {
     pub now: Timestamp,
 }
 
-/// What is wanted of an object or collection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verb {
-    Get,
-    List,
-    Watch,
-    Create,
-    Update,
-    Patch,
-    Delete,
-    DeleteCollection,
-}
-
-impl Verb {
-    fn of(method: &Method, target: &Target, options: &Options) -> Option<Self> {
-        let collection = target.name.is_empty();
-        Some(match *method {
-            Method::GET if collection && options.watch => Self::Watch,
-            Method::GET | Method::HEAD if collection => Self::List,
-            Method::GET | Method::HEAD => Self::Get,
-            Method::POST if collection => Self::Create,
-            Method::PUT if !collection => Self::Update,
-            Method::PATCH if !collection => Self::Patch,
-            Method::DELETE if collection => Self::DeleteCollection,
-            Method::DELETE => Self::Delete,
-            _ => return None,
-        })
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Get => "get",
-            Self::List => "list",
-            Self::Watch => "watch",
-            Self::Create => "create",
-            Self::Update => "update",
-            Self::Patch => "patch",
-            Self::Delete => "delete",
-            Self::DeleteCollection => "deletecollection",
-        }
-    }
-}
-
-impl Verb {
-    /// The verb as kube-apiserver's metrics name it.
-    fn measured_name(self) -> &'static str {
-        match self {
-            Self::Get => "GET",
-            Self::List => "LIST",
-            Self::Watch => "WATCH",
-            Self::Create => "POST",
-            Self::Update => "PUT",
-            Self::Patch => "PATCH",
-            Self::Delete => "DELETE",
-            Self::DeleteCollection => "DELETECOLLECTION",
-        }
-    }
-}
-
-impl ApiServer {
-    /// Answers a request. Who asks stands in its extensions as an [`Identity`].
-    pub(crate) async fn handle<B>(&self, request: Request<B>) -> Response<Body>
-    where
-        B: ::http_body::Body,
-        B::Error: Into<BoxError>,
-    {
-        let (parts, body) = request.into_parts();
-        let measured = Measured::begin(&parts.method);
-        let yaml = Wanted::negotiate(&parts.headers).is_ok_and(|wanted| wanted.pretty_yaml);
-        let span = trace::span(&parts);
-        let (labels, reply) = self.routed(&parts, body).instrument(span).await;
-        let reply = measured.end(&labels, reply.unwrap_or_else(Reply::from));
-        reply.into_response(&parts.headers, yaml)
-    }
-
-    async fn routed<B>(&self, parts: &Parts, body: B) -> (Labels, Result<Reply, Failure>)
-    where
-        B: ::http_body::Body,
-        B::Error: Into<BoxError>,
-    {
-        let Parts { method, uri, headers, extensions, .. } = parts;
-        let identity = extensions.get::<Identity>().cloned().unwrap_or_else(Identity::anonymous);
-        let page = Page::parse(uri.path());
-        let labels = Labels::of_page(method, page.name());
-        // No token is known here: whoever shows one is not who they say, and must not pass for nobody in particular.
-        if identity.is_anonymous() && has_token(headers) {
-            return (labels, Err(Failure::unauthorized()));
-        }
-        let target = match page {
-            Page::Object(target) => target,
-            page => {
-                let request = PageRequest { method, uri, headers, identity: &identity };
-                return (labels, pages::answer(&self.0, page, request).await);
-            }
-        };
-        if let Some(review) = review::find(&target.group, &target.version, &target.resource) {
-            let reply = match timely(body::read(body)).await {
-                Ok(body) => pages::review(review, method, &target, headers, &identity, &body),
-                Err(failure) => Err(failure),
-            };
-            return (labels, reply);
-        }
-        let call = self.call(identity, target, uri.query(), Wanted::negotiate(headers), headers.clone());
-        match call.and_then(|call| call.admit(method)) {
-            Ok((call, kind, verb)) => {
-                let target = &call.target;
-                let verb_name = verb.measured_name();
-                let labels =
-                    Labels::of_kind(&kind, verb_name, &target.subresource, !target.name.is_empty(), &target.namespace);
-                let reply = match timely(body::read(body)).await {
-                    Ok(body) => call.within_timeout(&kind, verb, body).await,
-                    Err(failure) => Err(failure),
-                };
-                (labels, reply)
-            }
-            Err(failure) => (labels, Err(failure)),
-        }
-    }
-
-    fn call(
-        &self,
-        identity: Identity,
-        target: Target,
-        query: Option<&str>,
-        wanted: Result<Wanted, Failure>,
-        headers: HeaderMap,
-    ) -> Result<Call, Failure> {
-        let state = self.0.clone();
-        let (snapshot, now) = (state.registry.snapshot(), (state.config.clock)());
-        let options = Options::parse(query.unwrap_or_default())?;
-        Ok(Call { snapshot, identity, target, options, wanted: wanted?, headers, now, state })
-    }
-}
-
-/// A body, if it comes in time.
-async fn timely(body: impl Future<Output = Result<Bytes, Failure>>) -> Result<Bytes, Failure> {
-    let late = |_| Failure::bad_request("the body of the request did not come in time");
-    tokio::time::timeout(BODY_TIMEOUT, body).await.map_err(late)?
-}
-
-/// Whether a client shows a bearer token.
-fn has_token(headers: &HeaderMap) -> bool {
-    let value = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let token = value.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    token.is_some_and(|(_, token)| !token.trim().is_empty())
-}
-
 impl Call {
-    /// Finds the kind and the verb, and refuses what the caller may not do.
-    fn admit(self, method: &Method) -> Result<(Self, Arc<Kind>, Verb), Failure> {
-        let target = &self.target;
-        let verb = Verb::of(method, target, &self.options);
-        if let Some(verb) = verb.filter(|verb| *verb != Verb::Create) {
-            self.allow(verb.name(), &target.name)?;
-        } else if self.identity.is_anonymous() {
-            self.allow("create", &target.name)?;
-        }
-        let kind = self.snapshot.find(&target.group, &target.version, &target.resource);
-        let kind = kind.ok_or_else(|| self.not_served())?.clone();
-        let whole = target.name.is_empty();
-        if (kind.namespaced && !whole && target.namespace.is_empty())
-            || (!kind.namespaced && !target.namespace.is_empty())
-        {
-            return Err(Failure::no_such_path());
-        }
-        match target.subresource.as_str() {
-            "" => {}
-            "status" if kind.status => {}
-            "scale" if kind.scale.is_some() => {}
-            _ if kind.is_custom() => return Err(Failure::not_found(kind.subject(), &target.name)),
-            _ => return Err(Failure::not_served()),
-        }
-        if kind.namespaced && target.namespace.is_empty() && verb == Some(Verb::Create) {
-            return Err(Failure::no_such_path());
-        }
-        // Kubernetes' built-in kinds have no HEAD.
-        let verb = verb.filter(|_| *method != Method::HEAD || kind.is_custom());
-        let verb = verb.ok_or_else(|| refuse(&kind, &method.as_str().to_ascii_lowercase()))?;
-        let options = match verb {
-            Verb::Create => "CreateOptions",
-            Verb::Update => "UpdateOptions",
-            Verb::Patch => "PatchOptions",
-            Verb::Delete | Verb::DeleteCollection => "DeleteOptions",
-            Verb::Get | Verb::List | Verb::Watch => "ListOptions",
+    /// Refuses unless the caller may do this to the object called `name`; empty for the collection, `None` for a create
+    /// whose body has not been read.
+    pub fn allow(&self, verb: &str, name: Option<&str>) -> Result<(), Failure> {
+        access::check(self.state.authorizer.as_ref(), &self.identity, &self.action(verb, name))
+    }
+
+    /// Refuses a change that an admission rule forbids. `old` is `None` for a create, `new` for a delete.
+    pub fn admit(&self, verb: &str, old: Option<&Value>, new: Option<&Value>) -> Result<(), Failure> {
+        let name = match (old, new) {
+            (None, Some(new)) => object::meta::text(new, "name"),
+            _ => &self.target.name,
         };
-        self.options.check(options)?;
-        Ok((self, kind, verb))
+        let request = ChangeRequest { identity: &self.identity, action: self.action(verb, Some(name)), old, new };
+        self.state.admission.iter().try_for_each(|rule| rule.admit(&request))
     }
 
-    /// What is answered about a resource that is not there: built-in groups say so, others are not known at all.
-    fn not_served(&self) -> Failure {
-        let Target { group, version, .. } = &self.target;
-        let known =
-            self.snapshot.kinds().any(|kind| kind.group == *group && kind.version == *version && !kind.is_custom());
-        if known { Failure::not_served() } else { Failure::no_such_path() }
-    }
-
-    /// Refuses unless the caller may do this to the object called `name` (or to the collection).
-    pub fn allow(&self, verb: &str, name: &str) -> Result<(), Failure> {
-        authorize::check(&self.identity, &self.action(verb, name))
-    }
-
-    /// Refuses a change that the caller may make of some objects, and not of this one or not in this way.
-    pub fn allow_change(&self, before: &Value, after: &Value) -> Result<(), Failure> {
-        status::check(&self.identity, &self.action("update", &self.target.name), before, after)
-    }
-
-    fn action<'a>(&'a self, verb: &'a str, name: &'a str) -> Action<'a> {
+    fn action<'a>(&'a self, verb: &'a str, name: Option<&'a str>) -> Action<'a> {
         let Target { group, resource, subresource, namespace, .. } = &self.target;
         Action { verb, group, resource, subresource, namespace, name }
-    }
-
-    /// Answers within the time that the client gives, at most a minute; a watch has a time limit of its own.
-    async fn within_timeout(&self, kind: &Arc<Kind>, verb: Verb, body: Bytes) -> Result<Reply, Failure> {
-        let answer = self.answer(kind, verb, body);
-        if verb == Verb::Watch {
-            return answer.await;
-        }
-        let limit = self.options.timeout.filter(|limit| !limit.is_zero()).unwrap_or(REQUEST_TIMEOUT);
-        tokio::time::timeout(limit.min(REQUEST_TIMEOUT), answer).await.unwrap_or_else(|_| Err(Failure::out_of_time()))
-    }
-
-    async fn answer(&self, kind: &Arc<Kind>, verb: Verb, body: Bytes) -> Result<Reply, Failure> {
-        let reply = match (verb, self.target.subresource.as_str()) {
-            (Verb::Get, "scale") => write::scale::get(self, kind).await,
-            (Verb::Update | Verb::Patch, "scale") => write::scale::set(self, kind, verb == Verb::Patch, body).await,
-            (Verb::Get, _) => read::get(self, kind).await,
-            (Verb::List, _) => read::list(self, kind).await,
-            (Verb::Watch, _) => read::watch(self, kind).await,
-            (Verb::Create, "") => write::create(self, kind, body).await,
-            (Verb::Update, _) => write::update(self, kind, body).await,
-            (Verb::Patch, _) => write::patch(self, kind, body).await,
-            (Verb::Delete, "") => write::delete(self, kind, body).await,
-            (verb, _) => Err(refuse(kind, verb.name())),
-        }?;
-        Ok(match &kind.deprecation {
-            Some(warning) => {
-                let mut warnings = vec![warning.clone()];
-                warnings.extend(reply.warnings.iter().cloned());
-                reply.warn(warnings)
-            }
-            None => reply,
-        })
     }
 
     /// How the answer shows objects.
@@ -295,7 +58,7 @@ impl Call {
         Ok(Shape { kind, form: &self.wanted.form, include, now: self.now })
     }
 
-    /// In whose name fields are owned: the field manager said, else the client program's name.
+    /// In whose name fields are owned: the field manager of the request, else the client program's name.
     pub fn manager(&self) -> String {
         if !self.options.field_manager.is_empty() {
             return self.options.field_manager.clone();
@@ -304,18 +67,8 @@ impl Call {
         agent.split('/').next().unwrap_or_default().chars().take(128).collect()
     }
 
-    /// The time as objects carry it.
+    /// The time of the request as objects carry it.
     pub fn timestamp(&self) -> String {
-        timestamp(self.now)
+        object::timestamp(self.now)
     }
-}
-
-/// A method that the kind does not have here.
-fn refuse(kind: &Kind, verb: &str) -> Failure {
-    if kind.is_custom() { Failure::method_not_allowed(kind.subject(), verb) } else { Failure::no_such_method() }
-}
-
-/// A time as objects carry it: whole seconds, UTC.
-pub(crate) fn timestamp(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

@@ -278,9 +278,21 @@ impl From<nubium_store::Error> for Failure {
             }
             nubium_store::Error::Future { requested, current } => Self::revision_too_large(requested, current),
             error => {
-                tracing::error!(error = %crate::chain(&error), "the store failed");
-                Self::internal(crate::chain(&error))
+                tracing::error!(error = %chain(&error), "the store failed");
+                Self::internal(chain(&error))
             }
         }
     }
+}
+
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }

@@ -14,10 +14,10 @@ use nubium_store::Range;
 use prometheus::core::Collector;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, TextEncoder};
 
-use crate::State;
 use crate::failure::Failure;
 use crate::http::reply::{Content, Reply};
 use crate::kind::Kind;
+use crate::state::State;
 
 const RESOURCE: [&str; 6] = ["verb", "group", "version", "resource", "subresource", "scope"];
 /// Buckets of kube-apiserver's, fewer of them.

@@ -6,12 +6,13 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Uri};
 
 use crate::access::review::Review;
-use crate::access::{Identity, authorize};
+use crate::access::{self, Authorizer, Identity};
 use crate::failure::{Failure, Subject};
 use crate::http::media::{BodyForm, body_form};
 use crate::http::reply::Reply;
 use crate::http::target::{Page, Target};
-use crate::{State, discovery, metrics, openapi, protobuf};
+use crate::state::State;
+use crate::{discovery, metrics, openapi, protobuf};
 
 /// A request for a page.
 pub(crate) struct PageRequest<'a> {
@@ -25,7 +26,7 @@ pub(crate) struct PageRequest<'a> {
 pub(crate) async fn answer(state: &Arc<State>, page: Page, request: PageRequest<'_>) -> Result<Reply, Failure> {
     let PageRequest { method, uri, headers, identity } = request;
     let path = uri.path();
-    authorize::check_page(identity, path)?;
+    access::check_page(identity, path)?;
     let snapshot = state.registry.snapshot();
     if let Page::NoResource { group, version } = &page {
         let is_built_in =
@@ -60,6 +61,7 @@ pub(crate) async fn answer(state: &Arc<State>, page: Page, request: PageRequest<
 /// Answers a review; there is nothing to do with one but to post it.
 pub(crate) fn review(
     review: &Review,
+    authorizer: &dyn Authorizer,
     method: &Method,
     target: &Target,
     headers: &HeaderMap,
@@ -78,7 +80,7 @@ pub(crate) fn review(
         BodyForm::Yaml => serde_saphyr::from_slice(body).map_err(|error| unreadable(&error))?,
         BodyForm::Protobuf => protobuf::decode(body, review.message).map_err(|error| unreadable(&error))?,
     };
-    let (code, answer) = review.answer(identity, &posted)?;
+    let (code, answer) = review.answer(authorizer, identity, &posted)?;
     Ok(Reply::value(code, &answer))
 }
 

@@ -1,5 +1,5 @@
-//! Who may do what. There are two groups and no roles yet: admins may do everything, a host's agent what its rules say.
-//! Which status a host may write, and which of its fields, is in `status`.
+//! Who may send which request. Admins may do everything, a host's agent what the rules say; which part of a status an
+//! agent may change is for [`super::status`].
 
 use serde_json::{Value, json};
 
@@ -15,8 +15,59 @@ pub(crate) struct Action<'a> {
     pub resource: &'a str,
     pub subresource: &'a str,
     pub namespace: &'a str,
-    /// Empty for a collection; of a create, the name of the object to make.
-    pub name: &'a str,
+    /// Empty for a collection. `None` for a create whose body has not been read: may the caller create anything here?
+    pub name: Option<&'a str>,
+}
+
+/// Decides what callers may do.
+pub(crate) trait Authorizer: Send + Sync {
+    /// Why the caller may do this; `None` when it may not.
+    fn reason(&self, identity: &Identity, action: &Action<'_>) -> Option<&'static str>;
+
+    /// What the caller may do in a namespace and at the cluster scope, as the status of a SelfSubjectRulesReview.
+    fn rules(&self, identity: &Identity, namespace: &str) -> Value;
+}
+
+/// Admins may do everything, hosts what [`HOST_RULES`] say.
+pub(crate) struct HostRoles;
+
+impl Authorizer for HostRoles {
+    fn reason(&self, identity: &Identity, action: &Action<'_>) -> Option<&'static str> {
+        if identity.is_in(ADMINS) {
+            return Some(ADMIN_REASON);
+        }
+        let covers = |rule: &Rule| rule.covers(action, &identity.name);
+        (identity.is_in(HOSTS) && HOST_RULES.iter().any(covers)).then_some("a host's agent may do this")
+    }
+
+    fn rules(&self, identity: &Identity, namespace: &str) -> Value {
+        let all = json!(["*"]);
+        if identity.is_in(ADMINS) {
+            return json!({
+                "resourceRules": [{"verbs": all, "apiGroups": all, "resources": all}],
+                "nonResourceRules": [{"verbs": all, "nonResourceURLs": all}], "incomplete": false,
+            });
+        }
+        let fill = |pattern: &str| pattern.replace("{host}", &identity.name);
+        let here = |rule: &&Rule| ["", "*", namespace].contains(&fill(rule.namespace).as_str());
+        let resource_rules = HOST_RULES.iter().filter(|_| identity.is_in(HOSTS)).filter(here).map(|rule| {
+            let resource = match rule.subresource {
+                "" | "*" => rule.resource.to_owned(),
+                subresource => format!("{}/{subresource}", rule.resource),
+            };
+            let mut shown = json!({"verbs": rule.verbs, "apiGroups": [rule.group], "resources": [resource]});
+            if rule.name != "*" {
+                shown["resourceNames"] = json!([fill(rule.name)]);
+            }
+            shown
+        });
+        let resource_rules: Vec<Value> = resource_rules.collect();
+        let pages = if identity.is_anonymous() { PUBLIC_PAGES } else { &["*"] };
+        json!({
+            "resourceRules": resource_rules,
+            "nonResourceRules": [{"verbs": ["get"], "nonResourceURLs": pages}], "incomplete": false,
+        })
+    }
 }
 
 /// One thing that hosts may do. `*` stands for anything, `{host}` for the host's own name.
@@ -85,54 +136,15 @@ impl Rule {
             && fits(self.resource, action.resource)
             && fits(self.subresource, action.subresource)
             && fits(self.namespace, action.namespace)
-            && fits(self.name, action.name)
+            && action.name.is_none_or(|name| fits(self.name, name))
     }
 }
 
 const ADMIN_REASON: &str = "members of system:masters may do everything";
 
-/// Why the caller may do this; `None` when it may not.
-pub(crate) fn reason(identity: &Identity, action: &Action<'_>) -> Option<&'static str> {
-    if identity.is_in(ADMINS) {
-        return Some(ADMIN_REASON);
-    }
-    let covers = |rule: &Rule| rule.covers(action, &identity.name);
-    (identity.is_in(HOSTS) && HOST_RULES.iter().any(covers)).then_some("a host's agent may do this")
-}
-
-/// What the caller may do in a namespace and at the cluster scope, as the status of a SelfSubjectRulesReview.
-pub(crate) fn rules(identity: &Identity, namespace: &str) -> Value {
-    let all = json!(["*"]);
-    if identity.is_in(ADMINS) {
-        return json!({
-            "resourceRules": [{"verbs": all, "apiGroups": all, "resources": all}],
-            "nonResourceRules": [{"verbs": all, "nonResourceURLs": all}], "incomplete": false,
-        });
-    }
-    let fill = |pattern: &str| pattern.replace("{host}", &identity.name);
-    let here = |rule: &&Rule| ["", "*", namespace].contains(&fill(rule.namespace).as_str());
-    let resource_rules = HOST_RULES.iter().filter(|_| identity.is_in(HOSTS)).filter(here).map(|rule| {
-        let resource = match rule.subresource {
-            "" | "*" => rule.resource.to_owned(),
-            subresource => format!("{}/{subresource}", rule.resource),
-        };
-        let mut shown = json!({"verbs": rule.verbs, "apiGroups": [rule.group], "resources": [resource]});
-        if rule.name != "*" {
-            shown["resourceNames"] = json!([fill(rule.name)]);
-        }
-        shown
-    });
-    let resource_rules: Vec<Value> = resource_rules.collect();
-    let pages = if identity.is_anonymous() { PUBLIC_PAGES } else { &["*"] };
-    json!({
-        "resourceRules": resource_rules,
-        "nonResourceRules": [{"verbs": ["get"], "nonResourceURLs": pages}], "incomplete": false,
-    })
-}
-
 /// Refuses what the caller may not do.
-pub(crate) fn check(identity: &Identity, action: &Action<'_>) -> Result<(), Failure> {
-    if reason(identity, action).is_some() {
+pub(crate) fn check(authorizer: &dyn Authorizer, identity: &Identity, action: &Action<'_>) -> Result<(), Failure> {
+    if authorizer.reason(identity, action).is_some() {
         return Ok(());
     }
     let subject = Subject { group: action.group, resource: action.resource };
@@ -148,7 +160,7 @@ pub(crate) fn check(identity: &Identity, action: &Action<'_>) -> Result<(), Fail
         "User {:?} cannot {} resource {resource:?} in API group {:?} {place}",
         identity.name, action.verb, action.group
     );
-    Err(Failure::forbidden(subject, action.name, &why))
+    Err(Failure::forbidden(subject, action.name.unwrap_or_default(), &why))
 }
 
 /// The pages of the API itself that everybody may read.
@@ -188,7 +200,7 @@ mod tests {
 
     fn action<'a>(verb: &'a str, group: &'a str, path: [&'a str; 4]) -> Action<'a> {
         let [namespace, resource, name, subresource] = path;
-        Action { verb, group, resource, subresource, namespace, name }
+        Action { verb, group, resource, subresource, namespace, name: Some(name) }
     }
 
     #[test]
@@ -206,7 +218,7 @@ mod tests {
             ("update", "coordination.k8s.io", ["nubium-hosts", "leases", "rack-1", ""]),
             ("get", "", ["nubium-host-rack-1", "secrets", "web-seed", ""]),
         ] {
-            assert_eq!(check(&host, &action(verb, group, path)), Ok(()), "{verb} {path:?}");
+            assert_eq!(check(&HostRoles, &host, &action(verb, group, path)), Ok(()), "{verb} {path:?}");
         }
     }
 
@@ -228,18 +240,28 @@ mod tests {
             ("create", "coordination.k8s.io", ["nubium-hosts", "leases", "rack-2", ""]),
             ("list", "", ["", "namespaces", "", ""]),
         ] {
-            assert!(check(&host, &action(verb, group, path)).is_err(), "{verb} {path:?}");
+            assert!(check(&HostRoles, &host, &action(verb, group, path)).is_err(), "{verb} {path:?}");
         }
     }
 
     #[test]
+    fn a_create_is_decided_before_its_body_is_read() {
+        let host = Identity::host("rack-1");
+        let create = |resource| Action { name: None, ..action("create", "nubium.dev", ["", resource, "", ""]) };
+        assert_eq!(check(&HostRoles, &host, &create("hosts")), Ok(()));
+        assert!(check(&HostRoles, &host, &create("flavors")).is_err());
+    }
+
+    #[test]
     fn a_refusal_says_who_cannot_do_what_where() {
-        let failure = check(&Identity::host("rack-1"), &action("get", "", ["shop", "secrets", "s", ""])).unwrap_err();
+        let failure =
+            check(&HostRoles, &Identity::host("rack-1"), &action("get", "", ["shop", "secrets", "s", ""])).unwrap_err();
         assert_eq!(
             failure.message(),
             r#"secrets "s" is forbidden: User "rack-1" cannot get resource "secrets" in API group "" in the namespace "shop""#
         );
-        let failure = check(&Identity::anonymous(), &action("list", "nubium.dev", ["", "hosts", "", ""])).unwrap_err();
+        let failure = check(&HostRoles, &Identity::anonymous(), &action("list", "nubium.dev", ["", "hosts", "", ""]))
+            .unwrap_err();
         assert_eq!(
             failure.message(),
             r#"hosts.nubium.dev is forbidden: User "system:anonymous" cannot list resource "hosts" in API group "nubium.dev" at the cluster scope"#

@@ -1,8 +1,13 @@
-//! Who is asking, and what they may do.
+//! Who is asking, and what they may do: [`Authorizer`] decides by the request's path, [`Admission`] by the change.
 
-pub(crate) mod authorize;
+mod admission;
+mod authorize;
 mod identity;
 pub(crate) mod review;
-pub(crate) mod status;
+mod status;
+
+pub(crate) use admission::{Admission, ChangeRequest};
+pub(crate) use authorize::{Action, Authorizer, HostRoles, check, check_page};
+pub(crate) use status::HostStatus;
 
 pub use identity::{ADMINS, HOSTS, Identity};

@@ -6,9 +6,12 @@ use http::StatusCode;
 use nubium_schema::FieldError;
 use serde_json::{Value, json};
 
-use super::authorize::{self, Action};
+use super::authorize::{self, Action, Authorizer};
 use super::identity::Identity;
 use crate::failure::Failure;
+
+/// Makes a review's status of its spec.
+type Answer = fn(&dyn Authorizer, &Identity, &Value) -> Result<Value, Vec<FieldError>>;
 
 /// The one version of all of them.
 pub(crate) const VERSION: &str = "v1";
@@ -23,7 +26,7 @@ pub(crate) struct Review {
     pub message: &'static str,
     /// Its OpenAPI component.
     pub schema: &'static str,
-    answer: fn(&Identity, &Value) -> Result<Value, Vec<FieldError>>,
+    answer: Answer,
 }
 
 pub(crate) const ALL: [Review; 3] = [
@@ -70,17 +73,22 @@ pub(crate) fn find(group: &str, version: &str, plural: &str) -> Option<&'static 
 
 impl Review {
     /// Answers what was posted: the same object with its status.
-    pub fn answer(&self, identity: &Identity, posted: &Value) -> Result<(StatusCode, Value), Failure> {
+    pub fn answer(
+        &self,
+        authorizer: &dyn Authorizer,
+        identity: &Identity,
+        posted: &Value,
+    ) -> Result<(StatusCode, Value), Failure> {
         let action = Action {
             verb: "create",
             group: self.group,
             resource: self.plural,
             subresource: "",
             namespace: "",
-            name: "",
+            name: Some(""),
         };
         if identity.is_anonymous() {
-            authorize::check(identity, &action)?;
+            authorize::check(authorizer, identity, &action)?;
         }
         let api_version = format!("{}/{VERSION}", self.group);
         for (field, want) in [("apiVersion", api_version.as_str()), ("kind", self.kind)] {
@@ -89,7 +97,7 @@ impl Review {
                 return Err(Failure::bad_request(format!("the body's {field} is {found:?}, it must be {want:?}")));
             }
         }
-        let status = (self.answer)(identity, &posted["spec"])
+        let status = (self.answer)(authorizer, identity, &posted["spec"])
             .map_err(|errors| Failure::invalid(self.group, self.kind, "", &errors))?;
         let mut object = json!({"kind": self.kind, "apiVersion": api_version, "metadata": {}, "status": status});
         if posted["spec"].is_object() {
@@ -99,11 +107,11 @@ impl Review {
     }
 }
 
-fn who(identity: &Identity, _: &Value) -> Result<Value, Vec<FieldError>> {
+fn who(_: &dyn Authorizer, identity: &Identity, _: &Value) -> Result<Value, Vec<FieldError>> {
     Ok(json!({"userInfo": {"username": identity.name, "groups": identity.groups}}))
 }
 
-fn access(identity: &Identity, spec: &Value) -> Result<Value, Vec<FieldError>> {
+fn access(authorizer: &dyn Authorizer, identity: &Identity, spec: &Value) -> Result<Value, Vec<FieldError>> {
     let (resource, path) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
     let text = |of: &Value, field: &str| of[field].as_str().unwrap_or_default().to_owned();
     let reason = match (resource.is_object(), path.is_object()) {
@@ -118,7 +126,7 @@ fn access(identity: &Identity, spec: &Value) -> Result<Value, Vec<FieldError>> {
         (true, false) => {
             let fields = ["verb", "group", "resource", "subresource", "namespace", "name"];
             let [verb, group, resource, subresource, namespace, name] = fields.map(|field| text(resource, field));
-            authorize::reason(
+            authorizer.reason(
                 identity,
                 &Action {
                     verb: &verb,
@@ -126,7 +134,7 @@ fn access(identity: &Identity, spec: &Value) -> Result<Value, Vec<FieldError>> {
                     resource: &resource,
                     subresource: &subresource,
                     namespace: &namespace,
-                    name: &name,
+                    name: Some(&name),
                 },
             )
         }
@@ -138,21 +146,22 @@ fn access(identity: &Identity, spec: &Value) -> Result<Value, Vec<FieldError>> {
     })
 }
 
-fn rules(identity: &Identity, spec: &Value) -> Result<Value, Vec<FieldError>> {
+fn rules(authorizer: &dyn Authorizer, identity: &Identity, spec: &Value) -> Result<Value, Vec<FieldError>> {
     let namespace = spec["namespace"].as_str().unwrap_or_default();
     if namespace.is_empty() {
         return Err(vec![FieldError::required("spec.namespace", "")]);
     }
-    Ok(authorize::rules(identity, namespace))
+    Ok(authorizer.rules(identity, namespace))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::authorize::HostRoles;
     use super::*;
 
     fn ask(identity: &Identity, kind: &str, spec: &Value) -> Result<Value, Failure> {
         let review = ALL.iter().find(|review| review.kind == kind).unwrap();
-        review.answer(identity, &json!({"spec": spec})).map(|(_, mut object)| object["status"].take())
+        review.answer(&HostRoles, identity, &json!({"spec": spec})).map(|(_, mut object)| object["status"].take())
     }
 
     #[test]

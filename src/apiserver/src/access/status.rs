@@ -3,8 +3,8 @@
 
 use serde_json::Value;
 
-use super::authorize::Action;
-use super::identity::{HOSTS, Identity};
+use super::admission::{Admission, ChangeRequest};
+use super::identity::HOSTS;
 use crate::failure::{Failure, Subject};
 
 /// What agents write of a kind's status, as `src/agent` says it by its `Owner`s.
@@ -33,17 +33,23 @@ const PARTS: &[Part] = &[
     Part { resource: "images", bound: false, fields: &["hosts"], conditions: &[] },
 ];
 
-/// Refuses a host's change of what is not its own. Nobody but hosts is asked.
-pub(crate) fn check(identity: &Identity, action: &Action<'_>, before: &Value, after: &Value) -> Result<(), Failure> {
-    if !identity.is_in(HOSTS) || action.group != "nubium.dev" || action.subresource != "status" {
-        return Ok(());
-    }
-    let part = PARTS.iter().find(|part| part.resource == action.resource);
-    match part.and_then(|part| part.refusal(&identity.name, &before["status"], &after["status"])) {
-        None => Ok(()),
-        Some(why) => {
-            let subject = Subject { group: action.group, resource: action.resource };
-            Err(Failure::forbidden(subject, action.name, &why))
+/// Refuses a host's change of what is not its own. Applies to nobody but hosts.
+pub(crate) struct HostStatus;
+
+impl Admission for HostStatus {
+    fn admit(&self, request: &ChangeRequest<'_>) -> Result<(), Failure> {
+        let ChangeRequest { identity, action, old, new } = request;
+        let (Some(old), Some(new)) = (old, new) else { return Ok(()) };
+        if !identity.is_in(HOSTS) || action.group != "nubium.dev" || action.subresource != "status" {
+            return Ok(());
+        }
+        let part = PARTS.iter().find(|part| part.resource == action.resource);
+        match part.and_then(|part| part.refusal(&identity.name, &old["status"], &new["status"])) {
+            None => Ok(()),
+            Some(why) => {
+                let subject = Subject { group: action.group, resource: action.resource };
+                Err(Failure::forbidden(subject, action.name.unwrap_or_default(), &why))
+            }
         }
     }
 }

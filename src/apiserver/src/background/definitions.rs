@@ -8,15 +8,15 @@ use nubium_store::{Event, Object, Range, Revision, WatchItem};
 use serde_json::Value;
 
 use super::graph::Metadata;
-use crate::State;
-use crate::call::timestamp;
 use crate::failure::Failure;
-use crate::kind::prefix;
-use crate::object::meta;
-use crate::write::{self, CLEANUP, set_condition, settle_definition};
+use crate::kind::{BuiltIn, accept_names, set_condition};
+use crate::object::meta::{self, CLEANUP};
+use crate::object::timestamp;
+use crate::state::State;
+use crate::write;
 
 fn definitions() -> String {
-    prefix("apiextensions.k8s.io", "customresourcedefinitions")
+    BuiltIn::Definition.prefix()
 }
 
 /// Reads all definitions into the registry, and keeps it up to date from then on, as long as the state lives.
@@ -42,13 +42,13 @@ pub(crate) async fn follow(state: &Arc<State>) -> Result<(), nubium_store::Error
                         }
                     }
                 }
-                Err(error) => tracing::warn!(error = %crate::chain(&error), "definitions cannot be followed"),
+                Err(error) => tracing::warn!(error = %crate::failure::chain(&error), "definitions cannot be followed"),
             }
             tokio::time::sleep(super::RETRY).await;
             let Some(state) = follower.upgrade() else { return };
             match load(&state).await {
                 Ok(revision) => after = revision,
-                Err(error) => tracing::warn!(error = %crate::chain(&error), "definitions cannot be read"),
+                Err(error) => tracing::warn!(error = %crate::failure::chain(&error), "definitions cannot be read"),
             }
         }
     });
@@ -146,7 +146,7 @@ fn is_refused(object: &Object) -> bool {
 /// Deletes the objects of a definition that goes; when none is left, lets it go.
 async fn empty(state: &Arc<State>, name: &str) -> Result<(), Failure> {
     let snapshot = state.registry.snapshot();
-    let Some(kind) = snapshot.find("apiextensions.k8s.io", "v1", "customresourcedefinitions") else { return Ok(()) };
+    let kind = snapshot.built_in(BuiltIn::Definition);
     let key = kind.key("", name);
     let now = timestamp((state.config.clock)());
     let objects = snapshot.resources().find(|kind| format!("{}.{}", kind.plural, kind.group) == name);
@@ -181,11 +181,11 @@ async fn empty(state: &Arc<State>, name: &str) -> Result<(), Failure> {
 /// Looks again whether a definition's names are free.
 async fn accept(state: &Arc<State>, name: &str) -> Result<(), Failure> {
     let snapshot = state.registry.snapshot();
-    let Some(kind) = snapshot.find("apiextensions.k8s.io", "v1", "customresourcedefinitions") else { return Ok(()) };
+    let kind = snapshot.built_in(BuiltIn::Definition);
     let now = timestamp((state.config.clock)());
     write::modify(state, kind, &kind.key("", name), "status", |object| {
         let before = object["status"].clone();
-        settle_definition(&snapshot, &now, object, None);
+        accept_names(&snapshot, &now, object, None);
         before != object["status"]
     })
     .await

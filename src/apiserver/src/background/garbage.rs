@@ -10,12 +10,12 @@ use nubium_store::Object;
 use serde_json::Value;
 
 use super::graph::{Graph, Metadata, Node, Owner};
-use crate::State;
 use crate::failure::Failure;
 use crate::http::options::Propagation;
 use crate::kind::{Kind, Snapshot};
-use crate::object::meta;
-use crate::write::{self, FOREGROUND, ORPHAN};
+use crate::object::meta::{self, FOREGROUND, ORPHAN};
+use crate::state::State;
+use crate::write;
 
 /// The graph and what is to be looked at.
 #[derive(Default)]

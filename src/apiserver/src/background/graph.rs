@@ -6,7 +6,7 @@ use std::sync::Arc;
 use nubium_store::Object;
 use serde::Deserialize;
 
-use crate::write::{FOREGROUND, ORPHAN};
+use crate::object::meta::{FOREGROUND, ORPHAN};
 
 /// What an object's bytes say about it and its owners.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]

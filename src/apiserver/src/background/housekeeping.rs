@@ -8,10 +8,10 @@ use nubium_store::Range;
 use serde_json::Value;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::State;
 use crate::failure::Failure;
-use crate::kind::prefix;
+use crate::kind::BuiltIn;
 use crate::object::meta;
+use crate::state::State;
 use crate::write;
 
 /// How often history is compacted: what is older than one to two of these is gone.
@@ -41,17 +41,17 @@ pub(super) async fn run(state: &Arc<State>) {
             (Err(error), _) => Err(error),
         };
         if let Err(error) = compacted {
-            tracing::warn!(error = %crate::chain(&error), "old history could not be removed");
+            tracing::warn!(error = %crate::failure::chain(&error), "old history could not be removed");
         }
     }
 }
 
 async fn forget_events(state: &Arc<State>) -> Result<(), Failure> {
     let snapshot = state.registry.snapshot();
-    let Some(kind) = snapshot.find("", "v1", "events") else { return Ok(()) };
+    let kind = snapshot.built_in(BuiltIn::Event);
     let now = (state.config.clock)();
     let oldest = now.checked_sub(EVENT_LIFE).unwrap_or(Timestamp::MIN);
-    let page = state.store.range(Range::all(prefix("", "events"))).await?;
+    let page = state.store.range(Range::all(BuiltIn::Event.prefix())).await?;
     for object in page.objects {
         let event: Value = serde_json::from_slice(&object.value).unwrap_or_default();
         if last_write(&event, now) < oldest {

@@ -16,8 +16,8 @@ use futures::{FutureExt, StreamExt};
 use nubium_store::{Range, WatchItem};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::State;
 use crate::failure::Failure;
+use crate::state::State;
 use garbage::Garbage;
 
 pub(crate) use definitions::follow as follow_definitions;

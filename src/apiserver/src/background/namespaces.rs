@@ -9,11 +9,11 @@ use nubium_store::{Object, Range};
 use serde_json::Value;
 
 use super::graph::Metadata;
-use crate::State;
-use crate::call::timestamp;
 use crate::failure::Failure;
-use crate::kind::{Kind, prefix};
-use crate::write::{self, NAMESPACE_FINALIZER, set_condition};
+use crate::kind::{BuiltIn, Kind, NAMESPACE_FINALIZER, set_condition};
+use crate::object::timestamp;
+use crate::state::State;
+use crate::write;
 
 /// The namespaces on their way out.
 #[derive(Default)]
@@ -34,7 +34,7 @@ struct Left {
 
 impl Leaving {
     pub fn seen(&mut self, object: &Object, deleted: bool) {
-        let namespaces = prefix("", "namespaces");
+        let namespaces = BuiltIn::Namespace.prefix();
         if let Some(name) = object.key.strip_prefix(namespaces.as_str()) {
             if deleted {
                 // Whatever was created while it went is swept up by one more look.
@@ -76,7 +76,7 @@ impl Leaving {
         if !self.names.contains(name) {
             return Ok(());
         }
-        let Some(namespaces) = snapshot.find("", "v1", "namespaces") else { return Ok(()) };
+        let namespaces = snapshot.built_in(BuiltIn::Namespace);
         let key = namespaces.key("", name);
         if left.resources.is_empty() {
             return write::modify(state, namespaces, &key, "finalize", |object| {

@@ -11,8 +11,8 @@ use nubium_listener::Limits;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 
-use crate::ApiServer;
 use crate::access::Identity;
+use crate::server::ApiServer;
 
 impl ApiServer {
     /// Serves the API on `listener` until `stop` completes; then watches end and open requests finish. Dropping the future

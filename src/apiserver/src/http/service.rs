@@ -8,8 +8,8 @@ use std::task::{Context, Poll};
 use http::{Request, Response};
 
 use super::body::{Body, BoxError};
-use crate::ApiServer;
 use crate::access::Identity;
+use crate::server::ApiServer;
 
 /// The API, called without a connection. Who calls stands in the request's extensions, or is fixed by
 /// [`RouterService::acting_as`]; what has neither is anonymous.
@@ -19,11 +19,14 @@ pub struct RouterService {
     identity: Option<Identity>,
 }
 
-impl RouterService {
-    pub(crate) fn new(server: ApiServer) -> Self {
-        Self { server, identity: None }
+impl ApiServer {
+    /// The API as a service for callers in this process; say who calls with [`RouterService::acting_as`].
+    pub fn router_service(&self) -> RouterService {
+        RouterService { server: self.clone(), identity: None }
     }
+}
 
+impl RouterService {
     /// The same service, where every call is made by `identity`.
     pub fn acting_as(self, identity: Identity) -> Self {
         Self { identity: Some(identity), ..self }

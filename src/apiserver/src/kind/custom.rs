@@ -3,13 +3,14 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use nubium_schema::names::NameRule;
 use nubium_schema::ownership::TypeRef;
 use nubium_schema::{FieldError, Structural};
 use serde_json::{Map, Value, json};
 
-use super::{Behaviour, Kind, Scale, Snapshot, Storage, api_version, components, prefix};
-use crate::read::table::Columns;
+use super::columns::Columns;
+use super::components::components;
+use super::registry::Snapshot;
+use super::{Behaviour, Kind, Scale, Storage, api_version, prefix};
 
 fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value[field].as_str().unwrap_or_default()
@@ -113,7 +114,6 @@ fn kind(definition: &Value, version: &Value, storage: &str, index: usize) -> Res
         columns: Columns::Custom(columns),
         selectable: selectable.map(|field| text(field, "jsonPath").trim_start_matches('.').to_owned()).collect(),
         behaviour: Behaviour {
-            names: NameRule::Subdomain,
             definition: Some(text(&definition["metadata"], "uid").to_owned()),
             generation: true,
             ..Behaviour::default()

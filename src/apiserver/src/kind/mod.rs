@@ -5,8 +5,11 @@
 
 mod builtin;
 mod checks;
+mod columns;
+mod components;
 mod custom;
 mod registry;
+mod rules;
 
 use std::sync::Arc;
 
@@ -16,13 +19,18 @@ use nubium_schema::ownership::TypeRef;
 use nubium_store::Revision;
 use serde_json::{Map, Value, json};
 
-pub(crate) use builtin::components;
-pub(crate) use checks::check_definition;
-pub(crate) use custom::{Acceptance, from_definition};
+pub(crate) use builtin::{NAMESPACE_FINALIZER, accept_names, set_condition};
+pub(crate) use columns::Columns;
+pub(crate) use components::components;
 pub(crate) use registry::{Registry, Snapshot};
+pub(crate) use rules::{BuiltIn, Builtin, Context};
 
 use crate::failure::Subject;
-use crate::read::table::Columns;
+
+/// The built-in kinds, before any definition is read.
+pub(crate) fn registry() -> Registry {
+    Registry::new(builtin::all())
+}
 
 /// One version of one resource, with all that its handling depends on.
 #[derive(Debug)]
@@ -62,7 +70,7 @@ pub(crate) struct Scale {
 }
 
 /// In what kinds differ besides their schema.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Behaviour {
     pub names: NameRule,
     /// The `metadata.uid` of the definition; `None` for a built-in kind.
@@ -77,6 +85,23 @@ pub(crate) struct Behaviour {
     pub create_on_update: bool,
     /// Fields to fill in at the top level, besides those that the schema defaults.
     pub defaults: Map<String, Value>,
+    /// What no schema can say.
+    pub rules: &'static dyn Builtin,
+}
+
+impl Default for Behaviour {
+    fn default() -> Self {
+        Self {
+            names: NameRule::Subdomain,
+            definition: None,
+            message: None,
+            generation: false,
+            unconditional_update: false,
+            create_on_update: false,
+            defaults: Map::new(),
+            rules: &rules::NoRules,
+        }
+    }
 }
 
 /// How the kind is stored.
@@ -113,6 +138,11 @@ impl Kind {
 
     pub fn is(&self, group: &str, plural: &str) -> bool {
         self.group == group && self.plural == plural
+    }
+
+    /// The rules of the kind that no schema can say.
+    pub fn rules(&self) -> &'static dyn Builtin {
+        self.behaviour.rules
     }
 
     /// The key prefix of a list: all objects, or those of one namespace.

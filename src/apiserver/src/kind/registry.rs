@@ -11,7 +11,9 @@ use parking_lot::RwLock;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::{Kind, builtin, from_definition};
+use super::Kind;
+use super::custom::from_definition;
+use super::rules::BuiltIn;
 use crate::object::meta;
 use crate::openapi::Documents;
 
@@ -43,6 +45,13 @@ impl Snapshot {
     /// What is served at `/apis/<group>/<version>/…/<plural>`.
     pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Kind>> {
         self.by_path.get(&(group.to_owned(), version.to_owned(), plural.to_owned()))
+    }
+
+    /// The kind that the server itself works with, as it is stored.
+    pub fn built_in(&self, which: BuiltIn) -> &Arc<Kind> {
+        let (group, plural) = which.resource();
+        let found = self.builtin.iter().find(|kind| kind.is(group, plural));
+        found.expect("data/kinds.json describes it, which a test checks")
     }
 
     /// Every version of every kind, built-in ones first.
@@ -117,8 +126,8 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    pub fn new() -> Self {
-        let mut snapshot = Snapshot { builtin: builtin::all(), ..Snapshot::default() };
+    pub fn new(builtin: Vec<Arc<Kind>>) -> Self {
+        let mut snapshot = Snapshot { builtin, ..Snapshot::default() };
         snapshot.index();
         Self { current: RwLock::new(Arc::new(snapshot)), seen: watch::Sender::new(0) }
     }

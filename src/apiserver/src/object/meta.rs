@@ -1,6 +1,19 @@
 //! The fields of `metadata` that the server itself reads and writes.
 
+use jiff::Timestamp;
 use serde_json::{Map, Value};
+
+/// The garbage collector's finalizers.
+pub(crate) const FOREGROUND: &str = "foregroundDeletion";
+pub(crate) const ORPHAN: &str = "orphan";
+
+/// Holds a definition until its objects are gone.
+pub(crate) const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
+
+/// A time as objects carry it: whole seconds, UTC.
+pub(crate) fn timestamp(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
 
 /// A text of the metadata, empty when it is not there.
 pub(crate) fn text<'a>(object: &'a Value, field: &str) -> &'a str {

@@ -8,3 +8,4 @@ pub(crate) mod meta;
 pub(crate) mod scan;
 
 pub(crate) use encode::{decode, encode};
+pub(crate) use meta::timestamp;

@@ -6,7 +6,6 @@ use jiff::Timestamp;
 use nubium_store::Object;
 use serde_json::{Value, json};
 
-use super::table;
 use crate::failure::Failure;
 use crate::http::media::Form;
 use crate::http::reply::Reply;
@@ -97,7 +96,7 @@ impl Shape<'_> {
             Form::Table { version } => {
                 let revision = &object["metadata"]["resourceVersion"];
                 let metadata = if revision.is_string() { json!({"resourceVersion": revision}) } else { json!({}) };
-                let definitions = if columns { table::definitions(self.kind) } else { Value::Null };
+                let definitions = if columns { self.kind.columns.definitions() } else { Value::Null };
                 json!({
                     "kind": "Table", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": metadata,
                     "columnDefinitions": definitions, "rows": [self.row(object, version)],
@@ -108,7 +107,7 @@ impl Shape<'_> {
 
     /// A row of a table.
     pub fn row(&self, object: Value, version: &str) -> Value {
-        let cells = table::cells(self.kind, &object, self.now);
+        let cells = self.kind.columns.cells(&object, self.now);
         match self.include {
             Include::None => json!({"cells": cells, "object": null}),
             Include::Metadata => json!({"cells": cells, "object": metadata_only(&object, version)}),

@@ -11,7 +11,6 @@ use serde_json::{Map, Value, json};
 
 use super::revision::{at_least, parse_revision};
 use super::select::Selection;
-use super::table;
 use super::token::Token;
 use crate::call::Call;
 use crate::failure::Failure;
@@ -64,7 +63,7 @@ pub(crate) async fn list(call: &Call, kind: &Kind) -> Result<Reply, Failure> {
             let rows: Vec<Value> = found.objects.iter().map(|object| shape.item(object)).collect::<Result<_, _>>()?;
             let table = json!({
                 "kind": "Table", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": metadata,
-                "columnDefinitions": table::definitions(kind), "rows": rows,
+                "columnDefinitions": kind.columns.definitions(), "rows": rows,
             });
             return Ok(Reply::value(StatusCode::OK, &table));
         }

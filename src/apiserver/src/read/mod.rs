@@ -5,7 +5,6 @@ mod get;
 pub(crate) mod list;
 mod revision;
 pub(crate) mod select;
-pub(crate) mod table;
 mod token;
 mod watch;
 

@@ -8,37 +8,19 @@
 
 use bytes::Bytes;
 use http::StatusCode;
-use nubium_store::Object;
 use serde_json::{Value, json};
 
-use super::commit::{self, Swap};
-use super::update::{TRIES, live, read};
-use super::{intake, prepare};
-use crate::State;
-use crate::call::{Call, timestamp};
+use super::commit::is_released;
+use super::intake;
+use super::pipeline::{self, Change, Live, TRIES};
+use crate::call::Call;
 use crate::failure::Failure;
 use crate::http::media::{BodyForm, body_form};
 use crate::http::options::{DeleteOptions, Propagation};
 use crate::http::reply::Reply;
 use crate::kind::Kind;
-use crate::object::meta;
+use crate::object::meta::{self, FOREGROUND, ORPHAN};
 use crate::protobuf;
-
-/// The garbage collector's finalizers.
-pub(crate) const FOREGROUND: &str = "foregroundDeletion";
-pub(crate) const ORPHAN: &str = "orphan";
-
-/// Holds a definition until its objects are gone.
-pub(crate) const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
-
-/// What became of an object that was to be deleted.
-pub(crate) enum Deleted {
-    Gone,
-    /// It waits for its finalizers; this is how it stands.
-    Waiting(Value),
-    /// Somebody else wrote meanwhile.
-    Lost,
-}
 
 /// `DELETE` of an object.
 pub(crate) async fn delete(call: &Call, kind: &Kind, body: Bytes) -> Result<Reply, Failure> {
@@ -47,22 +29,23 @@ pub(crate) async fn delete(call: &Call, kind: &Kind, body: Bytes) -> Result<Repl
         options.read(&delete_options(call, &body)?)?;
     }
     for _ in 0..TRIES {
-        let stored = live(call, kind).await?.ok_or_else(|| Failure::not_found(kind.subject(), &call.target.name))?;
-        let object = read(kind, &stored)?;
-        preconditions(kind, &object, &options)?;
-        if let Some(reason) = protected(kind, &object) {
+        let live = Live::find(call, kind).await?;
+        preconditions(kind, &live.object, &options)?;
+        if let Some(reason) = kind.rules().is_protected(&call.target.name) {
             return Err(Failure::forbidden(kind.subject(), &call.target.name, reason));
         }
-        let details = prepare::details(kind, &object);
-        match mark(&call.state, kind, &stored, object, &options).await? {
-            Deleted::Gone => {
+        let marked = marked(kind, &live.object, options.propagation, &call.timestamp());
+        let is_gone = is_released(kind, &marked);
+        match pipeline::run(call, kind, Change::delete(&live, marked, options.dry_run)).await? {
+            Some(_) if is_gone => {
+                let details = details(kind, &live.object);
                 let status = json!({
                     "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details,
                 });
                 return Ok(Reply::value(StatusCode::OK, &status));
             }
-            Deleted::Waiting(object) => return Ok(call.shape(kind)?.reply(StatusCode::OK, object)),
-            Deleted::Lost => {}
+            Some(written) => return Ok(call.shape(kind)?.reply(StatusCode::OK, written.object)),
+            None => {}
         }
     }
     Err(Failure::modified(kind.subject(), &call.target.name))
@@ -77,12 +60,15 @@ fn delete_options(call: &Call, body: &Bytes) -> Result<Value, Failure> {
     }
 }
 
-/// The namespaces that a cluster cannot be without.
-fn protected(kind: &Kind, object: &Value) -> Option<&'static str> {
-    let namespaces = kind.is("", "namespaces");
-    let name = meta::text(object, "name");
-    (namespaces && matches!(name, "default" | "kube-system" | "kube-public"))
-        .then_some("this namespace may not be deleted")
+/// Which object a delete's answer is about.
+fn details(kind: &Kind, object: &Value) -> Value {
+    let mut details = json!({
+        "name": meta::text(object, "name"), "kind": kind.plural, "uid": meta::text(object, "uid"),
+    });
+    if !kind.group.is_empty() {
+        details["group"] = kind.group.as_str().into();
+    }
+    details
 }
 
 fn preconditions(kind: &Kind, object: &Value, options: &DeleteOptions) -> Result<(), Failure> {
@@ -103,54 +89,27 @@ fn preconditions(kind: &Kind, object: &Value, options: &DeleteOptions) -> Result
     Ok(())
 }
 
-/// Deletes the object, or marks it so that its finalizers do their work first.
-pub(crate) async fn mark(
-    state: &State,
-    kind: &Kind,
-    stored: &Object,
-    object: Value,
-    options: &DeleteOptions,
-) -> Result<Deleted, Failure> {
-    let mut wanted: Vec<String> = meta::finalizers(&object)
-        .into_iter()
-        .filter(|finalizer| options.propagation.is_none() || !matches!(*finalizer, FOREGROUND | ORPHAN))
-        .map(str::to_owned)
-        .collect();
-    match options.propagation {
-        Some(Propagation::Foreground) => wanted.push(FOREGROUND.to_owned()),
-        Some(Propagation::Orphan) => wanted.push(ORPHAN.to_owned()),
-        Some(Propagation::Background) | None => {}
-    }
-    if kind.is("apiextensions.k8s.io", "customresourcedefinitions") && !meta::is_terminating(&object) {
-        wanted.push(CLEANUP.to_owned());
-    }
-    // A namespace is emptied first, and that is always somebody's work.
-    let namespace = kind.is("", "namespaces");
-    if wanted.is_empty() && !namespace {
-        if options.dry_run || commit::delete(state, kind, stored).await? {
-            return Ok(Deleted::Gone);
+/// The object marked for deletion, with the finalizers that the propagation asks for. When nothing holds it, storing it
+/// removes it.
+pub(super) fn marked(kind: &Kind, object: &Value, propagation: Option<Propagation>, now: &str) -> Value {
+    let mut marked = object.clone();
+    if let Some(propagation) = propagation {
+        let kept = meta::finalizers(object).into_iter().filter(|held| !matches!(*held, FOREGROUND | ORPHAN));
+        let mut finalizers: Vec<String> = kept.map(str::to_owned).collect();
+        match propagation {
+            Propagation::Foreground => finalizers.push(FOREGROUND.to_owned()),
+            Propagation::Orphan => finalizers.push(ORPHAN.to_owned()),
+            Propagation::Background => {}
         }
-        return Ok(Deleted::Lost);
+        meta::set_finalizers(&mut marked, finalizers);
     }
-    let marked = meta::is_terminating(&object);
-    let mut next = object.clone();
-    meta::set_finalizers(&mut next, wanted);
-    if !marked {
-        let now = timestamp((state.config.clock)());
-        meta::set(&mut next, "deletionTimestamp", Some(now.into()));
-        meta::set(&mut next, "deletionGracePeriodSeconds", (!namespace).then(|| 0.into()));
+    if !meta::is_terminating(object) {
+        meta::set(&mut marked, "deletionTimestamp", Some(now.into()));
+        meta::set(&mut marked, "deletionGracePeriodSeconds", Some(0.into()));
         if let Some(generation) = object["metadata"]["generation"].as_i64() {
-            meta::set(&mut next, "generation", Some((generation + 1).into()));
+            meta::set(&mut marked, "generation", Some((generation + 1).into()));
         }
-        if namespace {
-            next["status"]["phase"] = "Terminating".into();
-        }
+        kind.rules().on_delete(&mut marked);
     }
-    if next == object || options.dry_run {
-        return Ok(Deleted::Waiting(next));
-    }
-    Ok(match commit::swap(state, kind, stored, next).await? {
-        Swap::Done(object) => Deleted::Waiting(object),
-        Swap::Lost => Deleted::Lost,
-    })
+    marked
 }

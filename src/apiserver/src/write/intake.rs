@@ -5,7 +5,6 @@ use nubium_schema::document::{strict_decoding_error, unknown_messages};
 use nubium_schema::{Document, ErrorKind, FieldError};
 use serde_json::Value;
 
-use super::rules;
 use crate::call::Call;
 use crate::failure::Failure;
 use crate::http::media::{BodyForm, body_form};
@@ -37,7 +36,8 @@ pub(crate) fn object(call: &Call, kind: &Kind, body: &Bytes) -> Result<Intake, F
     let mut object = document.value;
     of_kind(kind, &mut object, body)?;
     let complaints = document.duplicates.iter().map(|path| format!("duplicate field {path:?}")).collect();
-    cleaned(call, kind, object, complaints, Origin::Body)
+    let is_new = call.target.name.is_empty();
+    cleaned(call, kind, object, complaints, Origin::Body { is_new })
 }
 
 /// Parses JSON, with the words of Kubernetes for what is not.
@@ -155,14 +155,14 @@ fn capitalised(word: &str) -> String {
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
-/// Where a complaint about fields is raised, which decides its words.
+/// Where an object comes from, which decides the words of complaints about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
-    Body,
-    Patch,
+    Body { is_new: bool },
+    Patch { is_new: bool },
 }
 
-/// Prunes and defaults. What went too far is refused, told or passed over, as the client wants.
+/// Prunes and defaults. What the schema does not know is refused, reported or ignored, as the client wants.
 pub(crate) fn cleaned(
     call: &Call,
     kind: &Kind,
@@ -170,8 +170,9 @@ pub(crate) fn cleaned(
     mut complaints: Vec<String>,
     origin: Origin,
 ) -> Result<Intake, Failure> {
+    let (Origin::Body { is_new } | Origin::Patch { is_new }) = origin;
     whole_numbers(&mut object);
-    let before = (origin == Origin::Patch).then(|| object.clone());
+    let before = matches!(origin, Origin::Patch { .. }).then(|| object.clone());
     let refused = |why: String| match &before {
         None => cannot_be(kind, &why),
         Some(patched) => Failure::invalid("", "", "", &[FieldError::invalid("patch", patched.to_string(), why)]),
@@ -185,11 +186,17 @@ pub(crate) fn cleaned(
     if call.options.field_validation == FieldValidation::Strict && !complaints.is_empty() {
         return Err(refused(strict_decoding_error(&complaints)));
     }
-    let told = call.options.field_validation == FieldValidation::Warn;
-    let warnings = if told { complaints } else { Vec::new() };
+    let is_reported = call.options.field_validation == FieldValidation::Warn;
+    let warnings = if is_reported { complaints } else { Vec::new() };
     drop_empty(kind, &mut object);
+    if is_new
+        && kind.status
+        && let Some(object) = object.as_object_mut()
+    {
+        // Only the status subresource takes a status.
+        object.remove("status");
+    }
     default(kind, &mut object);
-    rules::default(kind, &mut object);
     Ok(Intake { object, warnings })
 }
 
@@ -198,12 +205,13 @@ fn cannot_be(kind: &Kind, why: &str) -> Failure {
     Failure::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}"))
 }
 
-/// Fills in what the schema, and for built-in kinds the description, defaults.
-pub(crate) fn default(kind: &Kind, object: &mut Value) {
+/// Fills in what the schema, and for built-in kinds the description and the rules, default.
+fn default(kind: &Kind, object: &mut Value) {
     kind.schema.default(object);
     for (field, value) in &kind.behaviour.defaults {
         if object[field].is_null() || (object[field] == "" && !value.is_null()) {
             object[field] = value.clone();
         }
     }
+    kind.rules().default(object);
 }

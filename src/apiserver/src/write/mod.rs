@@ -2,26 +2,26 @@
 //!
 //! ```text
 //!  body ─ intake: parse, prune, default ─┐
-//!  live ─ patch or apply ────────────────┴▶ prepare: system fields, subresource, ownership ▶ check ▶ commit
+//!  live ─ patch, apply, scale, mark ─────┴▶ Change ─▶ pipeline: own ▶ prepare ▶ validate ▶ admit ▶ commit
 //! ```
-//! Every write goes through the same steps, so field ownership, generation and validation hold whichever verb is used. A
-//! write that would change nothing writes nothing.
+//! Every verb only makes a [`pipeline::Change`]; one pipeline carries it out, so field ownership, generation, validation
+//! and admission hold whichever verb is used. A write that would change nothing writes nothing.
 
-mod check;
 mod commit;
 mod create;
 mod delete;
 mod intake;
+mod own;
 mod patch;
+mod pipeline;
 mod prepare;
-mod rules;
 pub(crate) mod scale;
 mod system;
 mod update;
+mod validate;
 
 pub(crate) use create::create;
-pub(crate) use delete::{CLEANUP, FOREGROUND, ORPHAN, delete};
+pub(crate) use delete::delete;
 pub(crate) use patch::patch;
-pub(crate) use rules::{NAMESPACE_FINALIZER, set_condition, settle_definition};
 pub(crate) use system::{ensure_namespace, modify, remove};
 pub(crate) use update::update;

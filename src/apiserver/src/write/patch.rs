@@ -3,13 +3,12 @@
 use bytes::Bytes;
 use http::StatusCode;
 use nubium_schema::Document;
-use nubium_schema::ownership::{self, ApplyError, Request};
 use nubium_schema::patch::{JsonPatch, PatchError, apply_merge_patch, apply_strategic_merge_patch};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::intake::{self, Intake, Origin};
-use super::update::{self, Own, TRIES};
-use super::{create, prepare};
+use super::pipeline::{self, Change, Live, Owners, TRIES};
+use super::{create, own, prepare};
 use crate::call::Call;
 use crate::failure::Failure;
 use crate::http::media::{PatchForm, patch_form};
@@ -29,36 +28,33 @@ enum Patch {
 /// `PATCH` of an object or of its status.
 pub(crate) async fn patch(call: &Call, kind: &Kind, body: Bytes) -> Result<Reply, Failure> {
     let (patch, duplicates) = parse(call, kind, &body)?;
-    let mut patched_once = None;
+    let owners = if matches!(patch, Patch::Apply(_)) { Owners::Given } else { Owners::Compute };
     for _ in 0..TRIES {
-        let stored = update::live(call, kind).await?;
-        let live = stored.as_ref().map(|stored| update::read(kind, stored)).transpose()?;
-        let Some((stored, live)) = stored.zip(live) else {
+        let Some(live) = Live::get(call, kind).await? else {
             let Patch::Apply(config) = &patch else {
                 return Err(Failure::not_found(kind.subject(), &call.target.name));
             };
             return apply_new(call, kind, config, duplicates).await;
         };
-        let own = if matches!(patch, Patch::Apply(_)) { Own::Told } else { Own::Tell };
-        let patched = apply(call, kind, &patch, &live)?;
+        let patched = patched(call, kind, &patch, &live.object)?;
         // A revision that the patch itself names is a condition; else the patch is tried again on what is newer.
-        let conditional = meta::text(&patched, "resourceVersion") != meta::text(&live, "resourceVersion");
+        let version = meta::text(&live.object, "resourceVersion");
+        let is_conditional = meta::text(&patched, "resourceVersion") != version;
         let Intake { mut object, mut warnings } =
-            intake::cleaned(call, kind, patched, duplicates.clone(), Origin::Patch)?;
+            intake::cleaned(call, kind, patched, duplicates.clone(), Origin::Patch { is_new: false })?;
         prepare::place(call, kind, &mut object)?;
         if meta::text(&object, "resourceVersion").is_empty() {
-            meta::set(&mut object, "resourceVersion", live["metadata"].get("resourceVersion").cloned());
+            meta::set(&mut object, "resourceVersion", Some(version.into()));
         }
-        match update::change(call, kind, &stored, object, own).await? {
-            Some(changed) => {
-                warnings.extend(changed.warnings);
-                return Ok(call.shape(kind)?.reply(StatusCode::OK, changed.object).warn(warnings));
+        match pipeline::run(call, kind, Change::update(call, &live, object, owners)).await? {
+            Some(written) => {
+                warnings.extend(written.warnings);
+                return Ok(call.shape(kind)?.reply(StatusCode::OK, written.object).warn(warnings));
             }
-            None if conditional => break,
-            None => patched_once = Some(()),
+            None if is_conditional => break,
+            None => {}
         }
     }
-    tracing::debug!(retried = patched_once.is_some(), "a patch lost to other writers");
     Err(Failure::modified(kind.subject(), &call.target.name))
 }
 
@@ -111,7 +107,7 @@ fn refused(error: &PatchError) -> Failure {
 }
 
 /// The object that the patch makes of `live`.
-fn apply(call: &Call, kind: &Kind, patch: &Patch, live: &Value) -> Result<Value, Failure> {
+fn patched(call: &Call, kind: &Kind, patch: &Patch, live: &Value) -> Result<Value, Failure> {
     let mut object = live.clone();
     match patch {
         Patch::Json(patch) => patch.apply(&mut object).map_err(|error| refused(&error))?,
@@ -119,44 +115,9 @@ fn apply(call: &Call, kind: &Kind, patch: &Patch, live: &Value) -> Result<Value,
         Patch::Strategic(patch) => {
             apply_strategic_merge_patch(&kind.schema, &mut object, patch).map_err(|error| refused(&error))?;
         }
-        Patch::Apply(config) => return applied(call, kind, Some(live), config),
+        Patch::Apply(config) => return own::apply(call, kind, Some(live), config),
     }
     Ok(object)
-}
-
-/// Server-side apply: the object, with its new owners.
-fn applied(call: &Call, kind: &Kind, live: Option<&Value>, config: &Value) -> Result<Value, Failure> {
-    let (api_version, now) = (kind.api_version(), call.timestamp());
-    let (reset, empty) = (prepare::reset_fields(call, kind), kind.empty());
-    let convert = |value: &Value, version: &str| prepare::converted(call, kind, value, version);
-    let request = Request {
-        manager: &call.options.field_manager,
-        api_version: &api_version,
-        kind: &kind.kind,
-        subresource: &call.target.subresource,
-        force: call.options.force.unwrap_or(false),
-        now: &now,
-        reset_fields: reset.as_ref(),
-        empty: Some(&empty),
-        conversion: Some(&convert),
-    };
-    let wanted = meta::text(config, "resourceVersion");
-    if let Some(live) = live.filter(|live| !wanted.is_empty() && wanted != meta::text(live, "resourceVersion")) {
-        return Err(Failure::modified(kind.subject(), meta::text(live, "name")));
-    }
-    ownership::apply(live, config, &kind.ownership, &request).map_err(|error| match error {
-        ApplyError::Conflicts(ref conflicts) => {
-            let causes = conflicts.0.iter().map(|conflict| {
-                json!({
-                    "reason": "FieldManagerConflict", "message": format!("conflict with {}", conflict.manager),
-                    "field": conflict.path.to_string(),
-                })
-            });
-            Failure::apply_conflict(error.to_string(), causes.collect())
-        }
-        ApplyError::OtherKind { .. } | ApplyError::ManagedFieldsInConfig => Failure::bad_request(error.to_string()),
-        error => Failure::failed(error.to_string()),
-    })
 }
 
 /// An apply of what is not there: a create, by whoever may create.
@@ -165,7 +126,7 @@ async fn apply_new(call: &Call, kind: &Kind, config: &Value, duplicates: Vec<Str
     if !call.target.subresource.is_empty() {
         return Err(Failure::not_found(kind.subject(), name));
     }
-    call.allow("create", name)?;
+    call.allow("create", Some(name))?;
     if !meta::text(config, "uid").is_empty() {
         let why = format!(
             "uid mismatch: the provided object specified uid {}, and no existing object was found",
@@ -173,9 +134,10 @@ async fn apply_new(call: &Call, kind: &Kind, config: &Value, duplicates: Vec<Str
         );
         return Err(Failure::conflict(kind.subject(), name, &why));
     }
-    let object = applied(call, kind, None, config)?;
-    let Intake { object, mut warnings } = intake::cleaned(call, kind, object, duplicates, Origin::Patch)?;
-    let (object, more) = create::applied(call, kind, object).await?;
+    let object = own::apply(call, kind, None, config)?;
+    let Intake { object, mut warnings } =
+        intake::cleaned(call, kind, object, duplicates, Origin::Patch { is_new: true })?;
+    let (object, more) = create::new(call, kind, object, Owners::Given).await?;
     warnings.extend(more);
     Ok(call.shape(kind)?.reply(StatusCode::CREATED, object).warn(warnings))
 }

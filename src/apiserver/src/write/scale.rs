@@ -7,7 +7,7 @@ use nubium_schema::patch::{JsonPatch, apply_merge_patch};
 use serde_json::{Value, json};
 
 use super::intake;
-use super::update::{self, Own, TRIES};
+use super::pipeline::{self, Change, Live, Owners, TRIES};
 use crate::call::Call;
 use crate::failure::Failure;
 use crate::http::media::{PatchForm, patch_form};
@@ -17,10 +17,8 @@ use crate::object::meta;
 
 /// `GET …/scale`
 pub(crate) async fn get(call: &Call, kind: &Kind) -> Result<Reply, Failure> {
-    let stored =
-        update::live(call, kind).await?.ok_or_else(|| Failure::not_found(kind.subject(), &call.target.name))?;
-    let object = update::read(kind, &stored)?;
-    Ok(Reply::value(StatusCode::OK, &scale_of(paths(kind)?, &object)))
+    let live = Live::find(call, kind).await?;
+    Ok(Reply::value(StatusCode::OK, &scale_of(paths(kind)?, &live.object)))
 }
 
 fn paths(kind: &Kind) -> Result<&Scale, Failure> {
@@ -56,9 +54,8 @@ pub(crate) async fn set(call: &Call, kind: &Kind, is_patch: bool, body: Bytes) -
     let paths = paths(kind)?;
     let document = intake::json(&body).map(|document| document.value);
     for _ in 0..TRIES {
-        let stored =
-            update::live(call, kind).await?.ok_or_else(|| Failure::not_found(kind.subject(), &call.target.name))?;
-        let mut object = update::read(kind, &stored)?;
+        let live = Live::find(call, kind).await?;
+        let mut object = live.object.clone();
         let mut scale = scale_of(paths, &object);
         match is_patch.then(|| patch_form(&call.headers, false)).transpose()? {
             None => scale = document.clone()?,
@@ -90,8 +87,8 @@ pub(crate) async fn set(call: &Call, kind: &Kind, is_patch: bool, body: Bytes) -
             return Err(Failure::modified(kind.subject(), &call.target.name));
         }
         put(&mut object, &paths.spec, replicas.into());
-        if let Some(changed) = update::change(call, kind, &stored, object, Own::Told).await? {
-            return Ok(Reply::value(StatusCode::OK, &scale_of(paths, &changed.object)));
+        if let Some(written) = pipeline::run(call, kind, Change::update(call, &live, object, Owners::Given)).await? {
+            return Ok(Reply::value(StatusCode::OK, &scale_of(paths, &written.object)));
         }
     }
     Err(Failure::modified(kind.subject(), &call.target.name))

@@ -5,14 +5,14 @@ use nubium_store::{Expect, Outcome};
 use serde_json::{Value, json};
 
 use super::commit::{self, Swap};
-use super::delete::{self, Deleted};
-use super::update::{TRIES, read};
-use crate::State;
-use crate::call::timestamp;
+use super::delete::marked;
+use super::pipeline::{Live, TRIES};
 use crate::failure::Failure;
-use crate::http::options::{DeleteOptions, Propagation};
-use crate::kind::Kind;
+use crate::http::options::Propagation;
+use crate::kind::{BuiltIn, Kind, NAMESPACE_FINALIZER};
 use crate::object::encode;
+use crate::object::timestamp;
+use crate::state::State;
 
 /// Under this name the server owns what it writes itself.
 const MANAGER: &str = "nubium-apiserver";
@@ -20,7 +20,7 @@ const MANAGER: &str = "nubium-apiserver";
 /// Makes a namespace if it is not there.
 pub(crate) async fn ensure_namespace(state: &State, name: &str) -> Result<(), Failure> {
     let snapshot = state.registry.snapshot();
-    let kind = snapshot.find("", "v1", "namespaces").ok_or_else(Failure::no_such_path)?;
+    let kind = snapshot.built_in(BuiltIn::Namespace);
     let key = kind.key("", name);
     if state.store.get(&key).await?.object.is_some() {
         return Ok(());
@@ -32,7 +32,7 @@ pub(crate) async fn ensure_namespace(state: &State, name: &str) -> Result<(), Fa
             "name": name, "uid": uuid::Uuid::new_v4().to_string(), "creationTimestamp": now,
             "labels": {"kubernetes.io/metadata.name": name},
         },
-        "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"},
+        "spec": {"finalizers": [NAMESPACE_FINALIZER]}, "status": {"phase": "Active"},
     });
     own(kind, None, &mut object, &now, "");
     let written = state.store.write(&key, Expect::Absent, Some(encode(&object))).await?;
@@ -54,7 +54,7 @@ fn own(kind: &Kind, live: Option<&Value>, object: &mut Value, now: &str, subreso
         ..Request::default()
     };
     if let Err(error) = ownership::after_update(live, object, &kind.ownership, &request) {
-        tracing::debug!(error = %crate::chain(&error), "the owners of an object's fields cannot be told");
+        tracing::debug!(error = %crate::failure::chain(&error), "cannot compute managedFields");
     }
 }
 
@@ -69,7 +69,7 @@ pub(crate) async fn modify(
 ) -> Result<(), Failure> {
     for _ in 0..TRIES {
         let Some(stored) = state.store.get(key).await?.object else { return Ok(()) };
-        let live = read(kind, &stored)?;
+        let Live { stored, object: live } = Live::read(kind, stored)?;
         let mut object = live.clone();
         if !edit(&mut object) {
             return Ok(());
@@ -95,17 +95,19 @@ pub(crate) async fn remove(
     uid: &str,
     propagation: Option<Propagation>,
 ) -> Result<bool, Failure> {
-    let options = DeleteOptions { propagation, ..DeleteOptions::default() };
     for _ in 0..TRIES {
         let Some(stored) = state.store.get(key).await?.object else { return Ok(true) };
-        let object = read(kind, &stored)?;
+        let Live { stored, object } = Live::read(kind, stored)?;
         if object["metadata"]["uid"] != uid {
             return Ok(true);
         }
-        match delete::mark(state, kind, &stored, object, &options).await? {
-            Deleted::Gone => return Ok(true),
-            Deleted::Waiting(_) => return Ok(false),
-            Deleted::Lost => {}
+        let marked = marked(kind, &object, propagation, &timestamp((state.config.clock)()));
+        let is_gone = commit::is_released(kind, &marked);
+        if marked == object && !is_gone {
+            return Ok(false);
+        }
+        if let Swap::Done(_) = commit::swap(state, kind, &stored, marked).await? {
+            return Ok(is_gone);
         }
     }
     Ok(false)

@@ -1,6 +1,14 @@
-//! The built-in kinds, read from `data/`.
+//! The built-in kinds: their description, read from `data/`, and what they do beyond their schema, one file each.
 
-use std::sync::{Arc, LazyLock};
+mod config_map;
+mod definition;
+mod event;
+mod lease;
+mod namespace;
+mod payload;
+mod secret;
+
+use std::sync::Arc;
 
 use nubium_schema::Structural;
 use nubium_schema::names::NameRule;
@@ -8,15 +16,26 @@ use nubium_schema::ownership::TypeRef;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::columns::{Column, Columns};
+use super::components::components;
+use super::rules::{Builtin, NoRules};
 use super::{Behaviour, Kind, Storage, api_version, prefix};
-use crate::read::table::{Column, Columns};
 
-/// Published OpenAPI components by name: those of the built-in kinds, ObjectMeta, and all that these refer to.
-pub(crate) fn components() -> &'static Map<String, Value> {
-    static COMPONENTS: LazyLock<Map<String, Value>> = LazyLock::new(|| {
-        serde_json::from_str(include_str!("../../data/openapi.json")).expect("data/openapi.json is checked by a test")
-    });
-    &COMPONENTS
+pub(crate) use definition::{accept_names, set_condition};
+pub(crate) use namespace::FINALIZER as NAMESPACE_FINALIZER;
+
+/// The rules of a built-in kind.
+fn rules(group: &str, plural: &str) -> &'static dyn Builtin {
+    match (group, plural) {
+        ("", "namespaces") => &namespace::Namespace,
+        ("", "secrets") => &secret::Secret,
+        ("", "configmaps") => &config_map::ConfigMap,
+        ("", "events") => &event::Event { about: "involvedObject", complete: false },
+        ("events.k8s.io", "events") => &event::Event { about: "regarding", complete: true },
+        ("coordination.k8s.io", "leases") => &lease::Lease,
+        ("apiextensions.k8s.io", "customresourcedefinitions") => &definition::Definition,
+        _ => &NoRules,
+    }
 }
 
 /// An entry of `data/kinds.json`.
@@ -79,7 +98,7 @@ fn yes() -> bool {
 /// Compiles every built-in kind.
 pub(super) fn all() -> Vec<Arc<Kind>> {
     let entries: Vec<Entry> =
-        serde_json::from_str(include_str!("../../data/kinds.json")).expect("data/kinds.json is checked by a test");
+        serde_json::from_str(include_str!("../../../data/kinds.json")).expect("data/kinds.json is checked by a test");
     entries.into_iter().map(|entry| Arc::new(kind(entry))).collect()
 }
 
@@ -124,6 +143,7 @@ fn kind(entry: Entry) -> Kind {
             unconditional_update: entry.unconditional_update,
             create_on_update: entry.create_on_update,
             defaults: entry.defaults,
+            rules: rules(&entry.group, &entry.plural),
         },
         group: entry.group,
         version: entry.version,
@@ -141,6 +161,7 @@ fn kind(entry: Entry) -> Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kind::BuiltIn;
 
     #[test]
     fn every_built_in_kind_compiles_and_says_how_it_is_stored() {
@@ -158,6 +179,10 @@ mod tests {
                 "customresourcedefinitions.apiextensions.k8s.io",
             ]
         );
+        for built_in in [BuiltIn::Namespace, BuiltIn::Definition, BuiltIn::Event] {
+            let (group, plural) = built_in.resource();
+            assert!(kinds.iter().any(|kind| kind.is(group, plural)), "{built_in:?}");
+        }
         let [core, other] = [&kinds[3], &kinds[4]];
         assert_eq!(core.storage.prefix, other.storage.prefix, "one store for both groups' events");
         let stored = other.to_stored(json!({"note": "n", "regarding": {"name": "x"}, "reason": "r"}));

@@ -4,12 +4,51 @@ use nubium_schema::FieldError;
 use nubium_schema::names::{dns1035_label, dns1123_subdomain};
 use serde_json::{Value, json};
 
-use crate::call::Call;
-use crate::kind::{Acceptance, Snapshot, check_definition, from_definition};
-use crate::object::meta;
+use crate::kind::Snapshot;
+use crate::kind::checks::check_definition;
+use crate::kind::custom::{Acceptance, from_definition};
+use crate::kind::rules::{Builtin, Context};
+use crate::object::meta::{self, CLEANUP};
+
+#[derive(Debug)]
+pub(super) struct Definition;
+
+impl Builtin for Definition {
+    fn default(&self, object: &mut Value) {
+        default_names(object);
+    }
+
+    /// Says in the status whether the definition is accepted, and in which versions objects are stored.
+    fn prepare(&self, context: &Context<'_>, object: &mut Value, old: Option<&Value>) {
+        accept_names(context.snapshot, context.now, object, old);
+    }
+
+    fn validate(
+        &self,
+        context: &Context<'_>,
+        object: &Value,
+        old: Option<&Value>,
+        warnings: &mut Vec<String>,
+    ) -> Vec<FieldError> {
+        check(context.snapshot, object, old, warnings)
+    }
+
+    /// Its objects go first.
+    fn on_delete(&self, object: &mut Value) {
+        let mut finalizers: Vec<String> = meta::finalizers(object).into_iter().map(str::to_owned).collect();
+        if !finalizers.iter().any(|held| held == CLEANUP) {
+            finalizers.push(CLEANUP.to_owned());
+        }
+        meta::set_finalizers(object, finalizers);
+    }
+
+    fn defines_kinds(&self) -> bool {
+        true
+    }
+}
 
 /// Fills in the names that follow from others.
-pub(super) fn default(object: &mut Value) {
+fn default_names(object: &mut Value) {
     let spec = &mut object["spec"];
     let kind = spec["names"]["kind"].as_str().unwrap_or_default().to_owned();
     if spec["names"].is_object() && !kind.is_empty() {
@@ -26,13 +65,8 @@ pub(super) fn default(object: &mut Value) {
     }
 }
 
-/// Says in the status whether the definition is accepted, and in which versions objects are stored.
-pub(super) fn prepare(call: &Call, object: &mut Value, live: Option<&Value>) {
-    settle(&call.snapshot, &call.timestamp(), object, live);
-}
-
 /// The status that follows from the spec and from what else is established.
-pub(crate) fn settle(snapshot: &Snapshot, now: &str, object: &mut Value, live: Option<&Value>) {
+pub(crate) fn accept_names(snapshot: &Snapshot, now: &str, object: &mut Value, live: Option<&Value>) {
     let mut status = live.map(|live| live["status"].clone()).filter(Value::is_object).unwrap_or_else(|| json!({}));
     if let Some(said) = object.get("status").filter(|said| said.is_object()) {
         status = said.clone();
@@ -90,12 +124,7 @@ pub(crate) fn set_condition(status: &mut Value, now: &str, kind: &str, holds: bo
 }
 
 /// Everything wrong with a definition, its schemas included.
-pub(super) fn check(
-    snapshot: &Snapshot,
-    object: &Value,
-    live: Option<&Value>,
-    warnings: &mut Vec<String>,
-) -> Vec<FieldError> {
+fn check(snapshot: &Snapshot, object: &Value, live: Option<&Value>, warnings: &mut Vec<String>) -> Vec<FieldError> {
     let (spec, names) = (&object["spec"], &object["spec"]["names"]);
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let (group, plural) = (text(&spec["group"]), text(&names["plural"]));

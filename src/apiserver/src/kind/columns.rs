@@ -9,7 +9,7 @@ use nubium_schema::table::{Columns as CustomColumns, human_since};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::kind::{Kind, components};
+use super::components::components;
 use crate::object::meta;
 
 /// The columns of a kind.
@@ -107,19 +107,21 @@ impl Cell {
     }
 }
 
-/// A table's `columnDefinitions`.
-pub(crate) fn definitions(kind: &Kind) -> Value {
-    match &kind.columns {
-        Columns::BuiltIn(columns) => columns.iter().map(Column::definition).collect(),
-        Columns::Custom(columns) => columns.definitions(),
+impl Columns {
+    /// A table's `columnDefinitions`.
+    pub fn definitions(&self) -> Value {
+        match self {
+            Self::BuiltIn(columns) => columns.iter().map(Column::definition).collect(),
+            Self::Custom(columns) => columns.definitions(),
+        }
     }
-}
 
-/// A row's cells.
-pub(crate) fn cells(kind: &Kind, object: &Value, now: Timestamp) -> Vec<Value> {
-    match &kind.columns {
-        Columns::BuiltIn(columns) => columns.iter().map(|column| column.cell.show(object, now)).collect(),
-        Columns::Custom(columns) => columns.cells(object, now),
+    /// A row's cells.
+    pub fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        match self {
+            Self::BuiltIn(columns) => columns.iter().map(|column| column.cell.show(object, now)).collect(),
+            Self::Custom(columns) => columns.cells(object, now),
+        }
     }
 }
 

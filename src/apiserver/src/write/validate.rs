@@ -5,24 +5,23 @@ use std::borrow::Cow;
 use nubium_schema::names::{validate_object_meta, validate_object_meta_update};
 use serde_json::Value;
 
-use super::delete::{CLEANUP, FOREGROUND, ORPHAN};
-use super::rules;
 use crate::call::Call;
 use crate::failure::Failure;
-use crate::kind::Kind;
-use crate::object::meta;
+use crate::kind::{Context, Kind};
+use crate::object::meta::{self, CLEANUP, FOREGROUND, ORPHAN};
 
 /// Refuses an object that is not valid as a whole; answers warnings.
-pub(super) fn check(call: &Call, kind: &Kind, object: &Value, live: Option<&Value>) -> Result<Vec<String>, Failure> {
-    let said = said(kind, object);
+pub(super) fn validate(call: &Call, kind: &Kind, object: &Value, old: Option<&Value>) -> Result<Vec<String>, Failure> {
+    let said = without_nulls(kind, object);
     let (object, metadata) = (&*said, &object["metadata"]);
-    let mut errors = match live {
+    let mut errors = match old {
         None => validate_object_meta(metadata, kind.namespaced, kind.behaviour.names),
-        Some(live) => validate_object_meta_update(metadata, &live["metadata"]),
+        Some(old) => validate_object_meta_update(metadata, &old["metadata"]),
     };
-    errors.extend(kind.schema.check(object, live));
-    let mut warnings = finalizer_warnings(object, live);
-    errors.extend(rules::check(&call.snapshot, kind, object, live, &mut warnings));
+    errors.extend(kind.schema.check(object, old));
+    let mut warnings = finalizer_warnings(object, old);
+    let context = Context { snapshot: &call.snapshot, now: &call.timestamp() };
+    errors.extend(kind.rules().validate(&context, object, old, &mut warnings));
     if errors.is_empty() {
         return Ok(warnings);
     }
@@ -30,7 +29,7 @@ pub(super) fn check(call: &Call, kind: &Kind, object: &Value, live: Option<&Valu
 }
 
 /// The object without the nulls that are written where nothing was said.
-fn said<'a>(kind: &Kind, object: &'a Value) -> Cow<'a, Value> {
+fn without_nulls<'a>(kind: &Kind, object: &'a Value) -> Cow<'a, Value> {
     let nulls = kind.behaviour.defaults.iter().filter(|(field, default)| default.is_null() && object[*field].is_null());
     let nulls: Vec<&String> = nulls.map(|(field, _)| field).collect();
     if nulls.is_empty() {
@@ -44,8 +43,8 @@ fn said<'a>(kind: &Kind, object: &'a Value) -> Cow<'a, Value> {
 }
 
 /// Warns of new finalizers whose names say nobody's domain.
-fn finalizer_warnings(object: &Value, live: Option<&Value>) -> Vec<String> {
-    let before = live.map(meta::finalizers).unwrap_or_default();
+fn finalizer_warnings(object: &Value, old: Option<&Value>) -> Vec<String> {
+    let before = old.map(meta::finalizers).unwrap_or_default();
     let plain = |name: &&str| !name.contains('/') && !matches!(*name, FOREGROUND | ORPHAN | "kubernetes");
     let new = meta::finalizers(object).into_iter().filter(|name| !before.contains(name) && *name != CLEANUP);
     let advice = "prefer a domain-qualified finalizer name to avoid accidental conflicts with other finalizer writers";
