@@ -15,7 +15,7 @@ const SOON: Duration = Duration::from_secs(10);
 
 pub fn is_mended(cloud: &mut Cloud) {
     let shop = Space::create(cloud, "luck");
-    shop.apply(&network("blue", "10.16.0.0/24", ", hostAccess: true"));
+    shop.apply(&network("blue", "10.77.16.0/24", ", hostAccess: true"));
     shop.apply(&server("web-1", "blue"));
     let first = shop.boot("web-1");
     let address = shop.address("web-1");

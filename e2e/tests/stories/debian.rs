@@ -7,7 +7,7 @@ use crate::yaml::network;
 
 pub fn takes_its_keys_and_user_data(cloud: &mut Cloud) {
     let space = Space::create(cloud, "debian");
-    space.apply(&network("blue", "10.30.0.0/24", ", hostAccess: true"));
+    space.apply(&network("blue", "10.77.30.0/24", ", hostAccess: true"));
     space.apply(
         "{apiVersion: nubium.dev/v1alpha1, kind: Image, metadata: {name: debian}, \
          spec: {source: {file: {path: debian.qcow2}}, defaultUser: debian}}",

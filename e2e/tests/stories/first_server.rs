@@ -8,7 +8,7 @@ use crate::yaml::{network, server};
 
 pub fn boots_and_is_reached(cloud: &mut Cloud) {
     let shop = Space::create(cloud, "first");
-    shop.apply(&network("blue", "10.10.0.0/24", ", hostAccess: true"));
+    shop.apply(&network("blue", "10.77.10.0/24", ", hostAccess: true"));
     shop.apply(&server("web-1", "blue"));
 
     shop.ready("servers/web-1");

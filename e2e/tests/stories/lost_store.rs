@@ -11,7 +11,7 @@ use crate::yaml::{network, server};
 
 pub fn leaves_guests_and_disks_as_they_are(cloud: &mut Cloud) {
     let space = Space::create(cloud, "lost");
-    space.apply(&network("blue", "10.21.0.0/24", ", hostAccess: true"));
+    space.apply(&network("blue", "10.77.21.0/24", ", hostAccess: true"));
     space.apply(&server("web-1", "blue"));
     space.ssh("web-1", "true");
     let address = space.address("web-1");
@@ -38,7 +38,7 @@ pub fn leaves_guests_and_disks_as_they_are(cloud: &mut Cloud) {
 
     // The same YAML again is somebody new: it does not get what is not theirs, and says why.
     let space = Space::create(cloud, "lost");
-    space.apply(&network("blue", "10.21.0.0/24", ", hostAccess: true"));
+    space.apply(&network("blue", "10.77.21.0/24", ", hostAccess: true"));
     space.apply(&server("web-1", "blue"));
     until("the refusal", PATIENCE, || {
         let seen = space.get("servers/web-1").ok_or("there is none")?;

@@ -12,10 +12,10 @@ const OUTSIDE: &str = "203.0.113.2";
 
 pub fn carry_what_they_should_and_nothing_else(cloud: &mut Cloud) {
     let shop = Space::create(cloud, "net");
-    shop.apply(&network("blue", "10.12.0.0/24", ", hostAccess: true"));
+    shop.apply(&network("blue", "10.77.12.0/24", ", hostAccess: true"));
     shop.apply(&server("a", "blue"));
     shop.apply(&server("b", "blue"));
-    shop.apply(&network("green", "10.12.0.0/24", ", hostAccess: true"));
+    shop.apply(&network("green", "10.77.12.0/24", ", hostAccess: true"));
     let (_, b) = (shop.address("a"), shop.address("b"));
 
     shop.ssh("a", &format!("ping -c 3 -W 10 {b}"));
@@ -30,11 +30,11 @@ pub fn carry_what_they_should_and_nothing_else(cloud: &mut Cloud) {
     // The same range once more: a network of its own, where nobody has b's address, and which the host cannot reach.
     shop.apply(
         "{apiVersion: nubium.dev/v1alpha1, kind: Server, metadata: {name: c}, spec: {flavor: nano, \
-         disks: [{name: root, image: tiny}], nics: [{name: eth0, network: green, address: 10.12.0.77}], \
+         disks: [{name: root, image: tiny}], nics: [{name: eth0, network: green, address: 10.77.12.77}], \
          cloudInit: {sshAuthorizedKeysFrom: [{name: ssh-keys}]}}}",
     );
     let why = shop.reason("networks/green", "RangeTaken");
-    assert!(why.contains("blue") || why.contains("10.12.0.0/24"), "it says what is in the way: {why}");
+    assert!(why.contains("blue") || why.contains("10.77.12.0/24"), "it says what is in the way: {why}");
     assert_eq!(shop.ssh("c", "hostname"), "c");
     shop.ssh("c", "mkdir -p /tmp/www && echo hello from c >/tmp/www/hello && sudo httpd -p 80 -h /tmp/www");
     let forward = shop.port_forward("c", "0:80");
@@ -42,7 +42,7 @@ pub fn carry_what_they_should_and_nothing_else(cloud: &mut Cloud) {
     drop(forward);
     assert!(shop.try_ssh("c", &format!("ping -c 2 -W 2 {b}")).is_err(), "c does not meet b");
     run("ping", &["-c", "1", "-W", "5", &b]).expect("the host still reaches b");
-    assert!(run("ping", &["-c", "1", "-W", "2", "10.12.0.77"]).is_err(), "the range is blue's on the host");
+    assert!(run("ping", &["-c", "1", "-W", "2", "10.77.12.77"]).is_err(), "the range is blue's on the host");
     shop.delete_and_wait("servers/b");
     shop.delete_and_wait("servers/c");
 }

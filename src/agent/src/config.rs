@@ -1,6 +1,6 @@
 //! What an agent is told when it starts.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::{IpNet, Ipv4Net};
@@ -27,8 +27,8 @@ pub struct Config {
     pub image_http_allow: Vec<IpNet>,
     /// Where the addresses between the host and its Networks come from.
     pub transit: Ipv4Net,
-    /// Ranges beside the private ones by which the host may reach Networks with `hostAccess`.
-    pub host_access_allow: Vec<Ipv4Net>,
+    /// Where the cloud's API server is, if not on this machine.
+    pub api_server: Vec<Ipv4Addr>,
     /// How guests shall be run.
     pub acceleration: Mode,
     /// The agent's own door, if it has one.

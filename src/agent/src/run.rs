@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::{Api, Client, ResourceExt};
-use nubium_api::{Image, Network, Port, Server, StoragePool, Volume};
+use nubium_api::{CloudSettings, Image, Network, Port, Server, StoragePool, Volume};
 use nubium_host::libvirt::private::PrivateError;
 use nubium_host::libvirt::{ChoiceError, LibvirtError};
 use nubium_host::storage::sandbox::SandboxError;
@@ -46,8 +46,6 @@ pub enum AgentError {
     Sandbox(#[from] SandboxError),
     #[error("read what the machine has")]
     Facts(#[source] io::Error),
-    #[error("find the host's DNS servers")]
-    Resolvers(#[from] nubium_host::network::NetworkError),
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
     #[error("a thread of the agent was lost")]
@@ -95,6 +93,7 @@ pub async fn run_on<D: Driver>(client: Client, config: Config, start: Start, dri
     let ports = Shared::builder(Api::<Port>::all(client.clone())).fields(&mine);
     let ports = ports.index(network::BY_NETWORK, |port| vec![network::network_of(port)]).start();
     let networks = Shared::builder(Api::<Network>::all(client.clone())).start();
+    let cloud_settings = Shared::builder(Api::<CloudSettings>::all(client.clone())).start();
     let images = Shared::builder(Api::<Image>::all(client.clone())).start();
     let pools = Shared::builder(Api::<StoragePool>::all(client.clone())).start();
 
@@ -151,10 +150,10 @@ pub async fn run_on<D: Driver>(client: Client, config: Config, start: Start, dri
             settings: network::Settings {
                 host: config.host.clone(),
                 transit: config.transit,
-                resolvers: facts.resolvers,
-                host_access_allow: config.host_access_allow.clone(),
+                api_server: config.api_server.clone(),
             },
             networks: networks.clone(),
+            cloud_settings,
             ports: ports.clone(),
             readiness: readiness.clone(),
             driver: Arc::clone(&driver),

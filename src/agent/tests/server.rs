@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use nubium_agent::network;
 use nubium_agent::server::{Input, Machine, OpenPools, Report, SeenMarked, Settings, Step, reconcile};
-use nubium_api::{ConditionStatus, Network, Port, Server, Volume, condition, contract::SERVER_ON_HOST};
+use nubium_api::{
+    ConditionStatus, HostAccessRanges, Network, Port, Server, Volume, condition, contract::SERVER_ON_HOST,
+};
 use nubium_host::libvirt::private::{Layout, PrivateLibvirt, REAPER_COMMAND, reaper_main};
 use nubium_host::libvirt::{Accelerator, Connection, DomainState, Domains, Libvirt};
 use nubium_host::network::{LinuxNetworks, names, transit};
@@ -316,13 +318,14 @@ impl Host {
     }
 
     async fn network_pass(&self, cloud: &Cloud) {
-        let wish = network::Input { network: &cloud.network, ports: std::slice::from_ref(&cloud.port), present: true };
-        let settings = network::Settings {
-            host: "box".into(),
-            transit: transit::DEFAULT_CIDR,
-            resolvers: Vec::new(),
-            host_access_allow: Vec::new(),
+        let allowed = HostAccessRanges(vec!["10.0.0.0/8".parse().expect("a range")]);
+        let wish = network::Input {
+            network: &cloud.network,
+            ports: std::slice::from_ref(&cloud.port),
+            present: true,
+            host_access: Some(&allowed),
         };
+        let settings = network::Settings { host: "box".into(), transit: transit::DEFAULT_CIDR, api_server: Vec::new() };
         let report = network::reconcile(wish, &settings, &self.networks, &self.netd).await;
         assert_eq!(report.entry.as_ref().and_then(|entry| entry.ready), Some(true), "{:?}", report.entry);
     }

@@ -174,6 +174,9 @@ pub const POOL: Writer =
     controller(("StoragePool", "storagepools"), "nubium-storage-pool", &["observedGeneration"], SUMMARY);
 /// All of a Flavor's status.
 pub const FLAVOR: Writer = controller(("Flavor", "flavors"), "nubium-flavor", &["observedGeneration"], SUMMARY);
+/// All of the CloudSettings' status.
+pub const CLOUD_SETTINGS: Writer =
+    controller(("CloudSettings", "cloudsettings"), "nubium-cloud-settings", &["observedGeneration"], SUMMARY);
 /// The summary of a Host.
 pub const HOST: Writer = controller(HOSTS, "nubium-host", &["observedGeneration"], SUMMARY);
 
@@ -214,6 +217,7 @@ pub const WRITERS: &[Writer] = &[
     IMAGE,
     POOL,
     FLAVOR,
+    CLOUD_SETTINGS,
     HOST,
     SERVER_ON_HOST,
     ATTACHMENT,

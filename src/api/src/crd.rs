@@ -4,7 +4,9 @@
 use kube::CustomResourceExt;
 use serde_json::{Map, Value, json};
 
-use crate::{Flavor, Host, IPAddress, Image, Network, Port, Server, StoragePool, Volume, whole::LARGEST};
+use crate::{
+    CloudSettings, Flavor, Host, IPAddress, Image, Network, Port, Server, StoragePool, Volume, whole::LARGEST,
+};
 
 /// A time in any zone, in years that every reader knows, to the nanosecond.
 const DATE_TIME: &str = r"^[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$";
@@ -21,6 +23,7 @@ pub fn crds() -> Vec<Value> {
         Flavor::crd(),
         StoragePool::crd(),
         Host::crd(),
+        CloudSettings::crd(),
     ]
     .into_iter()
     .map(|crd| {

@@ -6,6 +6,7 @@
 // kube reads one printcolumn attribute per column; clippy takes their common fields for repetition.
 #![allow(clippy::duplicated_attributes)]
 
+mod cloud_settings;
 mod condition;
 pub mod contract;
 mod crd;
@@ -23,6 +24,10 @@ mod storage_pool;
 mod volume;
 mod whole;
 
+pub use cloud_settings::{
+    CLOUD_SETTINGS, CloudSettings, CloudSettingsSpec, CloudSettingsStatus, DEFAULT_HOST_ACCESS_RANGE, HostAccessRanges,
+    NetworkSettings,
+};
 pub use condition::{Condition, ConditionStatus, condition};
 pub use crd::crds;
 pub use flavor::{Flavor, FlavorSpec, FlavorStatus};

@@ -40,7 +40,7 @@ pub struct NetworkSpec {
     /// How Servers reach what is outside the Network.
     #[serde(default)]
     pub egress: Egress,
-    /// Whether the host itself can reach the Servers' addresses. Two Networks whose ranges overlap cannot both have it on one host, and a range that is not private has it only where the host's admin allowed it (--host-access-allow).
+    /// Whether every host that carries the Network can itself reach its Servers there. Possible only for a range inside spec.networks.hostAccessRanges of CloudSettings default, such as 10.77.1.0/24, that the host uses for nothing else; two Networks whose ranges overlap cannot both have it on one host.
     #[serde(default)]
     pub host_access: bool,
 }

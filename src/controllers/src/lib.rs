@@ -22,21 +22,25 @@ mod port;
 mod release;
 mod scheduler;
 mod server;
+mod settings;
 mod subnet;
 mod verdict;
 mod volume;
 mod world;
 
+use ipnet::Ipv4Net;
 use kube::Client;
 use nubium_runtime::Recorder;
 
 use world::World;
 
 /// What the controllers need to be told.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Config {
     /// Who writes the Events: this process's name, such as the machine's.
     pub instance: String,
+    /// Ranges that the first CloudSettings of the cloud allow `hostAccess` for, beside the default one.
+    pub host_access_allow: Vec<Ipv4Net>,
 }
 
 /// Runs all controllers for ever; dropping the future stops them. No error ends them: what fails is tried again.
@@ -56,5 +60,6 @@ pub async fn run(client: Client, config: Config) {
         pool::run(world.clone()),
         flavor::run(world.clone()),
         host::run(world.clone()),
+        settings::run(world.clone(), config.host_access_allow),
     );
 }

@@ -8,8 +8,8 @@ use kube::{
     api::{DeleteParams, Preconditions},
 };
 use nubium_api::{
-    DEFAULT_POOL, Flavor, HOSTS_NAMESPACE, Host, IPAddress, Image, Network, Port, Server, StoragePool, Volume,
-    child_name,
+    CloudSettings, DEFAULT_POOL, Flavor, HOSTS_NAMESPACE, Host, IPAddress, Image, Network, Port, Server, StoragePool,
+    Volume, child_name,
 };
 use nubium_runtime::{Key, Recorder, Shared, SharedBuilder, not_found};
 use serde::de::DeserializeOwned;
@@ -56,6 +56,7 @@ pub(crate) struct World {
     pub flavors: Shared<Flavor>,
     pub hosts: Shared<Host>,
     pub leases: Shared<Lease>,
+    pub settings: Shared<CloudSettings>,
 }
 
 /// Makes the watches. The controllers are the one process that says of an object that it cannot be read.
@@ -129,6 +130,7 @@ impl World {
             pools: shared.all().start(),
             flavors: shared.all().start(),
             hosts: shared.all().start(),
+            settings: shared.all().start(),
             leases: shared.in_namespace(HOSTS_NAMESPACE).start(),
             client,
             recorder,
@@ -144,6 +146,7 @@ impl World {
             world.flavors.synced(),
             world.hosts.synced(),
             world.leases.synced(),
+            world.settings.synced(),
         );
         Arc::new(world)
     }

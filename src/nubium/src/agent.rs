@@ -1,6 +1,6 @@
 //! `nubium agent`, and the flags that it shares with `nubium up`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
@@ -37,10 +37,6 @@ pub struct HostFlags {
     /// Where the addresses between the host and its Networks come from
     #[arg(long, default_value = "198.19.0.0/16", value_name = "CIDR")]
     pub transit_cidr: Ipv4Net,
-    /// A range that is not private and that Networks may still get hostAccess to: what this host sends there then goes to
-    /// that Network; may be given several times
-    #[arg(long, value_name = "CIDR")]
-    pub host_access_allow: Vec<Ipv4Net>,
     /// How guests run: auto tries whether KVM works here
     #[arg(long, value_enum, default_value = "auto")]
     pub acceleration: AccelerationFlag,
@@ -88,7 +84,7 @@ impl HostFlags {
             pool_dirs: self.pool_dir.clone(),
             image_http_allow: self.image_http_allow.clone(),
             transit: self.transit_cidr,
-            host_access_allow: self.host_access_allow.clone(),
+            api_server: Vec::new(),
             acceleration: match self.acceleration {
                 AccelerationFlag::Auto => Mode::Auto,
                 AccelerationFlag::Kvm => Mode::Kvm,
@@ -131,9 +127,11 @@ pub async fn run(agent: Agent, kubeconfig: Option<PathBuf>) -> Result<()> {
         }),
         _ => None,
     };
-    let config = host.config(door)?;
+    let mut config = host.config(door)?;
     let _held = state::hold(&config.state, &config.run)?;
-    let client = client::connect(kubeconfig).await?;
+    let cloud = client::cloud(kubeconfig).await?;
+    config.api_server = addresses(&cloud).await;
+    let client = client::connect(cloud)?;
     let work = async {
         let start = nubium_agent::begin(&client, &config).await?;
         nubium_agent::run(client.clone(), config, start).await
@@ -142,4 +140,16 @@ pub async fn run(agent: Agent, kubeconfig: Option<PathBuf>) -> Result<()> {
         done = work => done.context("the agent cannot run"),
         () = until_asked_to_end() => Ok(()),
     }
+}
+
+/// Where the API server is. One that cannot be resolved now is reached by a proxy, or not at all.
+async fn addresses(cloud: &kube::Config) -> Vec<Ipv4Addr> {
+    let url = &cloud.cluster_url;
+    let Some(host) = url.host() else { return Vec::new() };
+    let found = tokio::net::lookup_host((host.trim_matches(['[', ']']), url.port_u16().unwrap_or(443))).await;
+    let found = found.into_iter().flatten().filter_map(|address| match address.ip() {
+        IpAddr::V4(address) if !address.is_loopback() => Some(address),
+        _ => None,
+    });
+    found.collect()
 }

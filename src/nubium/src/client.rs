@@ -5,14 +5,18 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
-/// A client for the cloud of that kubeconfig, or of the Pod this runs in.
-pub async fn connect(kubeconfig: Option<PathBuf>) -> Result<kube::Client> {
-    let config = match kubeconfig {
+/// The cloud of that kubeconfig, or of the Pod this runs in.
+pub async fn cloud(kubeconfig: Option<PathBuf>) -> Result<kube::Config> {
+    Ok(match kubeconfig {
         Some(path) => {
             let read = Kubeconfig::read_from(&path).with_context(|| format!("cannot read {}", path.display()))?;
             kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?
         }
         None => kube::Config::infer().await.context("no cloud found: name a kubeconfig with --kubeconfig")?,
-    };
-    Ok(kube::Client::try_from(nubium_cli::direct(config))?)
+    })
+}
+
+/// A client for it.
+pub fn connect(cloud: kube::Config) -> Result<kube::Client> {
+    Ok(kube::Client::try_from(nubium_cli::direct(cloud))?)
 }

@@ -4,19 +4,33 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
+use ipnet::Ipv4Net;
 
 use crate::client;
 use crate::signals::until_asked_to_end;
 
+/// What the admin of a cloud says when it first starts.
+#[derive(Debug, Args)]
+pub struct CloudFlags {
+    /// A range in which Networks may have hostAccess, beside 10.77.0.0/16: what hosts send there goes to those Networks. Counts
+    /// when the cloud first starts; from then on it stands in `kubectl edit cloudsettings default`. May be given several times
+    #[arg(long, value_name = "CIDR")]
+    pub host_access_allow: Vec<Ipv4Net>,
+}
+
 /// The controllers alone.
 #[derive(Debug, Args)]
-pub struct Controllers {}
+pub struct Controllers {
+    #[command(flatten)]
+    flags: CloudFlags,
+}
 
-pub async fn run(_: Controllers, kubeconfig: Option<PathBuf>) -> Result<()> {
-    let client = client::connect(kubeconfig).await?;
+pub async fn run(controllers: Controllers, kubeconfig: Option<PathBuf>) -> Result<()> {
+    let client = client::connect(client::cloud(kubeconfig).await?)?;
     let instance = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let host_access_allow = controllers.flags.host_access_allow;
     tokio::select! {
-        () = nubium_controllers::run(client, nubium_controllers::Config { instance }) => Ok(()),
+        () = nubium_controllers::run(client, nubium_controllers::Config { instance, host_access_allow }) => Ok(()),
         () = until_asked_to_end() => Ok(()),
     }
 }

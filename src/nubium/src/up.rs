@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 use tracing::info;
 
 use crate::agent::HostFlags;
+use crate::controllers::CloudFlags;
 use crate::pki::Pki;
 use crate::signals::until_asked_to_end;
 use crate::{install, state};
@@ -33,6 +34,8 @@ const TAKING_BACK: Duration = Duration::from_secs(5);
 pub struct Up {
     #[command(flatten)]
     host: HostFlags,
+    #[command(flatten)]
+    cloud: CloudFlags,
     /// Where the API server listens
     #[arg(long, default_value = "127.0.0.1:6443", value_name = "ADDRESS:PORT")]
     listen: SocketAddr,
@@ -42,7 +45,7 @@ pub struct Up {
 }
 
 pub async fn run(up: Up) -> Result<()> {
-    let Up { host, listen, endpoint } = up;
+    let Up { host, cloud, listen, endpoint } = up;
     let name = host.name()?;
     let state = host.state.clone();
     let _held = state::hold(&state, &host.run)?;
@@ -71,6 +74,8 @@ pub async fn run(up: Up) -> Result<()> {
     pki.admin_kubeconfig(&kubeconfig, &reachable(listen).to_string())?;
     info!(%listen, host = name, kubeconfig = %kubeconfig.display(), "nubium is up");
 
+    let CloudFlags { host_access_allow } = cloud;
+    let controllers = nubium_controllers::Config { instance: name.clone(), host_access_allow };
     let serve = async {
         if start == Start::Anew {
             let _ = tokio::time::timeout(TAKING_BACK, taken_back(&admin, &name, begun)).await;
@@ -83,7 +88,7 @@ pub async fn run(up: Up) -> Result<()> {
             served.context("the API server cannot go on")
         }
         () = server.run_background() => Ok(()),
-        () = nubium_controllers::run(admin.clone(), nubium_controllers::Config { instance: name.clone() }) => Ok(()),
+        () = nubium_controllers::run(admin.clone(), controllers) => Ok(()),
         done = nubium_agent::run(own, agent, start) => done.context("the agent cannot run"),
     }
 }

@@ -44,7 +44,14 @@ pub struct SimNetworks {
 impl Default for SimNetworks {
     fn default() -> Self {
         let host_firewall = HostFirewallSeen { rules: None, forwarding: false, firewall: Default::default() };
-        let host = HostSeen { uplinks: BTreeMap::new(), foreign_routes: Vec::new(), host_firewall };
+        let host = HostSeen {
+            uplinks: BTreeMap::new(),
+            foreign_routes: Vec::new(),
+            addresses: BTreeSet::new(),
+            resolvers: vec!["192.0.2.53".parse().expect("an address")],
+            connections: BTreeSet::new(),
+            host_firewall,
+        };
         let world = NetWorld {
             namespaces: BTreeMap::new(),
             host,
@@ -268,8 +275,8 @@ impl Networks for SimNetworks {
 
     async fn add_host_route(&self, netns: &Netns, subnet: Ipv4Net, uplink: &Uplink) -> Result<()> {
         let mut world = self.change("add a route")?;
-        if let Some(by) = world.host.routed_by(subnet, netns) {
-            return Err(NetworkError::RangeRouted { range: subnet.to_string(), by: by.to_string() });
+        if let Some(by) = world.host.range_user(subnet, netns, uplink.transit.host_net()) {
+            return Err(NetworkError::RangeInUse { range: subnet.to_string(), by: by.to_string() });
         }
         let seen = world
             .host

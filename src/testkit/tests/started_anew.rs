@@ -83,7 +83,10 @@ impl World {
         let config = cloud::agent_config(self.folder.path());
         let start = nubium_agent::begin(&own, &config).await?;
         let instance = HOST.to_owned();
-        self.running.spawn(nubium_controllers::run(self.admin.clone(), nubium_controllers::Config { instance }));
+        self.running.spawn(nubium_controllers::run(
+            self.admin.clone(),
+            nubium_controllers::Config { instance, ..Default::default() },
+        ));
         let agent = nubium_agent::run_on(own, config, start, self.machine.clone());
         self.running.spawn(async move { drop(agent.await) });
         Ok(start)

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nubium_host::acceleration::{Acceleration, Probe};
 use nubium_host::libvirt::private::{Layout, PrivateLibvirt};
 use nubium_host::libvirt::{Connection, Libvirt, LibvirtError};
-use nubium_host::network::{LinuxNetworks, resolvers};
+use nubium_host::network::LinuxNetworks;
 use nubium_host::seed::SeedFiles;
 use nubium_host::storage::image::{AddressPolicy, Folders, Rules};
 use nubium_host::storage::{DirectoryPools, FileOwner};
@@ -76,7 +76,6 @@ impl Linux {
                 Libvirt::System => "the host's own libvirt (qemu:///system), which its administrator keeps running,",
                 Libvirt::Private(_) => "the private libvirtd",
             },
-            resolvers: resolvers()?,
         };
         let rules = Rules {
             folders: Folders(config.image_dirs.clone()),

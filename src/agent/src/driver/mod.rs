@@ -4,7 +4,6 @@
 mod linux;
 
 use std::future::Future;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use nubium_api::{HostCapacity, HostSoftware};
@@ -31,8 +30,6 @@ pub struct Facts {
     pub qemu: QemuIds,
     /// The libvirt that its guests are in, as the subject of a sentence.
     pub libvirt: &'static str,
-    /// The host's own DNS servers, which guests are told of.
-    pub resolvers: Vec<IpAddr>,
 }
 
 /// Everything that an agent's loops ask of a machine.

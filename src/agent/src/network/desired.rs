@@ -1,13 +1,12 @@
 //! The input: a Network and its Ports on this host, as validated values with every default filled in.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr},
-};
+use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use ipnet::Ipv4Net;
-use nubium_api::{DEFAULT_MTU, EgressType, Network, Port};
+use nubium_api::{DEFAULT_MTU, EgressType, Port};
 use nubium_host::network::{Guest, MacAddr, MadeFrom, Netns, names};
+
+use super::Input;
 
 /// What is the same for all Networks of this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,30 +15,28 @@ pub struct Settings {
     pub host: String,
     /// Where the /31 of an uplink comes from (`--transit-cidr`).
     pub transit: Ipv4Net,
-    /// The DNS servers of Networks that name none: the host's real ones.
-    pub resolvers: Vec<IpAddr>,
-    /// Ranges that `hostAccess` is given to although they are not private (`--host-access-allow`).
-    pub host_access_allow: Vec<Ipv4Net>,
+    /// Where the cloud's API server is, if not on this machine.
+    pub api_server: Vec<Ipv4Addr>,
 }
 
-/// Ranges that are nobody's on the internet: private, shared, for measurements, for documentation. To any other one the
-/// host may have traffic of its own, which a route into a Network would give to that Network's owner.
-const PRIVATE: [Ipv4Net; 8] = [
-    Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 8),
-    Ipv4Net::new_assert(Ipv4Addr::new(172, 16, 0, 0), 12),
-    Ipv4Net::new_assert(Ipv4Addr::new(192, 168, 0, 0), 16),
-    Ipv4Net::new_assert(Ipv4Addr::new(100, 64, 0, 0), 10),
-    Ipv4Net::new_assert(Ipv4Addr::new(198, 18, 0, 0), 15),
-    Ipv4Net::new_assert(Ipv4Addr::new(192, 0, 2, 0), 24),
-    Ipv4Net::new_assert(Ipv4Addr::new(198, 51, 100, 0), 24),
-    Ipv4Net::new_assert(Ipv4Addr::new(203, 0, 113, 0), 24),
-];
+/// Whether the host reaches a Network's guests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostAccess {
+    No,
+    Yes,
+    /// It is asked for, and which ranges may have it is not known: a route that is there stays, and none is added.
+    Unknown,
+    /// It is asked for, and the cloud's admin does not allow it for this range: the text for the Network's owner.
+    Refused(String),
+}
 
-impl Settings {
-    /// Whether the host may send what is for that range into a Network.
-    fn may_reach(&self, range: &Ipv4Net) -> bool {
-        PRIVATE.iter().chain(&self.host_access_allow).any(|allowed| allowed.contains(range))
-    }
+/// Which DNS servers DHCP names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DnsServers {
+    /// Those of the spec.
+    Named(Vec<Ipv4Addr>),
+    /// Those that the host asks, as far as guests can reach them.
+    OfHost,
 }
 
 /// What this host shall have of one Network.
@@ -53,13 +50,12 @@ pub struct Desired {
     pub gateway: Ipv4Addr,
     pub mtu: u32,
     pub egress: bool,
-    /// Wished, and given.
-    pub host_access: bool,
-    /// Wished, and not given: the range is not a private one, and the host's admin did not allow it.
-    pub access_refused: bool,
+    pub host_access: HostAccess,
     pub dhcp: bool,
-    pub dns: Vec<Ipv4Addr>,
+    pub dns: DnsServers,
     pub transit: Ipv4Net,
+    /// See [`Settings::api_server`].
+    pub api_server: Vec<Ipv4Addr>,
     /// The Ports of Servers that are bound to this host, by tap. Those without a MAC and an address yet are not here.
     pub guests: BTreeMap<String, WantedGuest>,
     /// Ports that are bound here and are not ready to be used, by name, and why.
@@ -94,8 +90,8 @@ pub enum Invalid {
 }
 
 impl Desired {
-    /// `ports` are those that name this Network and whose Server is bound to this host.
-    pub fn new(network: &Network, ports: &[Port], present: bool, settings: &Settings) -> Result<Self, Invalid> {
+    pub fn new(input: &Input<'_>, settings: &Settings) -> Result<Self, Invalid> {
+        let Input { network, ports, present, host_access } = *input;
         let meta = &network.metadata;
         let namespace = meta.namespace.as_deref().ok_or(Invalid::Unborn("namespace"))?;
         let name = meta.name.as_deref().ok_or(Invalid::Unborn("name"))?;
@@ -121,21 +117,23 @@ impl Desired {
                 .ok_or_else(|| Invalid::Gateway(text.clone(), range))?,
         };
         let dns = match &subnet.dns_servers {
-            Some(servers) => servers
-                .iter()
-                .map(|text| text.parse().map_err(|_| Invalid::Dns(text.clone())))
-                .collect::<Result<_, _>>()?,
-            None => settings
-                .resolvers
-                .iter()
-                .filter_map(|a| if let IpAddr::V4(v4) = a { Some(*v4) } else { None })
-                .collect(),
+            Some(servers) => DnsServers::Named(
+                servers
+                    .iter()
+                    .map(|text| text.parse().map_err(|_| Invalid::Dns(text.clone())))
+                    .collect::<Result<_, _>>()?,
+            ),
+            None => DnsServers::OfHost,
         };
         let egress = network.spec.egress.type_ == EgressType::NAT;
-        let allowed = settings.may_reach(&range);
-        let host_access = network.spec.host_access && allowed;
+        let host_access = match (network.spec.host_access, host_access) {
+            (false, _) => HostAccess::No,
+            (true, None) => HostAccess::Unknown,
+            (true, Some(ranges)) => ranges.refusal(range).map_or(HostAccess::Yes, HostAccess::Refused),
+        };
         let transit = settings.transit;
-        if (egress || host_access) && (transit.contains(&range) || range.contains(&transit)) {
+        let uplink = egress || matches!(host_access, HostAccess::Yes | HostAccess::Unknown);
+        if uplink && (transit.contains(&range) || range.contains(&transit)) {
             return Err(Invalid::Transit(range, transit));
         }
         let mtu = network.status.as_ref().and_then(|s| s.mtu).unwrap_or(DEFAULT_MTU);
@@ -149,10 +147,10 @@ impl Desired {
             mtu: u32::try_from(mtu).ok().filter(|mtu| (576..=65535).contains(mtu)).unwrap_or(DEFAULT_MTU as u32),
             egress,
             host_access,
-            access_refused: network.spec.host_access && !allowed,
             dhcp: subnet.dhcp.unwrap_or(true),
             dns,
             transit,
+            api_server: settings.api_server.clone(),
             guests,
             waiting,
         })
@@ -169,11 +167,11 @@ impl Desired {
             gateway: Ipv4Addr::UNSPECIFIED,
             mtu: DEFAULT_MTU as u32,
             egress: false,
-            host_access: false,
-            access_refused: false,
+            host_access: HostAccess::No,
             dhcp: false,
-            dns: Vec::new(),
+            dns: DnsServers::OfHost,
             transit,
+            api_server: Vec::new(),
             guests: BTreeMap::new(),
             waiting: BTreeMap::new(),
         }
@@ -186,7 +184,7 @@ impl Desired {
 
     /// Whether the namespace has an uplink at all.
     pub fn wants_uplink(&self) -> bool {
-        self.present && (self.egress || self.host_access)
+        self.present && (self.egress || matches!(self.host_access, HostAccess::Yes | HostAccess::Unknown))
     }
 }
 

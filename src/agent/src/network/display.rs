@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use nubium_api::CLOUD_SETTINGS;
+
 use super::plan::{Found, Refusal, Step};
 
 impl fmt::Display for Found {
@@ -89,7 +91,9 @@ impl Refusal {
             Refusal::OlderWish { .. } => "OlderWish",
             Refusal::InUse { .. } => "InUse",
             Refusal::RangeTaken { .. } => "RangeTaken",
-            Refusal::RangePublic { .. } => "RangePublic",
+            Refusal::HostAccessRefused { .. } => "HostAccessRefused",
+            Refusal::HostAccessUnknown => "CloudSettingsMissing",
+            Refusal::NoDns { .. } => "DNSUnreachable",
             Refusal::NoTransit { .. } => "NoTransit",
             Refusal::Blocked { .. } => "FirewallBlocks",
         }
@@ -108,14 +112,23 @@ impl fmt::Display for Refusal {
                 write!(f, "this host already made generation {there} of it, and waits to see that one")
             }
             Refusal::InUse { taps } => write!(f, "Servers are still attached to it here ({})", taps.join(", ")),
-            Refusal::RangeTaken { by } => {
-                write!(f, "hostAccess is not possible here: the host already reaches this range by {by}")
+            Refusal::RangeTaken { range, by } => {
+                write!(f, "hostAccess is not possible here: the host already uses {range}: {by}")
             }
-            Refusal::RangePublic { range } => write!(
+            Refusal::HostAccessRefused { why } => f.write_str(why),
+            Refusal::HostAccessUnknown => write!(
                 f,
-                "hostAccess is not possible here: {range} is not a private range, and this host would no longer reach its \
-                 owner; use one such as 10.10.0.0/24, or let the host's admin give the agent --host-access-allow {range}"
+                "hostAccess waits for CloudSettings {CLOUD_SETTINGS}, which names the ranges that may have it"
             ),
+            Refusal::NoDns { resolvers } => {
+                let resolvers: Vec<String> = resolvers.iter().map(ToString::to_string).collect();
+                write!(
+                    f,
+                    "Servers cannot reach the DNS servers that this host asks ({}), which are the host itself or in this \
+                     Network's own range: name others in the subnet's dnsServers, or use another range",
+                    resolvers.join(", ")
+                )
+            }
             Refusal::NoTransit { because } => {
                 write!(f, "there is no address for the uplink: {because}; give the agent another --transit-cidr")
             }

@@ -22,12 +22,12 @@ mod teardown;
 mod tests;
 mod unfinished;
 
-use nubium_api::{Network, Port};
+use nubium_api::{HostAccessRanges, Network, Port};
 use nubium_host::network::Networks;
 use tracing::debug;
 
 pub use apply::{Outcome, StepError};
-pub use desired::{Desired, Invalid, Settings, WantedGuest};
+pub use desired::{Desired, DnsServers, HostAccess, Invalid, Settings, WantedGuest};
 pub use egress::{Egress, egress};
 pub use netd::Netd;
 pub use nubium_netd::{Dhcp, DhcpError, DhcpSeen};
@@ -46,12 +46,14 @@ pub struct Input<'a> {
     pub network: &'a Network,
     pub ports: &'a [Port],
     pub present: bool,
+    /// The ranges in which `hostAccess` is allowed; `None` while that is not known.
+    pub host_access: Option<&'a HostAccessRanges>,
 }
 
 /// One pass for one Network.
 pub async fn reconcile(input: Input<'_>, settings: &Settings, host: &impl Networks, dhcp: &impl Dhcp) -> Report {
     let generation = input.network.metadata.generation;
-    let want = match Desired::new(input.network, input.ports, input.present, settings) {
+    let want = match Desired::new(&input, settings) {
         Ok(want) => want,
         Err(invalid) => return Report::blind(&settings.host, generation, &invalid.into()),
     };

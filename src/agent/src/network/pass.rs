@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use crate::writer::entry_writer;
 use kube::{Api, Client, Resource, ResourceExt};
-use nubium_api::{ConditionStatus, Network, NetworkHost, NetworkStatus, Port, condition, contract, is_held};
+use nubium_api::{
+    CLOUD_SETTINGS, CloudSettings, ConditionStatus, Network, NetworkHost, NetworkStatus, Port, condition, contract,
+    is_held,
+};
 use nubium_runtime::{
     Key, Live, Loop, Next, Note, NoteKind, Queue, Recorder, Shared, WarnOnce, apply_status, live_get,
 };
@@ -25,6 +28,8 @@ pub struct Context<D> {
     pub client: Client,
     pub settings: Settings,
     pub networks: Shared<Network>,
+    /// The ranges in which `hostAccess` is allowed stand there. Not waited for: where it is missing, nothing new is allowed.
+    pub cloud_settings: Shared<CloudSettings>,
     /// The Ports of this host, with the index [`BY_NETWORK`].
     pub ports: Shared<Port>,
     pub readiness: Readiness,
@@ -45,6 +50,10 @@ pub async fn run<D: Driver>(context: Context<D>) {
     tokio::join!(context.networks.synced(), context.ports.synced());
     context.networks.feed_own(&queue);
     context.ports.feed(&queue, |port| vec![Key::new(port.namespace().unwrap_or_default(), port.spec.network.clone())]);
+    let (networks, woken) = (context.networks.clone(), queue.clone());
+    context.cloud_settings.on_change(move |_, _| {
+        networks.list().iter().for_each(|network| woken.add(Key::of(network.as_ref())));
+    });
     let context = Arc::new(context);
     let (watched, woken) = (Arc::clone(&context), queue.clone());
     let watch = async move {
@@ -87,7 +96,9 @@ async fn pass<D: Driver>(context: Arc<Context<D>>, key: Key) -> Result<Next, kub
         };
         write(&context, &api, &network, Some(begun)).await?;
     }
-    let input = Input { network: &network, ports: &ports, present };
+    let settings = context.cloud_settings.get(&Key::cluster(CLOUD_SETTINGS));
+    let host_access = settings.map(|settings| settings.spec.networks.host_access());
+    let input = Input { network: &network, ports: &ports, present, host_access: host_access.as_ref() };
     let report = reconcile(input, &context.settings, context.driver.networks(), context.driver.dhcp()).await;
     let news = context.unfinished.news(&key, &report);
     let Report { entry, ports, mended: _, done: _, failed, left: _, was_made: _, again } = report;

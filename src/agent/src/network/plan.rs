@@ -3,16 +3,23 @@
 //! Order, when it is wished: the namespace, its rules before anything can speak, the bridge, its neighbours, the host's host_firewall before
 //! an uplink leads to it, the uplink, who may use it, the taps, DHCP. When it is not: DHCP lets go, the uplink, the namespace.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use ipnet::Ipv4Net;
 use nubium_host::network::{
-    Bridge, Guest, HostSeen, IptablesChain, NamespaceRules, Neighbours, Netns, NetworkSeen, RoutedBy, RulesSeen,
+    Bridge, Guest, HostSeen, IptablesChain, NamespaceRules, Neighbours, Netns, NetworkSeen, RangeUser, RulesSeen,
     Ruleset, Transit, Uplink, UplinkSeen, host_firewall_rules, names, sysctl, transit,
 };
 use nubium_netd as netd;
 
-use super::{desired::Desired, egress, observe::Seen};
+use super::{
+    desired::{Desired, DnsServers, HostAccess},
+    egress,
+    observe::Seen,
+};
 
 /// What was found in place of what should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -101,10 +108,14 @@ pub enum Refusal {
     OlderWish { there: i64 },
     /// It shall go, and these taps are still in it.
     InUse { taps: Vec<String> },
-    /// `hostAccess`: the host already reaches that range somewhere else.
-    RangeTaken { by: RoutedBy },
-    /// `hostAccess`: the range is not a private one.
-    RangePublic { range: Ipv4Net },
+    /// `hostAccess`: the host uses that range for something else.
+    RangeTaken { range: Ipv4Net, by: RangeUser },
+    /// `hostAccess`: the cloud's admin does not allow it for that range.
+    HostAccessRefused { why: String },
+    /// `hostAccess`: which ranges are allowed is not known yet.
+    HostAccessUnknown,
+    /// DHCP has no DNS server to name: guests cannot reach those that the host asks.
+    NoDns { resolvers: Vec<Ipv4Addr> },
     /// The transit range is used for something else, or full.
     NoTransit { because: String },
     /// Another firewall drops what is forwarded.
@@ -161,7 +172,7 @@ impl Plan {
             self.steps.push(Step::SetSysctls { netns: netns.clone(), wrong });
         }
         let guests = guests(want, there);
-        let rules = rules(want, &guests);
+        let rules = rules(want, &guests, &seen.host);
         if let Some(found) = compare_rules(&rules, there.and_then(|t| t.rules.as_ref())) {
             self.steps.push(Step::ReplaceRules { netns: netns.clone(), rules, found });
         }
@@ -203,15 +214,15 @@ impl Plan {
     }
 
     fn uplink(&mut self, want: &Desired, there: Option<&NetworkSeen>, host: &HostSeen) {
-        if want.access_refused {
-            self.refusals.push(Refusal::RangePublic { range: want.subnet });
-        }
         let name = want.uplink();
         // Those that lead here and are not ours: of a Network that had this name before.
         for (other, _) in
             host.uplinks.iter().filter(|(other, uplink)| **other != name && uplink.netns.as_ref() == Some(&want.netns))
         {
             self.steps.push(Step::DeleteUplink { name: other.clone() });
+        }
+        if let HostAccess::Refused(why) = &want.host_access {
+            self.refusals.push(Refusal::HostAccessRefused { why: why.clone() });
         }
         let seen = host.uplinks.get(&name);
         if !want.wants_uplink() {
@@ -226,21 +237,39 @@ impl Plan {
         if let Some(found) = compare_uplink(&uplink, want, seen, there) {
             self.steps.push(Step::SetUplink { netns: want.netns.clone(), uplink: uplink.clone(), found });
         }
+        self.host_routes(want, seen, host, &uplink);
+    }
+
+    /// The host's own way into the Network.
+    fn host_routes(&mut self, want: &Desired, seen: Option<&UplinkSeen>, host: &HostSeen, uplink: &Uplink) {
         let routes: Vec<_> = seen.iter().flat_map(|s| &s.routes).collect();
-        let wanted = |d: Ipv4Net| want.host_access && d == want.subnet;
-        for route in routes.iter().filter(|r| !wanted(r.destination)) {
-            self.steps.push(Step::DeleteHostRoute { subnet: route.destination, uplink: name.clone() });
-        }
-        if !want.host_access {
-            return;
-        }
-        if let Some(by) = host.routed_by(want.subnet, &want.netns) {
-            self.refusals.push(Refusal::RangeTaken { by });
-            if routes.iter().any(|r| wanted(r.destination)) {
-                self.steps.push(Step::DeleteHostRoute { subnet: want.subnet, uplink: name });
+        let there = routes.iter().find(|route| route.destination == want.subnet);
+        let user = match there {
+            Some(_) => host.range_router(want.subnet, &want.netns),
+            None => host.range_user(want.subnet, &want.netns, want.transit),
+        };
+        let api_server = want.api_server.iter().find(|address| want.subnet.contains(*address));
+        let user = api_server.map(|address| RangeUser::ApiServer(*address)).or(user);
+        let (stays, comes) = match (&want.host_access, user) {
+            (HostAccess::No | HostAccess::Refused(_), _) => (false, false),
+            (HostAccess::Yes | HostAccess::Unknown, Some(by)) => {
+                self.refusals.push(Refusal::RangeTaken { range: want.subnet, by });
+                (false, false)
             }
-        } else if !routes.iter().any(|r| wanted(r.destination) && r.gateway == Some(transit.inner())) {
-            self.steps.push(Step::AddHostRoute { netns: want.netns.clone(), subnet: want.subnet, uplink });
+            (HostAccess::Yes, None) => (true, there.is_none_or(|route| route.gateway != Some(uplink.transit.inner()))),
+            (HostAccess::Unknown, None) => {
+                if there.is_none() {
+                    self.refusals.push(Refusal::HostAccessUnknown);
+                }
+                (true, false)
+            }
+        };
+        for route in routes.iter().filter(|route| !(stays && route.destination == want.subnet)) {
+            self.steps.push(Step::DeleteHostRoute { subnet: route.destination, uplink: uplink.name.clone() });
+        }
+        if comes {
+            let (netns, subnet) = (want.netns.clone(), want.subnet);
+            self.steps.push(Step::AddHostRoute { netns, subnet, uplink: uplink.clone() });
         }
     }
 
@@ -294,6 +323,12 @@ impl Plan {
 
     fn dhcp(&mut self, want: &Desired, there: Option<&NetworkSeen>, seen: &Seen) {
         let wanted = served(want, there, seen);
+        if want.dhcp && want.egress && want.dns == DnsServers::OfHost && dns_servers(want, &seen.host).is_empty() {
+            let resolvers: Vec<_> = resolvers(&seen.host).collect();
+            if !resolvers.is_empty() {
+                self.refusals.push(Refusal::NoDns { resolvers });
+            }
+        }
         let Some(network) = wanted else {
             if seen.dhcp.configured.is_some() {
                 self.steps.push(Step::ForgetDhcp { netns: want.netns.clone() });
@@ -370,9 +405,41 @@ fn guests(want: &Desired, there: Option<&NetworkSeen>) -> BTreeMap<String, Guest
     guests
 }
 
-fn rules(want: &Desired, guests: &BTreeMap<String, Guest>) -> Ruleset {
+fn rules(want: &Desired, guests: &BTreeMap<String, Guest>, host: &HostSeen) -> Ruleset {
     let guests = guests.clone();
-    NamespaceRules { subnet: want.subnet, guests, egress: want.egress, host_access: want.host_access }.render()
+    let host_access = match want.host_access {
+        HostAccess::Yes => true,
+        HostAccess::Unknown => is_routed(want, host),
+        HostAccess::No | HostAccess::Refused(_) => false,
+    };
+    NamespaceRules { subnet: want.subnet, guests, egress: want.egress, host_access }.render()
+}
+
+/// Whether the host has a route into the Network.
+fn is_routed(want: &Desired, host: &HostSeen) -> bool {
+    host.uplinks.get(&want.uplink()).is_some_and(|uplink| uplink.routes.iter().any(|r| r.destination == want.subnet))
+}
+
+/// The DNS servers that DHCP names. Of the host's own, only those that a guest reaches: not through a Network that nothing
+/// leaves, not those in the Network's own range, and not the host itself, which guests do not reach.
+fn dns_servers(want: &Desired, host: &HostSeen) -> Vec<Ipv4Addr> {
+    match &want.dns {
+        DnsServers::Named(servers) => servers.clone(),
+        DnsServers::OfHost if !want.egress => Vec::new(),
+        DnsServers::OfHost => {
+            let out_of_reach = |address: &Ipv4Addr| {
+                want.subnet.contains(address) || want.transit.contains(address) || host.addresses.contains(address)
+            };
+            resolvers(host).filter(|address| !out_of_reach(address)).collect()
+        }
+    }
+}
+
+fn resolvers(host: &HostSeen) -> impl Iterator<Item = Ipv4Addr> {
+    host.resolvers.iter().filter_map(|address| match address {
+        IpAddr::V4(address) => Some(*address),
+        IpAddr::V6(_) => None,
+    })
 }
 
 fn neighbours(guests: &BTreeMap<String, Guest>) -> Neighbours {
@@ -422,6 +489,7 @@ fn served(want: &Desired, there: Option<&NetworkSeen>, seen: &Seen) -> Option<ne
             })
         })
         .collect();
+    let dns = dns_servers(want, &seen.host);
     let kept = kept(want, there);
     for lease in seen.dhcp.configured.iter().flat_map(|n| &n.leases) {
         if kept.values().any(|guest| guest.mac.0 == lease.mac.0) && !leases.iter().any(|l| l.mac == lease.mac) {
@@ -434,7 +502,7 @@ fn served(want: &Desired, there: Option<&NetworkSeen>, seen: &Seen) -> Option<ne
         bridge: names::BRIDGE.to_string(),
         gateway: want.gateway,
         prefix: want.subnet.prefix_len(),
-        dns: want.dns.clone(),
+        dns,
         mtu: want.mtu.min(u32::from(u16::MAX)) as u16,
         leases,
     })

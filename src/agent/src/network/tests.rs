@@ -4,24 +4,22 @@
 use std::collections::BTreeMap;
 
 use ipnet::Ipv4Net;
-use nubium_api::{Network, Port};
+use nubium_api::{HostAccessRanges, Network, Port};
 use nubium_host::network::{
-    Backend, Guest, IptablesChain, MadeFrom, NamespaceRules, Netns, Networks, RouteSeen, RulesSeen, TapSeen, Transit,
-    host_firewall_rules, names, sysctl, transit,
+    Backend, Connection, Guest, HostSeen, IptablesChain, MadeFrom, NamespaceRules, Netns, Networks, RouteSeen,
+    RulesSeen, TapSeen, Transit, host_firewall_rules, names, sysctl, transit,
 };
 use nubium_runtime::Key;
 use nubium_testkit::network::{NetWorld, SimNetworks};
 use serde_json::json;
 
-use super::{Desired, Found, Plan, Refusal, Report, Settings, Step, Unfinished, egress, make, observe};
+use super::{
+    Desired, DnsServers, Found, HostAccess, Input, Invalid, Plan, Refusal, Report, Settings, Step, Unfinished, egress,
+    make, observe,
+};
 
 fn settings() -> Settings {
-    Settings {
-        host: "box".into(),
-        transit: transit::DEFAULT_CIDR,
-        resolvers: vec!["192.0.2.53".parse().unwrap()],
-        host_access_allow: Vec::new(),
-    }
+    Settings { host: "box".into(), transit: transit::DEFAULT_CIDR, api_server: Vec::new() }
 }
 
 fn uid(n: u8) -> String {
@@ -75,8 +73,22 @@ impl Small {
     }
 
     fn desired(self) -> Desired {
-        Desired::new(&self.network(), &self.ports(), self.present, &settings()).unwrap()
+        desired(&self.network(), &self.ports(), self.present)
     }
+}
+
+/// Where `hostAccess` is allowed.
+fn allowed() -> HostAccessRanges {
+    HostAccessRanges(vec!["10.0.0.0/8".parse().unwrap()])
+}
+
+fn try_desired(network: &Network, ports: &[Port], present: bool) -> Result<Desired, Invalid> {
+    let allowed = allowed();
+    Desired::new(&Input { network, ports, present, host_access: Some(&allowed) }, &settings())
+}
+
+fn desired(network: &Network, ports: &[Port], present: bool) -> Desired {
+    try_desired(network, ports, present).unwrap()
 }
 
 fn wishes() -> Vec<Small> {
@@ -105,7 +117,7 @@ async fn host() -> SimNetworks {
     other.metadata.name = Some("red".into());
     other.metadata.uid = Some(uid(2));
     other.spec.subnets[0].cidr = "10.20.0.0/24".into();
-    let want = Desired::new(&other, &[], true, &settings()).unwrap();
+    let want = desired(&other, &[], true);
     // Somebody's Port is bound here but not ready: enough for the Network to be made.
     let want = Desired { waiting: BTreeMap::from([("p".to_string(), "soon".to_string())]), ..want };
     pass(&want, &sim).await;
@@ -256,7 +268,8 @@ fn check(want: &Desired, before: &NetWorld, world: &NetWorld, context: &str) {
     assert_eq!(there.guests, guests, "{context}: who may speak");
     let neighbours = guests.values().flat_map(|guest| guest.addresses.iter().map(|address| (*address, guest.mac)));
     assert_eq!(there.neighbours, neighbours.collect(), "{context}: who has which address");
-    let Desired { subnet, egress, host_access, .. } = want;
+    let Desired { subnet, egress, .. } = want;
+    let host_access = &(want.host_access == HostAccess::Yes);
     let rules = NamespaceRules { subnet: *subnet, guests: guests.clone(), egress: *egress, host_access: *host_access };
     assert_eq!(there.rules, Some(RulesSeen { digest: rules.render().digest(), intact: true }), "{context}");
     assert!(there.taps.values().all(|tap| *tap == on_bridge()), "{context}: {:?}", there.taps);
@@ -465,7 +478,7 @@ async fn what_cannot_be_is_refused_with_the_reason() {
     pass(&want, &sim).await;
     let mut twin = PLAIN.network();
     (twin.metadata.name, twin.metadata.uid) = (Some("green".into()), Some(uid(3)));
-    let twin = Desired::new(&twin, &PLAIN.ports(), true, &settings()).unwrap();
+    let twin = desired(&twin, &PLAIN.ports(), true);
     let report = pass(&twin, &sim).await;
     assert_eq!(reason(&report), "RangeTaken");
     assert!(report.entry.unwrap().message.unwrap().contains("Network shop/blue"));
@@ -475,45 +488,135 @@ async fn what_cannot_be_is_refused_with_the_reason() {
 
 /// What this host sends to others is not given to whoever takes their range for a Network.
 #[tokio::test]
-async fn a_range_that_is_not_private_is_reached_by_the_host_only_if_its_admin_allowed_it() {
-    let input = |cidr: &str, small: Small, allow: &[&str]| {
-        let mut network = small.network();
-        network.spec.subnets[0].cidr = cidr.into();
-        let allow = allow.iter().map(|range| range.parse().unwrap()).collect();
-        let settings = Settings { host_access_allow: allow, ..settings() };
-        let mut port = small.ports().remove(0);
-        let inside = cidr.parse::<Ipv4Net>().unwrap().network().to_bits() + 11;
-        port.status.as_mut().unwrap().addresses[0].address = std::net::Ipv4Addr::from_bits(inside).to_string();
-        Desired::new(&network, &[port], true, &settings).unwrap()
+async fn host_access_is_given_only_where_the_admin_allows_it_and_the_host_sends_nothing_else() {
+    let input = |small: Small, allow: Option<&[&str]>| {
+        let (network, ports) = (small.network(), small.ports());
+        let allow = allow.map(|ranges| HostAccessRanges(ranges.iter().map(|range| range.parse().unwrap()).collect()));
+        Desired::new(
+            &Input { network: &network, ports: &ports, present: true, host_access: allow.as_ref() },
+            &settings(),
+        )
+        .unwrap()
     };
-    for private in
-        ["10.0.0.0/8", "172.31.255.0/24", "192.168.7.0/24", "100.127.0.0/16", "198.18.0.0/16", "203.0.113.8/29"]
-    {
-        let want = input(private, PLAIN, &[]);
-        assert!(want.host_access && !want.access_refused, "{private}");
-    }
-    for others in ["11.0.0.0/8", "172.32.0.0/24", "192.0.0.0/8", "100.0.0.0/8", "198.20.0.0/16", "203.0.112.0/23"] {
-        let want = input(others, PLAIN, &["8.8.8.0/24"]);
-        assert!(!want.host_access && want.access_refused, "{others}");
-        assert!(
-            !input(others, Small { host_access: false, ..PLAIN }, &[]).access_refused,
-            "{others}: nobody wished it"
-        );
-    }
-
-    // It had been allowed: the route goes, and all else stays.
-    let sim = host().await;
     let routes =
         |sim: &SimNetworks| sim.world().host.uplinks.get(&names::uplink(&uid(1))).map(|uplink| uplink.routes.len());
-    let allowed = pass(&input("8.8.8.0/24", PLAIN, &["8.0.0.0/8"]), &sim).await.entry.unwrap();
-    assert_eq!((allowed.reason.as_deref(), routes(&sim)), (Some("Ready"), Some(1)));
-    let report = pass(&input("8.8.8.0/24", PLAIN, &[]), &sim).await;
-    let entry = report.entry.unwrap();
-    assert_eq!((entry.ready, entry.reason.as_deref(), routes(&sim)), (Some(false), Some("RangePublic"), Some(0)));
-    assert!(entry.message.unwrap().ends_with("--host-access-allow 8.8.8.0/24"));
+    let reason = |report: &Report| report.entry.as_ref().and_then(|e| e.reason.clone()).unwrap_or_default();
+    let (ours, others): (&[&str], &[&str]) = (&["10.10.0.0/16"], &["10.77.0.0/16"]);
+
+    // Outside the allowed ranges: refused, with the command; all else is made.
+    let sim = host().await;
+    let report = pass(&input(PLAIN, Some(others)), &sim).await;
+    assert_eq!((reason(&report).as_str(), routes(&sim)), ("HostAccessRefused", Some(0)));
+    let message = report.entry.as_ref().unwrap().message.clone().unwrap();
+    assert!(message.contains("inside 10.77.0.0/16") && message.contains("kubectl patch cloudsettings"), "{message}");
     assert!(report.ports["web-1-eth0"], "its guests do not wait for it");
-    let report = pass(&input("8.8.8.0/24", Small { egress: false, ..PLAIN }, &[]), &sim).await;
-    assert_eq!((report.entry.unwrap().reason.as_deref(), routes(&sim)), (Some("RangePublic"), None));
+    let quiet = Small { egress: false, ..PLAIN };
+    assert_eq!(reason(&pass(&input(quiet, Some(others)), &sim).await), "HostAccessRefused");
+    assert_eq!(routes(&sim), None, "no uplink for what is refused");
+
+    // While it is not known what is allowed, nothing is added, and what is there stays.
+    let sim = host().await;
+    assert_eq!(reason(&pass(&input(PLAIN, None), &sim).await), "CloudSettingsMissing");
+    assert_eq!(routes(&sim), Some(0));
+    assert_eq!((reason(&pass(&input(PLAIN, Some(ours)), &sim).await).as_str(), routes(&sim)), ("Ready", Some(1)));
+    let before = sim.world().clone();
+    assert_eq!(reason(&pass(&input(PLAIN, None), &sim).await), "Ready");
+    assert_eq!(*sim.world(), before);
+
+    // It is no longer allowed: the route goes, and all else stays.
+    let report = pass(&input(PLAIN, Some(others)), &sim).await;
+    assert_eq!((reason(&report).as_str(), routes(&sim)), ("HostAccessRefused", Some(0)));
+
+    // Inside an allowed range, and the host uses it itself.
+    type Use = (&'static str, fn(&mut HostSeen), &'static str);
+    let uses: [Use; 4] = [
+        ("its DNS server", |host| host.resolvers = vec!["10.10.0.53".parse().unwrap()], "DNS server 10.10.0.53"),
+        (
+            "its gateway",
+            |host| {
+                let gateway = Some("10.10.0.254".parse().unwrap());
+                host.foreign_routes.push(RouteSeen {
+                    destination: Ipv4Net::default(),
+                    gateway,
+                    link: Some("eth0".into()),
+                });
+            },
+            "gateway 10.10.0.254",
+        ),
+        (
+            "a connection",
+            |host| {
+                let (local, peer) = ("192.0.2.1".parse().unwrap(), "10.10.0.7".parse().unwrap());
+                host.connections.insert(Connection { local, peer });
+            },
+            "connected with 10.10.0.7",
+        ),
+        (
+            "a route",
+            |host| {
+                let destination = "10.8.0.0/13".parse().unwrap();
+                host.foreign_routes.push(RouteSeen { destination, gateway: None, link: Some("tun0".into()) });
+            },
+            "tun0 (10.8.0.0/13)",
+        ),
+    ];
+    for (what, begin, text) in uses {
+        let sim = host().await;
+        begin(&mut sim.world().host);
+        let report = pass(&input(PLAIN, Some(ours)), &sim).await;
+        let message = report.entry.as_ref().unwrap().message.clone().unwrap();
+        assert_eq!((reason(&report).as_str(), routes(&sim)), ("RangeTaken", Some(0)), "{what}: {message}");
+        assert!(message.contains(text), "{what}: {message}");
+    }
+    let mut far = input(PLAIN, Some(ours));
+    far.api_server = vec!["10.10.0.9".parse().unwrap()];
+    let report = pass(&far, &host().await).await;
+    assert!(report.entry.unwrap().message.unwrap().contains("API server 10.10.0.9"));
+
+    // Connections into the Network itself take nothing from it, also while its route is to be mended.
+    let sim = host().await;
+    pass(&input(PLAIN, Some(ours)), &sim).await;
+    let local = sim.world().host.uplinks[&names::uplink(&uid(1))].addresses[0].addr();
+    sim.world().host.connections.insert(Connection { local, peer: "10.10.0.11".parse().unwrap() });
+    sim.world().host.uplinks.clear();
+    assert_eq!((reason(&pass(&input(PLAIN, Some(ours)), &sim).await).as_str(), routes(&sim)), ("Ready", Some(1)));
+}
+
+/// A default is checked against the place where it is used: guests are told of no DNS server that they cannot reach.
+#[tokio::test]
+async fn the_hosts_dns_servers_are_named_only_where_guests_reach_them() {
+    let served = |sim: &SimNetworks| sim.world().served[blue().as_str()].dns.clone();
+    let reason = |report: Report| report.entry.and_then(|e| e.reason).unwrap_or_default();
+    let ip = |text: &str| text.parse::<std::net::Ipv4Addr>().unwrap();
+    let plain = Small { host_access: false, ..PLAIN };
+    let with = async |resolvers: &[&str], want: &Desired| {
+        let sim = host().await;
+        sim.world().host.addresses.insert(ip("192.0.2.1"));
+        sim.world().host.resolvers = resolvers.iter().map(|text| text.parse().unwrap()).collect();
+        let reason = reason(pass(want, &sim).await);
+        (served(&sim), reason)
+    };
+    let ready = |servers: &[&str]| (servers.iter().map(|text| ip(text)).collect::<Vec<_>>(), "Ready".to_owned());
+    assert_eq!(with(&["192.0.2.53"], &plain.desired()).await, ready(&["192.0.2.53"]));
+    assert_eq!(
+        with(&["10.10.0.53", "192.0.2.53"], &plain.desired()).await,
+        ready(&["192.0.2.53"]),
+        "one is in its range"
+    );
+    assert_eq!(with(&[], &plain.desired()).await, ready(&[]), "the host has none itself");
+    for unreachable in ["10.10.0.53", "192.0.2.1"] {
+        assert_eq!(
+            with(&[unreachable], &plain.desired()).await,
+            (Vec::new(), "DNSUnreachable".into()),
+            "{unreachable}"
+        );
+    }
+    let isolated = Small { egress: false, ..plain }.desired();
+    assert_eq!(with(&["192.0.2.53"], &isolated).await, ready(&[]), "nothing leaves it");
+    let mut network = plain.network();
+    network.spec.subnets[0].dns_servers = Some(vec!["10.10.0.53".into()]);
+    let named = desired(&network, &plain.ports(), true);
+    assert_eq!(with(&["10.10.0.53"], &named).await, ready(&["10.10.0.53"]), "its owner may run one");
 }
 
 #[tokio::test]
@@ -565,7 +668,7 @@ async fn a_range_that_is_given_up_by_another_is_not_said_to_be_mended() {
     pass(&PLAIN.desired(), &sim).await;
     let mut twin = PLAIN.network();
     (twin.metadata.name, twin.metadata.uid) = (Some("green".into()), Some(uid(3)));
-    let twin = Desired::new(&twin, &PLAIN.ports(), true, &settings()).unwrap();
+    let twin = desired(&twin, &PLAIN.ports(), true);
     let key = Key::new("shop", "green");
     let report = pass(&twin, &sim).await;
     assert_eq!((unfinished.news(&key, &report), report.left.unwrap().refusals.len()), (Vec::new(), 1));
@@ -576,17 +679,16 @@ async fn a_range_that_is_given_up_by_another_is_not_said_to_be_mended() {
 }
 
 #[test]
-fn a_wish_is_checked_and_filled_in() {
+fn a_spec_is_checked_and_filled_in() {
     let want = PLAIN.desired();
     assert_eq!((want.gateway.to_string(), want.mtu), ("10.10.0.1".into(), 1430));
-    assert_eq!(want.dns, ["192.0.2.53".parse::<std::net::Ipv4Addr>().unwrap()]);
+    assert_eq!(want.dns, DnsServers::OfHost);
     assert_eq!(want.guests[&tap(1)].hostname.as_deref(), Some("web-1"));
     let refused = |change: fn(&mut Network)| {
         let mut network = PLAIN.network();
         change(&mut network);
-        let gone = Desired::new(&network, &[], false, &settings());
-        assert!(gone.is_ok(), "what cannot be made can still be deleted");
-        Desired::new(&network, &[], true, &settings()).unwrap_err().to_string()
+        assert!(try_desired(&network, &[], false).is_ok(), "what cannot be made can still be deleted");
+        try_desired(&network, &[], true).unwrap_err().to_string()
     };
     assert!(refused(|n| n.spec.subnets.clear()).contains("0 subnets"));
     assert!(refused(|n| n.spec.subnets[0].cidr = "10.0.0.0/33".into()).contains("10.0.0.0/33"));
@@ -599,7 +701,7 @@ fn a_wish_is_checked_and_filled_in() {
     let mut ports = Small { guests: 2, ..PLAIN }.ports();
     ports[0].status = None;
     ports[1].status.as_mut().unwrap().addresses[0].address = "10.10.0.1".into();
-    let want = Desired::new(&PLAIN.network(), &ports, true, &settings()).unwrap();
+    let want = desired(&PLAIN.network(), &ports, true);
     assert!(want.guests.is_empty() && want.waiting.len() == 2, "{:?}", want.waiting);
 }
 
@@ -616,7 +718,7 @@ fn steps_and_refusals_read_well() {
 #[tokio::test]
 async fn a_firewall_that_blocks_is_told_by_the_host_and_by_each_network_in_the_same_words() {
     let sim = host().await;
-    let want = Desired::new(&PLAIN.network(), &PLAIN.ports(), true, &settings()).unwrap();
+    let want = desired(&PLAIN.network(), &PLAIN.ports(), true);
     let of_host = async || egress(&sim.look_host().await.unwrap().host_firewall);
     let of_network = async || pass(&want, &sim).await.entry.unwrap();
     assert_eq!(of_network().await.ready, Some(true));

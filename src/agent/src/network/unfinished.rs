@@ -55,8 +55,10 @@ impl Refusal {
                     | Step::SetUplink { .. }
                     | Step::AddHostRoute { .. }
             ),
-            Refusal::RangeTaken { .. } | Refusal::RangePublic { .. } => matches!(step, Step::AddHostRoute { .. }),
-            Refusal::InUse { .. } | Refusal::Blocked { .. } => false,
+            Refusal::RangeTaken { .. } | Refusal::HostAccessRefused { .. } | Refusal::HostAccessUnknown => {
+                matches!(step, Step::AddHostRoute { .. })
+            }
+            Refusal::InUse { .. } | Refusal::Blocked { .. } | Refusal::NoDns { .. } => false,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use nubium_agent::network::{Input, Netd, Report, Settings, reconcile};
-use nubium_api::{Network, Port};
+use nubium_api::{HostAccessRanges, Network, Port};
 use nubium_host::network::{LinuxNetworks, Netns, Networks, names, transit};
 use serde_json::json;
 
@@ -32,6 +32,7 @@ pub fn try_sh(line: &str) -> (bool, String) {
 /// Makes this process's namespaces a host as Docker leaves one.
 pub fn prepare() {
     sh("mount -t tmpfs tmpfs /run && ip link set lo up");
+    sh("echo nameserver 192.0.2.53 > /run/resolv.conf && mount --bind /run/resolv.conf /etc/resolv.conf");
     sh("echo 0 > /proc/sys/net/ipv4/ip_forward");
     sh("iptables-nft -P FORWARD DROP && iptables-nft -N DOCKER-USER && iptables-nft -A DOCKER-USER -j RETURN");
     sh("iptables-nft -A FORWARD -j DOCKER-USER");
@@ -50,6 +51,8 @@ pub struct Agent {
     pub host: LinuxNetworks,
     pub netd: Netd,
     pub settings: Settings,
+    /// Where hostAccess is allowed.
+    pub allowed: HostAccessRanges,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -58,12 +61,8 @@ impl Agent {
         Agent {
             host: LinuxNetworks::new(STATE),
             netd: Netd::new(std::env::current_exe().expect("this program"), NETD_CONFIG),
-            settings: Settings {
-                host: "box".into(),
-                transit: transit::DEFAULT_CIDR,
-                resolvers: vec!["192.0.2.53".parse().expect("an address")],
-                host_access_allow: Vec::new(),
-            },
+            settings: Settings { host: "box".into(), transit: transit::DEFAULT_CIDR, api_server: Vec::new() },
+            allowed: HostAccessRanges(vec!["0.0.0.0/0".parse().expect("a range")]),
             runtime: tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime"),
         }
     }
@@ -73,7 +72,8 @@ impl Agent {
     }
 
     pub fn pass(&self, network: &Network, ports: &[Port], present: bool) -> Report {
-        let report = self.run(reconcile(Input { network, ports, present }, &self.settings, &self.host, &self.netd));
+        let input = Input { network, ports, present, host_access: Some(&self.allowed) };
+        let report = self.run(reconcile(input, &self.settings, &self.host, &self.netd));
         let steps: Vec<String> = report.done.iter().map(ToString::to_string).collect();
         println!("pass: {:?}\n  did {steps:#?}\n  mended {:?}", report.entry, report.mended);
         report

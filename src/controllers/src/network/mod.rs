@@ -11,7 +11,7 @@ use std::{
 
 use kube::ResourceExt;
 use nubium_api::{
-    DEFAULT_MTU, Network, NetworkStatus,
+    CLOUD_SETTINGS, DEFAULT_MTU, Network, NetworkStatus,
     contract::{self, NETWORK_FINALIZER},
 };
 use nubium_runtime::{
@@ -45,6 +45,8 @@ pub(crate) async fn run(world: Arc<World>) {
             all.list().iter().for_each(|network| hosts.add(Key::of(network.as_ref())));
         }
     });
+    let (all, woken) = (world.networks.clone(), queue.clone());
+    world.settings.on_change(move |_, _| all.list().iter().for_each(|network| woken.add(Key::of(network.as_ref()))));
     let numbers = Arc::new(Numbers::default());
     let settings = Loop { name: "network", workers: 4, resync: Some(Duration::from_secs(60)) };
     nubium_runtime::run(settings, queue, move |key| reconcile(world.clone(), numbers.clone(), key)).await;
@@ -86,7 +88,9 @@ async fn reconcile(world: Arc<World>, numbers: Arc<Numbers>, key: Key) -> Result
     }
     add_finalizer(&api, &network, NETWORK_FINALIZER).await.map_err(calling::<Network>("add the finalizer to", &key))?;
     let vni = seen.vni.unwrap_or_else(|| number(&world, &numbers, &uid));
-    let verdict = plan::verdict(&network, &seen.hosts, |host| world.hosts.get(&Key::cluster(host)).is_some());
+    let ranges = world.settings.get(&Key::cluster(CLOUD_SETTINGS)).map(|found| found.spec.networks.host_access());
+    let exists = |host: &str| world.hosts.get(&Key::cluster(host)).is_some();
+    let verdict = plan::verdict(&network, ranges.as_ref(), &seen.hosts, exists);
     let status = NetworkStatus {
         observed_generation: generation,
         conditions: verdict.conditions(generation),

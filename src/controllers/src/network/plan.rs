@@ -6,7 +6,7 @@ use std::{
 };
 
 use kube::ResourceExt;
-use nubium_api::{IPAddress, Network, NetworkHost, Port};
+use nubium_api::{HostAccessRanges, IPAddress, Network, NetworkHost, Port};
 
 use crate::{subnet::Range, verdict::Verdict};
 
@@ -45,11 +45,22 @@ pub(super) fn holding(hosts: &[NetworkHost], exists: impl Fn(&str) -> bool) -> V
     held.map(|host| host.name.clone()).collect()
 }
 
-/// How it stands: as wished on every host that has it.
-pub(super) fn verdict(network: &Network, hosts: &[NetworkHost], exists: impl Fn(&str) -> bool) -> Verdict {
+/// How it stands: as its spec asks on every host that has it. `ranges` are those in which `hostAccess` is allowed; without
+/// them that is left to the hosts.
+pub(super) fn verdict(
+    network: &Network,
+    ranges: Option<&HostAccessRanges>,
+    hosts: &[NetworkHost],
+    exists: impl Fn(&str) -> bool,
+) -> Verdict {
     for subnet in &network.spec.subnets {
-        if let Err(error) = Range::of(subnet) {
-            return Verdict::stalled("InvalidSubnet", format!("subnet {}: {error}", subnet.name));
+        let range = match Range::of(subnet) {
+            Ok(range) => range,
+            Err(error) => return Verdict::stalled("InvalidSubnet", format!("subnet {}: {error}", subnet.name)),
+        };
+        let refused = ranges.filter(|_| network.spec.host_access).and_then(|ranges| ranges.refusal(range.cidr));
+        if let Some(refused) = refused {
+            return Verdict::working("HostAccessRefused", refused);
         }
     }
     let generation = network.metadata.generation;
@@ -105,14 +116,28 @@ mod tests {
 
     #[test]
     fn it_is_ready_when_every_host_that_has_it_says_so_of_this_generation() {
-        let reason = |hosts: &[NetworkHost]| verdict(&network("10.0.0.0/24"), hosts, |name| name != "gone").reason;
+        let reason =
+            |hosts: &[NetworkHost]| verdict(&network("10.0.0.0/24"), None, hosts, |name| name != "gone").reason;
         assert_eq!(reason(&[]), "Available");
         assert_eq!(reason(&[host("a", 2, true), host("b", 2, true)]), "Available");
         assert_eq!(reason(&[host("a", 2, true), host("b", 1, true)]), "Updating");
         assert_eq!(reason(&[host("a", 2, true), host("b", 2, false)]), "RangeOverlaps");
         assert_eq!(reason(&[host("gone", 1, false)]), "Available");
-        let bad = verdict(&network("10.0.0.0/33"), &[], |_| true);
+        let bad = verdict(&network("10.0.0.0/33"), None, &[], |_| true);
         assert_eq!(bad.state, crate::verdict::State::Stalled);
+    }
+
+    #[test]
+    fn host_access_outside_the_allowed_ranges_is_refused_before_any_host_has_it() {
+        let mut network = network("10.99.0.0/24");
+        let ranges = HostAccessRanges(vec!["10.77.0.0/16".parse().unwrap()]);
+        let judge = |network: &Network, ranges| verdict(network, ranges, &[], |_| true);
+        assert_eq!(judge(&network, Some(&ranges)).reason, "Available", "it does not ask for it");
+        network.spec.host_access = true;
+        let refused = judge(&network, Some(&ranges));
+        assert_eq!((refused.state, refused.reason.as_str()), (crate::verdict::State::Working, "HostAccessRefused"));
+        assert!(refused.message.contains("kubectl patch cloudsettings default"), "{}", refused.message);
+        assert_eq!(judge(&network, None).reason, "Available", "what is allowed is not known");
     }
 
     #[test]

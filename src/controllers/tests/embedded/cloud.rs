@@ -98,7 +98,7 @@ impl Cloud {
             }
         });
         let mut tasks = JoinSet::new();
-        let config = nubium_controllers::Config { instance: "test".into() };
+        let config = nubium_controllers::Config { instance: "test".into(), ..Default::default() };
         if controllers {
             tasks.spawn(nubium_controllers::run(Client::new(watched, "default"), config));
         }

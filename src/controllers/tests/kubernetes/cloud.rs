@@ -49,7 +49,7 @@ static CLOUD: LazyLock<Option<Running>> = LazyLock::new(|| {
             tokio::spawn(agent::serve(client.clone(), HOST));
             ready.send(Some(Running { kubernetes, restart: restart.clone() })).unwrap();
             loop {
-                let config = nubium_controllers::Config { instance: "test".into() };
+                let config = nubium_controllers::Config { instance: "test".into(), ..Default::default() };
                 tokio::select! {
                     () = nubium_controllers::run(client.clone(), config) => {}
                     () = restart.notified() => {}

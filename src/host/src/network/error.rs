@@ -42,8 +42,8 @@ pub enum NetworkError {
     RecordContent { path: PathBuf, source: serde_json::Error },
     #[error("the transit addresses {pair} are already in use by {by}")]
     TransitTaken { pair: String, by: String },
-    #[error("the range {range} is already routed by this host to {by}")]
-    RangeRouted { range: String, by: String },
+    #[error("this host already uses the range {range}: {by}")]
+    RangeInUse { range: String, by: String },
     #[error("cannot read the resolvers from {path}")]
     Resolvers { path: PathBuf, source: io::Error },
 }

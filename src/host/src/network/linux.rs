@@ -124,8 +124,8 @@ impl Networks for LinuxNetworks {
     async fn add_host_route(&self, netns: &Netns, subnet: Ipv4Net, uplink: &Uplink) -> Result<()> {
         let _one_at_a_time = self.shared.lock().await;
         let seen = look::look_host().await?;
-        if let Some(by) = seen.routed_by(subnet, netns) {
-            return Err(NetworkError::RangeRouted { range: subnet.to_string(), by: by.to_string() });
+        if let Some(by) = seen.range_user(subnet, netns, uplink.transit.host_net()) {
+            return Err(NetworkError::RangeInUse { range: subnet.to_string(), by: by.to_string() });
         }
         let uplink = uplink.clone();
         inside(None, move |handle| async move {

@@ -1,11 +1,15 @@
 //! One snapshot of a Network's namespace, and one of what the host has around all of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr},
+};
 
 use ipnet::Ipv4Net;
 
 use super::{
     bridge::MadeFrom,
+    connections::{self, Connection},
     error::{NetworkError, Result},
     firewall::{self, FirewallSeen},
     inside::inside,
@@ -15,6 +19,7 @@ use super::{
     neighbours::{self, Neighbours},
     netns,
     nft::{self, RulesSeen},
+    resolvers,
     ruleset::{self, Guest},
     sysctl,
     tap::TapSeen,
@@ -69,6 +74,12 @@ pub struct HostSeen {
     pub uplinks: BTreeMap<String, UplinkSeen>,
     /// Routes over links that are not ours: ranges this host uses for something else.
     pub foreign_routes: Vec<RouteSeen>,
+    /// The host's own addresses.
+    pub addresses: BTreeSet<Ipv4Addr>,
+    /// The DNS servers that the host asks, a stub on its loopback left out.
+    pub resolvers: Vec<IpAddr>,
+    /// With whom the host is connected.
+    pub connections: BTreeSet<Connection>,
     pub host_firewall: HostFirewallSeen,
 }
 
@@ -98,9 +109,19 @@ impl HostSeen {
         self.uplinks.values().flat_map(|w| &w.addresses).map(|net| Transit::of(net.addr())).collect()
     }
 
-    /// Who on this host routes a range that overlaps with `range`, other than the uplinks that lead to `but`.
-    /// Default routes, and halves of the Internet as VPNs set them, overlap with nothing.
-    pub fn routed_by(&self, range: Ipv4Net, but: &Netns) -> Option<RoutedBy> {
+    /// What this host uses `range` for, so that a route into a Network would take it away: other routes, its DNS servers,
+    /// its gateways, its connections. Left out are the uplinks that lead to `but`, and connections from addresses of
+    /// `transit`, which already go into a Network.
+    pub fn range_user(&self, range: Ipv4Net, but: &Netns, transit: Ipv4Net) -> Option<RangeUser> {
+        self.range_router(range, but).or_else(|| {
+            let connection = |c: &&Connection| range.contains(&c.peer) && !transit.contains(&c.local);
+            self.connections.iter().find(connection).map(|c| RangeUser::Connection(c.peer))
+        })
+    }
+
+    /// As [`HostSeen::range_user`], without its connections: for a range whose route into the Network is there already.
+    /// Default routes, and halves of the Internet as VPNs set them, overlap with nothing; their gateways count.
+    pub fn range_router(&self, range: Ipv4Net, but: &Netns) -> Option<RangeUser> {
         let overlaps = |route: &RouteSeen| {
             let d = route.destination;
             d.prefix_len() > 1 && (d.contains(&range) || range.contains(&d))
@@ -108,33 +129,54 @@ impl HostSeen {
         for (name, uplink) in &self.uplinks {
             if uplink.netns.as_ref() != Some(but) && uplink.routes.iter().any(overlaps) {
                 return Some(match &uplink.netns {
-                    Some(netns) => RoutedBy::Network(netns.clone()),
-                    None => RoutedBy::Link(name.clone()),
+                    Some(netns) => RangeUser::Network(netns.clone()),
+                    None => RangeUser::Link(name.clone()),
                 });
             }
         }
-        let route = self.foreign_routes.iter().find(|route| overlaps(route))?;
-        Some(match &route.link {
-            Some(link) => RoutedBy::Link(format!("{link} ({})", route.destination)),
-            None => RoutedBy::Link(route.destination.to_string()),
-        })
+        if let Some(route) = self.foreign_routes.iter().find(|route| overlaps(route)) {
+            return Some(match &route.link {
+                Some(link) => RangeUser::Link(format!("{link} ({})", route.destination)),
+                None => RangeUser::Link(route.destination.to_string()),
+            });
+        }
+        let resolver = self.resolvers.iter().find_map(|address| match address {
+            IpAddr::V4(address) if range.contains(address) => Some(RangeUser::Resolver(*address)),
+            _ => None,
+        });
+        let gateways = || self.foreign_routes.iter().filter_map(|route| route.gateway);
+        resolver.or_else(|| gateways().find(|gateway| range.contains(gateway)).map(RangeUser::Gateway))
     }
 }
 
-/// Who has a range.
+/// What a host uses a range for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RoutedBy {
-    /// Another Network, by its `hostAccess`.
+pub enum RangeUser {
+    /// Another Network has it, by its `hostAccess`.
     Network(Netns),
     /// A link of the host, with the range it routes.
     Link(String),
+    /// One of the DNS servers that the host asks.
+    Resolver(Ipv4Addr),
+    /// The next hop of a route of the host.
+    Gateway(Ipv4Addr),
+    /// An address of the cloud's API server.
+    ApiServer(Ipv4Addr),
+    /// Somebody with whom the host is connected.
+    Connection(Ipv4Addr),
 }
 
-impl std::fmt::Display for RoutedBy {
+impl std::fmt::Display for RangeUser {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            RoutedBy::Network(netns) => write!(f, "Network {}/{}", netns.namespace(), netns.network()),
-            RoutedBy::Link(link) => f.write_str(link),
+            RangeUser::Network(netns) => {
+                write!(f, "it reaches Network {}/{} there", netns.namespace(), netns.network())
+            }
+            RangeUser::Link(link) => write!(f, "it routes it by {link}"),
+            RangeUser::Resolver(address) => write!(f, "its DNS server {address} is there"),
+            RangeUser::Gateway(address) => write!(f, "its gateway {address} is there"),
+            RangeUser::ApiServer(address) => write!(f, "the cloud's API server {address} is there"),
+            RangeUser::Connection(address) => write!(f, "it is connected with {address}"),
         }
     }
 }
@@ -223,6 +265,9 @@ pub(super) async fn look_host() -> Result<HostSeen> {
         Ok(HostSeen {
             uplinks,
             foreign_routes: foreign,
+            addresses: links.values().flat_map(|link| &link.addresses).map(Ipv4Net::addr).collect(),
+            resolvers: resolvers::resolvers()?,
+            connections: connections::connections()?,
             host_firewall: HostFirewallSeen {
                 rules: nft::seen(&listing),
                 forwarding: sysctl::get(sysctl::FORWARDING)?.as_deref() == Some("1"),

@@ -13,6 +13,7 @@
 //! nothing. The real one is [`LinuxNetworks`]; a simulated twin belongs in the testkit.
 
 mod bridge;
+mod connections;
 mod dial;
 mod error;
 mod firewall;
@@ -40,18 +41,18 @@ use std::future::Future;
 use ipnet::Ipv4Net;
 
 pub use bridge::{Bridge, MadeFrom};
+pub use connections::Connection;
 pub use dial::dial;
 pub use error::{NetworkError, Result};
 pub use firewall::{Backend, FirewallSeen, IptablesChain};
 pub use links::RouteSeen;
 pub use linux::{LinuxNetworks, host_firewall_rules};
-pub use look::{BridgeSeen, HostFirewallSeen, HostSeen, NetworkSeen, OutSeen, RoutedBy, UplinkSeen};
+pub use look::{BridgeSeen, HostFirewallSeen, HostSeen, NetworkSeen, OutSeen, RangeUser, UplinkSeen};
 pub use mac::{MacAddr, NotAMac};
 pub use names::Netns;
 pub use neighbours::Neighbours;
 pub use netns::DIR as NETNS_DIR;
 pub use nft::{RulesSeen, Ruleset};
-pub use resolvers::resolvers;
 pub use ruleset::{Guest, NamespaceRules};
 pub use tap::{Tap, TapFound, TapSeen};
 pub use transit::Transit;
@@ -84,8 +85,8 @@ pub trait Networks: Send + Sync {
     fn set_uplink(&self, netns: &Netns, uplink: &Uplink) -> impl Future<Output = Result<()>> + Send;
     /// Deletes an uplink by the name of the host's end.
     fn delete_uplink(&self, name: &str) -> impl Future<Output = Result<()>> + Send;
-    /// Lets the host reach the subnet of a Network over its uplink. Refused ([`NetworkError::RangeRouted`]) when the range overlaps
-    /// with another route.
+    /// Lets the host reach the subnet of a Network over its uplink. Refused ([`NetworkError::RangeInUse`]) when the host uses
+    /// that range for something else ([`HostSeen::range_user`]).
     fn add_host_route(
         &self,
         netns: &Netns,

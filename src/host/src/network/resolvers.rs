@@ -1,4 +1,4 @@
-//! The DNS servers that a guest can use: the host's real ones, never a stub on its loopback.
+//! The DNS servers that the host itself asks: its real ones, never a stub on its loopback.
 
 use std::{fs, net::IpAddr, path::Path};
 
@@ -6,7 +6,7 @@ use super::error::{NetworkError, Result};
 
 /// The host's resolvers, in order. Where `/etc/resolv.conf` names only a stub on the loopback (systemd-resolved,
 /// dnsmasq), those that systemd-resolved asks. Empty when the host has none but its loopback.
-pub fn resolvers() -> Result<Vec<IpAddr>> {
+pub(super) fn resolvers() -> Result<Vec<IpAddr>> {
     resolvers_in(Path::new("/etc/resolv.conf"), Path::new("/run/systemd/resolve/resolv.conf"))
 }
 

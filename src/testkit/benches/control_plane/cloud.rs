@@ -29,7 +29,10 @@ pub async fn start(state: &Path) -> Result<Client> {
     let admin = client(Identity::admin("nubium"));
     let background = server.clone();
     tokio::spawn(async move { background.run_background().await });
-    tokio::spawn(nubium_controllers::run(admin.clone(), nubium_controllers::Config { instance: HOST.to_owned() }));
+    tokio::spawn(nubium_controllers::run(
+        admin.clone(),
+        nubium_controllers::Config { instance: HOST.to_owned(), ..Default::default() },
+    ));
     let (own, config) = (client(Identity::host(HOST)), agent_config(state));
     let begun = nubium_agent::begin(&own, &config).await?;
     let agent = nubium_agent::run_on(own, config, begun, machine());
@@ -68,7 +71,7 @@ pub fn agent_config(state: &Path) -> nubium_agent::Config {
         pool_dirs: Vec::new(),
         image_http_allow: Vec::new(),
         transit: nubium_host::network::transit::DEFAULT_CIDR,
-        host_access_allow: Vec::new(),
+        api_server: Vec::new(),
         acceleration: Mode::Tcg,
         door: None,
     }

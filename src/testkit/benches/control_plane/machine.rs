@@ -42,7 +42,6 @@ impl SimMachine {
             },
             qemu: QemuIds { uid: 64055, gid: 64055 },
             libvirt: "the simulated libvirt",
-            resolvers: Vec::new(),
         };
         Self {
             facts,
