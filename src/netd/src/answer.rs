@@ -89,7 +89,9 @@ fn reply(network: &Network, lease: &Lease, request: &Request, verdict: Verdict) 
     let mask = u32::MAX.checked_shl(32 - u32::from(network.prefix)).unwrap_or(0);
     options.insert(DhcpOption::SubnetMask(mask.into()));
     options.insert(DhcpOption::BroadcastAddr((u32::from(network.gateway) | !mask).into()));
-    options.insert(DhcpOption::Router(vec![network.gateway]));
+    if network.default_route {
+        options.insert(DhcpOption::Router(vec![network.gateway]));
+    }
     options.insert(DhcpOption::InterfaceMtu(network.mtu));
     if !network.dns.is_empty() {
         options.insert(DhcpOption::DomainNameServer(network.dns.clone()));
@@ -139,6 +141,7 @@ mod tests {
             namespace: "nubium.shop.blue".into(),
             bridge: "br0".into(),
             gateway: "10.0.0.1".parse().unwrap(),
+            default_route: true,
             prefix: 24,
             dns: vec!["192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap()],
             mtu: 1430,
@@ -189,6 +192,19 @@ mod tests {
                 && has(DhcpOption::Rebinding(3150))
         );
         assert!(reply.payload.len() >= 300);
+    }
+
+    #[test]
+    fn no_router_is_named_where_nothing_leaves() {
+        let network = Network { default_route: false, ..network() };
+        for kind in [MessageType::Discover, MessageType::Inform] {
+            let reply = answer(&network, MAC, &request(kind, &[]).to_vec().unwrap()).unwrap();
+            let decoded = Message::decode(&mut Decoder::new(&reply.payload)).unwrap();
+            assert!(
+                decoded.opts().get(OptionCode::Router).is_none()
+                    && decoded.opts().get(OptionCode::SubnetMask).is_some()
+            );
+        }
     }
 
     #[test]

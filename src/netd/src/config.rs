@@ -27,8 +27,12 @@ pub struct Network {
     pub namespace: String,
     /// The link in it on which to listen.
     pub bridge: String,
-    /// The router that clients are told, and the address that netd answers from.
+    /// The address that netd answers from.
     pub gateway: Ipv4Addr,
+    /// Whether clients are told to use the gateway as their router. Not where nothing leaves the Network: a guest that has
+    /// another NIC keeps its default route there.
+    #[serde(default = "yes")]
+    pub default_route: bool,
     /// The subnet's prefix length.
     pub prefix: u8,
     #[serde(default)]
@@ -36,6 +40,10 @@ pub struct Network {
     pub mtu: u16,
     #[serde(default)]
     pub leases: Vec<Lease>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Who gets which address. Anybody else gets no answer.
@@ -152,6 +160,7 @@ mod tests {
             namespace: "nubium.shop.blue".into(),
             bridge: "br0".into(),
             gateway: "10.0.0.1".parse().unwrap(),
+            default_route: true,
             prefix: 24,
             dns: vec!["192.0.2.1".parse().unwrap()],
             mtu: 1430,

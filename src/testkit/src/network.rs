@@ -143,16 +143,21 @@ fn guests_of(rules: &Ruleset) -> BTreeMap<String, Guest> {
             .filter(|parts: &Vec<String>| parts.len() > 1)
             .collect()
     };
-    let mut guests: BTreeMap<String, Guest> = elements("macs")
-        .into_iter()
-        .filter_map(|parts| Some((parts[0].clone(), Guest { mac: parts[1].parse().ok()?, addresses: Vec::new() })))
-        .collect();
+    let mut guests: BTreeMap<String, Guest> = BTreeMap::new();
+    for parts in elements("macs") {
+        if let Ok(mac) = parts[1].parse() {
+            let macs = &mut guests.entry(parts[0].clone()).or_default().macs;
+            macs.push(mac);
+            macs.sort();
+        }
+    }
     for parts in elements("addresses") {
         if let (Some(guest), Some(Ok(address))) =
             (guests.get_mut(&parts[0]), parts.get(2).map(|a| a.parse::<Ipv4Addr>()))
         {
             guest.addresses.push(address);
             guest.addresses.sort();
+            guest.addresses.dedup();
         }
     }
     guests
@@ -327,7 +332,7 @@ impl Networks for SimNetworks {
         if !here && !inside.taps.contains_key(name) {
             return Err(NetworkError::NoLink { name: name.into() });
         }
-        inside.taps.insert(name.into(), TapSeen { mtu, up: true, on_bridge: inside.bridge.is_some() });
+        inside.taps.insert(name.into(), TapSeen { mtu, up: true, on_bridge: inside.bridge.is_some(), held: true });
         Ok(())
     }
 
@@ -336,7 +341,7 @@ impl Networks for SimNetworks {
         let inside = world.inside(netns)?;
         let on_bridge = inside.bridge.is_some();
         let tap = inside.taps.get_mut(name).ok_or_else(|| NetworkError::NoLink { name: name.into() })?;
-        *tap = TapSeen { mtu, up: true, on_bridge };
+        *tap = TapSeen { mtu, up: true, on_bridge, held: tap.held };
         Ok(())
     }
 
@@ -349,10 +354,9 @@ impl Networks for SimNetworks {
         Ok(())
     }
 
-    async fn delete_link(&self, name: &str) -> Result<()> {
-        let mut world = self.change("delete a link")?;
-        world.taps.remove(name);
-        world.remove_uplink(name);
+    async fn delete_idle_tap(&self, name: &str, netns: &Netns) -> Result<()> {
+        let mut world = self.change("delete an idle tap")?;
+        world.inside(netns)?.taps.retain(|tap, seen| tap != name || seen.held);
         Ok(())
     }
 

@@ -1,6 +1,9 @@
 //! The input: a Network and its Ports on this host, as validated values with every default filled in.
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
 
 use ipnet::Ipv4Net;
 use nubium_api::{DEFAULT_MTU, EgressType, Port};
@@ -60,6 +63,8 @@ pub struct Desired {
     pub guests: BTreeMap<String, WantedGuest>,
     /// Ports that are bound here and are not ready to be used, by name, and why.
     pub waiting: BTreeMap<String, String>,
+    /// The taps of all Ports that are bound here.
+    pub taps: BTreeSet<String>,
 }
 
 /// One Port's guest.
@@ -67,6 +72,10 @@ pub struct Desired {
 pub struct WantedGuest {
     /// The Port's name.
     pub port: String,
+    pub mac: MacAddr,
+    /// Its own, in order.
+    pub addresses: Vec<Ipv4Addr>,
+    /// What may be sent through its tap.
     pub guest: Guest,
     /// What DHCP calls it: its Server's name.
     pub hostname: Option<String>,
@@ -98,7 +107,8 @@ impl Desired {
         let uid = meta.uid.clone().ok_or(Invalid::Unborn("UID"))?;
         let generation = meta.generation.ok_or(Invalid::Unborn("generation"))?;
         if !present {
-            return Ok(Self::gone(Netns::new(namespace, name), MadeFrom { uid, generation }, settings.transit));
+            let (netns, owner) = (Netns::new(namespace, name), MadeFrom { uid, generation });
+            return Ok(Self::gone(netns, owner, settings.transit, taps(ports)));
         }
         let [subnet] = network.spec.subnets.as_slice() else {
             return Err(Invalid::Subnets(network.spec.subnets.len()));
@@ -153,12 +163,13 @@ impl Desired {
             api_server: settings.api_server.clone(),
             guests,
             waiting,
+            taps: taps(ports),
         })
     }
 
     /// The input that nothing of it be here. It needs no more than a name and a UID, so that a Network whose spec
     /// cannot be made true can still be deleted.
-    fn gone(netns: Netns, owner: MadeFrom, transit: Ipv4Net) -> Self {
+    fn gone(netns: Netns, owner: MadeFrom, transit: Ipv4Net, taps: BTreeSet<String>) -> Self {
         Desired {
             netns,
             owner,
@@ -174,6 +185,7 @@ impl Desired {
             api_server: Vec::new(),
             guests: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            taps,
         }
     }
 
@@ -210,13 +222,39 @@ fn guests(
                     continue;
                 }
                 let hostname = status.server.or_else(|| port.spec.made_for.as_ref().map(|m| m.server.clone()));
-                let guest = Guest { mac, addresses };
-                guests.insert(names::tap(uid), WantedGuest { port: name, guest, hostname });
+                let guest = Guest { macs: vec![mac], addresses: addresses.clone() };
+                guests.insert(names::tap(uid), WantedGuest { port: name, mac, addresses, guest, hostname });
             }
             (_, None, _) => drop(waiting.insert(name, "it has no MAC address yet".into())),
             (_, Some(Ok(_)), Ok(_)) => drop(waiting.insert(name, "it has no address yet".into())),
             _ => drop(waiting.insert(name, "its status holds a MAC or an address that is none".into())),
         }
     }
+    share_among_nics(&mut guests);
     (guests, waiting)
+}
+
+/// A Server with several NICs on the Network may use the MACs and addresses of all of them on each.
+fn share_among_nics(guests: &mut BTreeMap<String, WantedGuest>) {
+    let mut servers: BTreeMap<String, Guest> = BTreeMap::new();
+    for (server, wanted) in guests.values().filter_map(|wanted| Some((wanted.hostname.clone()?, wanted))) {
+        let shared = servers.entry(server).or_default();
+        shared.macs.push(wanted.mac);
+        shared.addresses.extend(&wanted.addresses);
+    }
+    for shared in servers.values_mut() {
+        shared.macs.sort();
+        shared.macs.dedup();
+        shared.addresses.sort();
+        shared.addresses.dedup();
+    }
+    for wanted in guests.values_mut() {
+        if let Some(shared) = wanted.hostname.as_ref().and_then(|server| servers.get(server)) {
+            wanted.guest.clone_from(shared);
+        }
+    }
+}
+
+fn taps(ports: &[Port]) -> BTreeSet<String> {
+    ports.iter().filter_map(|port| port.metadata.uid.as_deref()).map(names::tap).collect()
 }

@@ -38,6 +38,9 @@ impl fmt::Display for Step {
             Step::DeleteHostRoute { subnet, uplink } => write!(f, "remove the host's route to {subnet} over {uplink}"),
             Step::AddHostRoute { subnet, uplink, .. } => write!(f, "route {subnet} to {} on the host", uplink.name),
             Step::AttachTap { netns, tap, .. } => write!(f, "attach the tap {tap} to the bridge of {netns}"),
+            Step::DeleteIdleTap { netns, tap } => {
+                write!(f, "delete the tap {tap} of {netns}, which no process has open and no Port owns")
+            }
             Step::StartDhcp => write!(f, "start netd, which did not run"),
             Step::ServeDhcp { network, found } => {
                 write!(f, "serve {} leases in {}, whose DHCP was {found}", network.leases.len(), network.namespace)
@@ -75,6 +78,7 @@ impl Step {
                 broken(found).then(|| format!("DHCP in {} was {found}", network.namespace))
             }
             Step::SetNeighbours { .. }
+            | Step::DeleteIdleTap { .. }
             | Step::DeleteUplink { .. }
             | Step::DeleteHostRoute { .. }
             | Step::ForgetDhcp { .. }

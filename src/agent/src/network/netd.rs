@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use nubium_netd::{Config, Network, Status, pid_path, status_path};
+use nubium_netd::{Config, ConfigError, Network, Status, pid_path, status_path};
 use nubium_process::{Process, Signal, TRAVERSABLE_FOLDER, holder, make_folder};
 use tokio::sync::{Mutex, Notify};
 use tracing::{info, warn};
@@ -73,9 +73,24 @@ impl Netd {
         Ok(Status::read(&status_path(&self.config))?.filter(|status| status.pid == pid))
     }
 
+    /// The file as it is. One that holds something else than an agent writes (a disk that was full, a person) says nothing
+    /// of any Network: each is written into it again.
+    fn config(&self) -> Result<Option<Config>, DhcpError> {
+        match Config::read(&self.config) {
+            Err(error @ ConfigError::Parse { .. }) => {
+                warn!(error = &error as &dyn std::error::Error, "netd's file is damaged and is written anew");
+                // Later than what netd may have read: else it would not take the new one for newer.
+                let revision =
+                    self.pid()?.and_then(|pid| self.status(pid).ok().flatten()).map_or(0, |said| said.revision);
+                Ok(Some(Config { revision, networks: Vec::new() }))
+            }
+            other => Ok(other?),
+        }
+    }
+
     /// Changes the file; `None` when there was nothing to change.
     fn change(&self, change: impl FnOnce(&mut Vec<Network>), even_if_same: bool) -> Result<Option<u64>, DhcpError> {
-        let mut config = Config::read(&self.config)?.unwrap_or_default();
+        let mut config = self.config()?.unwrap_or_default();
         let old = config.networks.clone();
         change(&mut config.networks);
         if config.networks == old && !even_if_same {
@@ -178,7 +193,7 @@ enum Acknowledged {
 
 impl Dhcp for Netd {
     async fn look(&self, namespace: &str) -> Result<DhcpSeen, DhcpError> {
-        let config = Config::read(&self.config)?.unwrap_or_default();
+        let config = self.config()?.unwrap_or_default();
         let configured = config.networks.into_iter().find(|n| n.namespace == namespace);
         let Some(process) = self.running()? else {
             return Ok(DhcpSeen { running: false, configured, serving: None });

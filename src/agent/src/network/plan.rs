@@ -11,7 +11,7 @@ use std::{
 use ipnet::Ipv4Net;
 use nubium_host::network::{
     Bridge, Guest, HostSeen, IptablesChain, NamespaceRules, Neighbours, Netns, NetworkSeen, RangeUser, RulesSeen,
-    Ruleset, Transit, Uplink, UplinkSeen, host_firewall_rules, names, sysctl, transit,
+    Ruleset, TapSeen, Transit, Uplink, UplinkSeen, host_firewall_rules, names, sysctl, transit,
 };
 use nubium_netd as netd;
 
@@ -86,6 +86,11 @@ pub enum Step {
         tap: String,
         mtu: u32,
     },
+    /// Its guest has ended, and it belongs to nobody here.
+    DeleteIdleTap {
+        netns: Netns,
+        tap: String,
+    },
     StartDhcp,
     ServeDhcp {
         network: netd::Network,
@@ -154,7 +159,7 @@ impl Plan {
     /// A namespace of this name that was made for another UID: with guests it is left alone; without, it is only a
     /// name, and is taken over when we need it.
     fn beside_another(&mut self, want: &Desired, there: &NetworkSeen) {
-        if let Some(owner) = there.owner.as_ref().filter(|_| want.present && !there.taps.is_empty()) {
+        if let Some(owner) = there.owner.as_ref().filter(|_| want.present && !taps_in_use(want, there).is_empty()) {
             self.refusals.push(Refusal::HeldByStranger { uid: owner.uid.clone() });
         }
     }
@@ -177,13 +182,15 @@ impl Plan {
             self.steps.push(Step::ReplaceRules { netns: netns.clone(), rules, found });
         }
         self.bridge(want, there);
-        let neighbours = neighbours(&guests);
+        let neighbours = neighbours(want, there, &guests);
         if there.map_or(!neighbours.is_empty(), |there| there.neighbours != neighbours) {
             self.steps.push(Step::SetNeighbours { netns: netns.clone(), neighbours });
         }
         self.uplink(want, there, &seen.host);
         for (tap, state) in there.iter().flat_map(|t| &t.taps) {
-            if !state.works(want.mtu) {
+            if is_idle(want, tap, state) {
+                self.steps.push(Step::DeleteIdleTap { netns: netns.clone(), tap: tap.clone() });
+            } else if !state.works(want.mtu) {
                 self.steps.push(Step::AttachTap { netns: netns.clone(), tap: tap.clone(), mtu: want.mtu });
             }
         }
@@ -302,7 +309,7 @@ impl Plan {
 
     /// What all uplinks share on the host.
     fn host_firewall(&mut self, want: &Desired, host: &HostSeen) {
-        let rules = host_firewall_rules(want.transit);
+        let rules = host_firewall_rules(want.transit, &host.default_links());
         if let Some(found) = compare_rules(&rules, host.host_firewall.rules.as_ref()) {
             self.steps.push(Step::SetHostFirewall { rules, found });
         }
@@ -350,7 +357,7 @@ impl Plan {
     }
 
     fn unmake(&mut self, want: &Desired, there: Option<&NetworkSeen>, seen: &Seen) {
-        let taps: Vec<String> = there.iter().flat_map(|t| t.taps.keys().cloned()).collect();
+        let taps: Vec<String> = there.map(|there| taps_in_use(want, there)).unwrap_or_default();
         if !taps.is_empty() {
             self.refusals.push(Refusal::InUse { taps });
             return;
@@ -367,6 +374,16 @@ impl Plan {
             self.steps.push(Step::DeleteNamespace { netns: want.netns.clone() });
         }
     }
+}
+
+/// Whether a tap is left over: no process has it open, as QEMU does from before it comes into the namespace until its guest
+/// ends, and no Port here is its owner, whose Server could be started anew.
+fn is_idle(want: &Desired, tap: &str, seen: &TapSeen) -> bool {
+    !seen.held && !want.taps.contains(tap)
+}
+
+fn taps_in_use(want: &Desired, there: &NetworkSeen) -> Vec<String> {
+    there.taps.iter().filter(|(tap, seen)| !is_idle(want, tap, seen)).map(|(tap, _)| tap.clone()).collect()
 }
 
 fn foreign(want: &Desired, there: &NetworkSeen) -> bool {
@@ -391,7 +408,7 @@ fn wrong_sysctls(seen: &BTreeMap<String, String>) -> Vec<String> {
 fn kept<'a>(want: &Desired, there: Option<&'a NetworkSeen>) -> BTreeMap<String, &'a Guest> {
     there
         .iter()
-        .flat_map(|t| t.guests.iter().filter(|(tap, _)| t.taps.contains_key(*tap)))
+        .flat_map(|t| t.guests.iter().filter(|(tap, _)| t.taps.get(*tap).is_some_and(|seen| !is_idle(want, tap, seen))))
         .filter(|(tap, _)| !want.guests.contains_key(*tap))
         .map(|(tap, guest)| (tap.clone(), guest))
         .collect()
@@ -442,8 +459,22 @@ fn resolvers(host: &HostSeen) -> impl Iterator<Item = Ipv4Addr> {
     })
 }
 
-fn neighbours(guests: &BTreeMap<String, Guest>) -> Neighbours {
-    guests.values().flat_map(|guest| guest.addresses.iter().map(|address| (*address, guest.mac))).collect()
+/// Who has which address. Of a guest whose Port is not here, it is what was set before, as far as that guest may use it.
+fn neighbours(want: &Desired, there: Option<&NetworkSeen>, guests: &BTreeMap<String, Guest>) -> Neighbours {
+    let kept: Vec<&Guest> = guests.iter().filter(|(tap, _)| !want.guests.contains_key(*tap)).map(|(_, g)| g).collect();
+    let mut all = Neighbours::new();
+    for guest in &kept {
+        if let [mac] = guest.macs.as_slice() {
+            all.extend(guest.addresses.iter().map(|address| (*address, *mac)));
+        }
+    }
+    for (address, mac) in there.iter().flat_map(|there| &there.neighbours) {
+        if kept.iter().any(|guest| guest.macs.contains(mac) && guest.addresses.contains(address)) {
+            all.insert(*address, *mac);
+        }
+    }
+    all.extend(want.guests.values().flat_map(|wanted| wanted.addresses.iter().map(|address| (*address, wanted.mac))));
+    all
 }
 
 fn compare_rules(want: &Ruleset, seen: Option<&RulesSeen>) -> Option<Found> {
@@ -482,8 +513,8 @@ fn served(want: &Desired, there: Option<&NetworkSeen>, seen: &Seen) -> Option<ne
         .values()
         .flat_map(|wanted| {
             // A client has one address by DHCP; more are for its own configuration.
-            wanted.guest.addresses.first().map(|address| netd::Lease {
-                mac: netd::Mac(wanted.guest.mac.0),
+            wanted.addresses.first().map(|address| netd::Lease {
+                mac: netd::Mac(wanted.mac.0),
                 address: *address,
                 hostname: wanted.hostname.clone(),
             })
@@ -492,7 +523,9 @@ fn served(want: &Desired, there: Option<&NetworkSeen>, seen: &Seen) -> Option<ne
     let dns = dns_servers(want, &seen.host);
     let kept = kept(want, there);
     for lease in seen.dhcp.configured.iter().flat_map(|n| &n.leases) {
-        if kept.values().any(|guest| guest.mac.0 == lease.mac.0) && !leases.iter().any(|l| l.mac == lease.mac) {
+        if kept.values().any(|guest| guest.macs.iter().any(|mac| mac.0 == lease.mac.0))
+            && !leases.iter().any(|l| l.mac == lease.mac)
+        {
             leases.push(lease.clone());
         }
     }
@@ -501,6 +534,7 @@ fn served(want: &Desired, there: Option<&NetworkSeen>, seen: &Seen) -> Option<ne
         namespace: want.netns.to_string(),
         bridge: names::BRIDGE.to_string(),
         gateway: want.gateway,
+        default_route: want.egress,
         prefix: want.subnet.prefix_len(),
         dns,
         mtu: want.mtu.min(u32::from(u16::MAX)) as u16,

@@ -130,7 +130,7 @@ fn port_ready(want: &Desired, tap: &str, after: &Seen, rest: &Plan) -> bool {
     let filtered =
         network.rules.as_ref().is_some_and(|rules| rules.intact) && network.guests.get(tap) == Some(&wanted.guest);
     let bridged = network.bridge.as_ref().is_some_and(|bridge| bridge.up && bridge.mtu == want.mtu);
-    let address = wanted.guest.addresses.first();
+    let address = wanted.addresses.first();
     let leased = !want.dhcp
         || (after.dhcp.running
             && after.dhcp.serving == Some(network.inode)
@@ -139,7 +139,7 @@ fn port_ready(want: &Desired, tap: &str, after: &Seen, rest: &Plan) -> bool {
                 .configured
                 .iter()
                 .flat_map(|n| &n.leases)
-                .any(|lease| lease.mac.0 == wanted.guest.mac.0 && Some(&lease.address) == address));
+                .any(|lease| lease.mac.0 == wanted.mac.0 && Some(&lease.address) == address));
     filtered && bridged && leased
 }
 

@@ -3,6 +3,7 @@
 use nubium_host::network::{NetworkError, Networks};
 
 use nubium_netd::{Dhcp, DhcpError};
+use tracing::warn;
 
 #[derive(Debug, thiserror::Error)]
 pub enum TeardownError {
@@ -16,7 +17,10 @@ pub enum TeardownError {
 pub async fn teardown(host: &impl Networks, dhcp: &impl Dhcp) -> Result<(), TeardownError> {
     dhcp.stop().await?;
     for netns in host.list().await? {
-        host.delete_namespace(&netns).await?;
+        match host.delete_namespace(&netns).await {
+            Err(error @ NetworkError::NotOurs { .. }) => warn!(error = &error as &dyn std::error::Error, "left alone"),
+            other => other?,
+        }
     }
     Ok(host.teardown_host().await?)
 }

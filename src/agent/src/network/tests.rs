@@ -1,7 +1,7 @@
 //! Passes over a simulated host, from every state to every input, against an oracle that was written without the
 //! planner: it says what the host must look like, not what was to be done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::Ipv4Net;
 use nubium_api::{HostAccessRanges, Network, Port};
@@ -133,7 +133,7 @@ fn tap(n: u8) -> String {
 }
 
 fn on_bridge() -> TapSeen {
-    TapSeen { mtu: 1430, up: true, on_bridge: true }
+    TapSeen { mtu: 1430, up: true, on_bridge: true, held: true }
 }
 
 type Damage = (&'static str, fn(&mut NetWorld));
@@ -187,7 +187,11 @@ const DAMAGES: &[Damage] = &[
     }),
     ("a tap is down and off the bridge", |w| {
         let taps = &mut w.namespaces.get_mut(&blue()).unwrap().taps;
-        taps.insert(tap(1), TapSeen { mtu: 1500, up: false, on_bridge: false });
+        taps.insert(tap(1), TapSeen { mtu: 1500, up: false, on_bridge: false, held: true });
+    }),
+    ("a guest has ended and left its tap", |w| {
+        let idle = TapSeen { held: false, ..on_bridge() };
+        w.namespaces.get_mut(&blue()).unwrap().taps.insert(tap(1), idle);
     }),
     ("a guest runs", |w| {
         w.namespaces.get_mut(&blue()).unwrap().taps.insert(tap(1), on_bridge());
@@ -238,7 +242,6 @@ const DAMAGES: &[Damage] = &[
 /// What must be there once a pass says that it is.
 fn check(want: &Desired, before: &NetWorld, world: &NetWorld, context: &str) {
     let there = world.namespaces.get(&want.netns);
-    let had_taps = before.namespaces.get(&want.netns).is_some_and(|n| !n.taps.is_empty());
     let uplink = world.host.uplinks.get(&names::uplink(&want.owner.uid));
     if !want.present {
         assert!(there.is_none() && uplink.is_none(), "{context}: nothing is left");
@@ -262,11 +265,13 @@ fn check(want: &Desired, before: &NetWorld, world: &NetWorld, context: &str) {
     // Those wished, and those that run and are known; nobody else.
     let mut guests: BTreeMap<String, Guest> =
         want.guests.iter().map(|(tap, wanted)| (tap.clone(), wanted.guest.clone())).collect();
-    if had_taps && let Some(known) = before.namespaces[&want.netns].guests.get(&tap(1)) {
+    let in_use = |seen: &TapSeen| seen.held || !want.guests.is_empty();
+    let had_tap = before.namespaces.get(&want.netns).and_then(|n| n.taps.get(&tap(1))).is_some_and(in_use);
+    if had_tap && let Some(known) = before.namespaces[&want.netns].guests.get(&tap(1)) {
         guests.entry(tap(1)).or_insert_with(|| known.clone());
     }
     assert_eq!(there.guests, guests, "{context}: who may speak");
-    let neighbours = guests.values().flat_map(|guest| guest.addresses.iter().map(|address| (*address, guest.mac)));
+    let neighbours = guests.values().flat_map(|guest| guest.addresses.iter().map(|address| (*address, guest.macs[0])));
     assert_eq!(there.neighbours, neighbours.collect(), "{context}: who has which address");
     let Desired { subnet, egress, .. } = want;
     let host_access = &(want.host_access == HostAccess::Yes);
@@ -287,7 +292,8 @@ fn check(want: &Desired, before: &NetWorld, world: &NetWorld, context: &str) {
         let routes: Vec<_> = uplink.routes.iter().map(|r| (r.destination, r.gateway)).collect();
         let wanted: Vec<_> = host_access.then_some((*subnet, Some(pair.inner()))).into_iter().collect();
         assert_eq!(routes, wanted, "{context}: who the host reaches");
-        let host_firewall = RulesSeen { digest: host_firewall_rules(want.transit).digest(), intact: true };
+        let host_firewall =
+            RulesSeen { digest: host_firewall_rules(want.transit, &world.host.default_links()).digest(), intact: true };
         assert_eq!(world.host.host_firewall.rules, Some(host_firewall), "{context}");
     } else {
         assert!(uplink.is_none() && there.out.is_none(), "{context}: no uplink");
@@ -306,12 +312,16 @@ fn check(want: &Desired, before: &NetWorld, world: &NetWorld, context: &str) {
     if let Some(served) = served {
         assert!(world.netd_runs && world.listens.get(want.netns.as_str()) == Some(&there.inode), "{context}: netd");
         assert_eq!((served.gateway, served.prefix, served.mtu), (want.gateway, 24, 1430), "{context}");
+        assert_eq!(served.default_route, want.egress, "{context}: a router is named only where it leads somewhere");
         for wanted in want.guests.values() {
-            let lease = served.leases.iter().find(|l| l.mac.0 == wanted.guest.mac.0);
+            let lease = served.leases.iter().find(|l| l.mac.0 == wanted.mac.0);
             let lease = lease.unwrap_or_else(|| panic!("{context}: a lease for {}", wanted.port));
-            assert_eq!((Some(&lease.address), &lease.hostname), (wanted.guest.addresses.first(), &wanted.hostname));
+            assert_eq!((Some(&lease.address), &lease.hostname), (wanted.addresses.first(), &wanted.hostname));
         }
-        assert!(served.leases.iter().all(|l| guests.values().any(|g| g.mac.0 == l.mac.0)), "{context}: nobody else");
+        assert!(
+            served.leases.iter().all(|l| guests.values().any(|g| g.macs.iter().any(|mac| mac.0 == l.mac.0))),
+            "{context}: nobody else"
+        );
     }
 }
 
@@ -619,6 +629,58 @@ async fn the_hosts_dns_servers_are_named_only_where_guests_reach_them() {
     assert_eq!(with(&["10.10.0.53"], &named).await, ready(&["10.10.0.53"]), "its owner may run one");
 }
 
+/// A tap that no process has open keeps no Network from going, once its Port is no more.
+#[tokio::test]
+async fn a_tap_goes_with_the_last_that_could_use_it() {
+    let sim = host().await;
+    let idle = TapSeen { held: false, ..on_bridge() };
+    let taps = |sim: &SimNetworks| sim.world().namespaces.get(&blue()).map(|inside| inside.taps.len());
+    let put = |sim: &SimNetworks, seen: TapSeen| {
+        sim.world().namespaces.get_mut(&blue()).unwrap().taps.insert(tap(1), seen);
+    };
+    pass(&PLAIN.desired(), &sim).await;
+    put(&sim, idle.clone());
+    pass(&PLAIN.desired(), &sim).await;
+    assert_eq!(taps(&sim), Some(1), "its Port is here: its Server may be about to start");
+    put(&sim, on_bridge());
+    let nobody = Small { guests: 0, ..PLAIN };
+    pass(&nobody.desired(), &sim).await;
+    assert_eq!((taps(&sim), sim.world().namespaces[&blue()].guests.len()), (Some(1), 1), "its guest runs");
+    let gone = Small { present: false, ..nobody }.desired();
+    let report = pass(&gone, &sim).await;
+    assert_eq!(report.entry.unwrap().reason.as_deref(), Some("InUse"));
+    put(&sim, idle.clone());
+    pass(&nobody.desired(), &sim).await;
+    assert_eq!((taps(&sim), sim.world().namespaces[&blue()].guests.len()), (Some(0), 0), "and has ended");
+    put(&sim, idle);
+    assert_eq!(pass(&gone, &sim).await.entry.unwrap().released, Some(true));
+    assert_eq!(taps(&sim), None);
+}
+
+#[tokio::test]
+async fn a_server_may_use_all_its_addresses_by_each_of_its_nics() {
+    let mut ports = Small { guests: 3, ..PLAIN }.ports();
+    ports[1].status.as_mut().unwrap().server = Some("web-1".into());
+    let want = desired(&PLAIN.network(), &ports, true);
+    let of = |n: u8| &want.guests[&tap(n)];
+    assert_eq!(of(1).guest, of(2).guest);
+    assert_eq!((of(1).guest.macs.len(), of(1).guest.addresses.len()), (2, 2));
+    assert_eq!((of(1).addresses.len(), of(2).mac), (1, "52:54:00:00:00:02".parse().unwrap()));
+    assert_eq!((of(3).guest.macs.len(), of(3).guest.addresses.len()), (1, 1), "another Server's are its own");
+    let sim = host().await;
+    assert_eq!(pass(&want, &sim).await.entry.unwrap().ready, Some(true));
+    let has = |n: u8| ([10, 10, 0, 10 + n].into(), of(n).mac);
+    assert_eq!(sim.world().namespaces[&blue()].neighbours, BTreeMap::from([has(1), has(2), has(3)]));
+    // Without their Ports, two guests that run keep what they had.
+    for n in [1, 2, 3] {
+        sim.world().namespaces.get_mut(&blue()).unwrap().taps.insert(tap(n), on_bridge());
+    }
+    let before = sim.world().namespaces[&blue()].clone();
+    pass(&Small { guests: 0, ..PLAIN }.desired(), &sim).await;
+    let after = sim.world().namespaces[&blue()].clone();
+    assert_eq!((after.guests, after.neighbours), (before.guests, before.neighbours));
+}
+
 #[tokio::test]
 async fn only_what_was_whole_is_said_to_be_mended() {
     let sim = host().await;
@@ -708,7 +770,7 @@ fn a_spec_is_checked_and_filled_in() {
 #[test]
 fn steps_and_refusals_read_well() {
     let netns = blue();
-    let rules = host_firewall_rules(transit::DEFAULT_CIDR);
+    let rules = host_firewall_rules(transit::DEFAULT_CIDR, &BTreeSet::new());
     let step = Step::ReplaceRules { netns, rules, found: Found::Damaged };
     assert_eq!(step.to_string(), "put in the rules of nubium.shop.blue, which were changed by somebody");
     let blocked = Refusal::Blocked { by: vec!["inet firewalld filter_FORWARD".into()] };

@@ -400,7 +400,7 @@ pub(super) fn nic_lacks(nic: &WantedNic, seen: &Seen) -> Option<String> {
     let Some(network) = seen.networks.get(&nic.netns) else {
         return Some(format!("Network {name} is not made on this host yet"));
     };
-    let known = network.guests.get(&nic.tap).is_some_and(|guest| guest.mac == nic.mac);
+    let known = network.guests.get(&nic.tap).is_some_and(|guest| guest.macs.contains(&nic.mac));
     if !known {
         return Some(format!("Network {name} does not let NIC {} speak yet", nic.name));
     }

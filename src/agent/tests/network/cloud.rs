@@ -73,6 +73,15 @@ pub fn without_egress_nothing_leaves() {
     agent.settled(&answering, std::slice::from_ref(&web.port));
     assert!(host_pings("10.11.0.5"));
     assert!(!web.fetches(SERVICE) && !web.pings(HOST));
+    // DHCP names no router there, and the host reaches it all the same.
+    let mut spec = serde_json::to_value(&answering.spec).expect("a spec");
+    spec["subnets"][0]["dhcp"] = true.into();
+    agent.settled(&network("quiet", 2, spec), std::slice::from_ref(&web.port));
+    web.sh("ip route flush table main");
+    let told = web.dhcp("").expect("netd answers");
+    assert!(told.contains("ip='10.11.0.5'") && !told.contains("router=") && !told.contains("dns="), "{told}");
+    assert!(!web.sh("ip route").contains("default"));
+    assert!(host_pings("10.11.0.5"));
 }
 
 pub fn networks_with_the_same_range_do_not_meet() {

@@ -37,7 +37,7 @@ pub fn prepare() {
     sh("iptables-nft -P FORWARD DROP && iptables-nft -N DOCKER-USER && iptables-nft -A DOCKER-USER -j RETURN");
     sh("iptables-nft -A FORWARD -j DOCKER-USER");
     sh("ip netns add service && ip link add uplink type veth peer name eth0 netns service");
-    sh(&format!("ip addr add {HOST}/24 dev uplink && ip link set uplink up"));
+    sh(&format!("ip addr add {HOST}/24 dev uplink && ip link set uplink up && ip route add default via {SERVICE}"));
     sh(&format!(
         "ip -n service addr add {SERVICE}/24 dev eth0 && ip -n service link set eth0 up && ip -n service link set lo up"
     ));
@@ -96,12 +96,18 @@ impl Agent {
 
     /// Plugs a guest into its Network, as a server's start does: its link moves in, onto the bridge.
     pub fn plug(&self, guest: &Guest) {
+        self.plug_as(guest, "eth0");
+    }
+
+    /// Plugs a NIC of that name into a guest, which may be there already.
+    pub fn plug_as(&self, guest: &Guest, link: &str) {
         let Guest { name, tap, mac, netns, .. } = guest;
-        sh(&format!("ip netns add {name} && ip link add {tap} type veth peer name eth0 netns {name}"));
-        sh(&format!("ip -n {name} link set eth0 address {mac} && ip -n {name} link set lo up"));
+        try_sh(&format!("ip netns add {name}"));
+        sh(&format!("ip link add {tap} type veth peer name {link} netns {name}"));
+        sh(&format!("ip -n {name} link set {link} address {mac} && ip -n {name} link set lo up"));
         sh(&format!("ip netns exec {name} sysctl -qw net.ipv4.conf.all.rp_filter=0"));
         self.run(self.host.move_tap(tap, netns, 1430)).expect("the tap moves");
-        sh(&format!("ip -n {name} link set eth0 up"));
+        sh(&format!("ip -n {name} link set {link} up"));
     }
 }
 
@@ -178,7 +184,7 @@ impl Guest {
         std::fs::write(
             script,
             "#!/bin/sh\n[ \"$1\" = bound ] || exit 0\nip addr flush dev $interface\nip addr add $ip/$mask dev $interface\n\
-             ip link set $interface mtu $mtu\nip route replace default via $router\nset > /run/dhcp-$GUEST\n",
+             ip link set $interface mtu $mtu\n[ -z \"$router\" ] || ip route replace default via $router\nset > /run/dhcp-$GUEST\n",
         )
         .expect("a script");
         sh("chmod 755 /run/udhcpc.sh");

@@ -30,6 +30,8 @@ const STORIES: &[Story] = &[
     ("a_new_guest_at_an_old_address_is_reached_at_once", repair::a_new_guest_at_an_old_address_is_reached_at_once),
     ("a_killed_netd_wakes_and_is_restarted", repair::a_killed_netd_wakes_and_is_restarted),
     ("a_real_tap_lives_and_dies", repair::a_real_tap_lives_and_dies),
+    ("a_tap_that_nobody_holds_keeps_no_network", repair::a_tap_that_nobody_holds_keeps_no_network),
+    ("two_nics_of_a_server_on_one_network_both_work", rules::two_nics_of_a_server_on_one_network_both_work),
     ("a_stranger_is_left_alone", repair::a_stranger_is_left_alone),
     ("a_guest_without_its_port_goes_on", repair::a_guest_without_its_port_goes_on),
     ("deleting_waits_for_guests_and_leaves_nothing", repair::deleting_waits_for_guests_and_leaves_nothing),

@@ -61,6 +61,8 @@ pub fn whatever_breaks_is_mended_and_said() {
         (format!("{inside} ip link set {} down", web.tap), &format!("the tap {} was not attached, or down", web.tap)),
         ("kill -9 $(cat /run/nubium/netd.pid)".into(), "netd, which answers DHCP, did not run"),
         ("rm /run/nubium/netd.json".into(), "DHCP in nubium.shop.blue was missing"),
+        ("echo '{' > /run/nubium/netd.json".into(), "DHCP in nubium.shop.blue was missing"),
+        ("nft flush table inet nubium".into(), "the host's firewall rules for Networks were missing"),
     ] {
         sh(&breaking);
         let began = Instant::now();
@@ -160,6 +162,46 @@ pub fn a_real_tap_lives_and_dies() {
     assert!(agent.run(agent.host.look(&web.netns)).expect("a look").expect("a namespace").taps.is_empty());
 }
 
+/// Opens a tap, as QEMU does.
+fn open_tap(name: &str) -> std::fs::File {
+    let device = std::fs::OpenOptions::new().read(true).write(true).open("/dev/net/tun").expect("tun");
+    // SAFETY: an all-zero ifreq is a valid one.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(name.as_bytes()) {
+        *to = *from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR) as libc::c_short;
+    // SAFETY: `device` is open for the whole call and `request` is an ifreq, as TUNSETIFF wants.
+    let opened = unsafe { libc::ioctl(std::os::fd::AsRawFd::as_raw_fd(&device), libc::TUNSETIFF as _, &request) };
+    assert_eq!(opened, 0, "{}", std::io::Error::last_os_error());
+    device
+}
+
+/// A guest ended whose Server and Port are gone: its tap does not keep the Network. While it runs, its tap does.
+pub fn a_tap_that_nobody_holds_keeps_no_network() {
+    let agent = Agent::new();
+    let blue = open("blue", 1, "10.10.0.0/24");
+    let web = guest("web", 0x11, "blue", "10.10.0.5");
+    let taps = || agent.run(agent.host.look(&web.netns)).expect("a look").map(|seen| seen.taps.len());
+    agent.settled(&blue, std::slice::from_ref(&web.port));
+    let tap = Tap { name: web.tap.clone(), owner: 0, mtu: 1430, alias: uid(0x11) };
+    agent.run(agent.host.create_tap(&tap)).expect("a tap");
+    let qemu = open_tap(&tap.name);
+    agent.run(agent.host.move_tap(&tap.name, &web.netns, 1430)).expect("it moves");
+    for _ in 0..2 {
+        let entry = agent.pass(&blue, &[], false).entry.expect("an entry");
+        assert_eq!((entry.released, entry.reason.as_deref()), (Some(false), Some("InUse")));
+        agent.run(agent.host.delete_idle_tap(&tap.name, &web.netns)).expect("it is not deleted");
+    }
+    agent.ready(&blue, &[]);
+    assert_eq!(taps(), Some(1));
+    drop(qemu);
+    agent.settled(&blue, std::slice::from_ref(&web.port));
+    assert_eq!(taps(), Some(1), "its Port is here: its Server may start");
+    assert_eq!(agent.pass(&blue, &[], false).entry.and_then(|entry| entry.released), Some(true));
+    assert_eq!(taps(), None);
+}
+
 pub fn a_stranger_is_left_alone() {
     let agent = Agent::new();
     let old = open("blue", 1, "10.10.0.0/24");
@@ -200,8 +242,10 @@ pub fn a_guest_without_its_port_goes_on() {
     assert!(web.fetches(SERVICE) && web.dhcp("").is_some());
     agent.settled(&blue, &[]);
     assert!(web.fetches(SERVICE) && web.dhcp("").is_some());
-    // With its tap, what it may say goes too.
+    // With its tap, what it may say goes too. It was the bridge's last port, and nobody has changed the bridge.
     agent.run(agent.host.delete_tap(&web.tap, &web.netns)).expect("the guest went");
+    let report = agent.ready(&blue, std::slice::from_ref(&db.port));
+    assert_eq!(report.mended, Vec::<String>::new());
     agent.settled(&blue, std::slice::from_ref(&db.port));
     let seen = agent.run(agent.host.look(&web.netns)).expect("a look").expect("a namespace");
     assert_eq!(seen.guests.keys().collect::<Vec<_>>(), [&db.tap]);
@@ -266,6 +310,9 @@ fn snapshot() -> String {
 pub fn teardown_leaves_the_host_as_it_was() {
     // Listing nat makes its table; then it is there before and after.
     sh("iptables-nft -t nat -S");
+    // Somebody else's, with names like ours.
+    sh("ip link add nubile type bridge && ip link add nubx0123456789 type veth peer name theirs");
+    sh("ip netns add nubium.their.own && ip -n nubium.their.own link add theirs type bridge");
     let before = snapshot();
     let agent = Agent::new();
     let (blue, red) = (open("blue", 1, "10.10.0.0/24"), open("red", 2, "10.20.0.0/24"));

@@ -137,4 +137,42 @@ pub fn the_host_is_out_of_reach() {
     sh("ip -n box link set eth0 up && ip -n box route add default via 172.18.0.1");
     assert!(host_pings("172.18.0.2"));
     assert!(!web.pings("172.18.0.2"));
+    // Nor are pods and VPNs, whatever their links are called.
+    for (n, link) in ["cali0a1b2c3d4e", "eni0a1b2c3d", "vpn"].iter().enumerate() {
+        let pod = format!("10.240.{n}.2");
+        sh(&format!("ip netns add pod{n} && ip link add {link} type veth peer name eth0 netns pod{n}"));
+        sh(&format!("ip -n pod{n} addr add {pod}/24 dev eth0 && ip -n pod{n} link set eth0 up"));
+        sh(&format!("ip -n pod{n} route add default via 10.240.{n}.1 || true"));
+        sh(&format!("ip addr add 10.240.{n}.1/24 dev {link} && ip link set {link} up"));
+        assert!(host_pings(&pod) && !web.pings(&pod), "{link}");
+    }
+    assert!(web.fetches(SERVICE));
+}
+
+/// A guest answers for any of its addresses by any of its NICs; and an isolated NIC gives it no default route.
+pub fn two_nics_of_a_server_on_one_network_both_work() {
+    let agent = Agent::new();
+    let blue = open("blue", 1, "10.10.0.0/24");
+    let (mut first, mut second) = (guest("web", 0x11, "blue", "10.10.0.5"), guest("web", 0x12, "blue", "10.10.0.6"));
+    let db = guest("db", 0x13, "blue", "10.10.0.7");
+    second.port.metadata.name = Some("web-eth1".into());
+    let ports = [first.port.clone(), second.port.clone(), db.port.clone()];
+    agent.settled(&blue, &ports);
+    agent.plug(&db);
+    db.dhcp("").expect("netd answers");
+    for (guest, link) in [(&mut first, "eth0"), (&mut second, "eth1")] {
+        agent.plug_as(guest, link);
+        guest.sh(&format!("ip addr add {}/24 dev {link}", guest.address));
+    }
+    first.sh("ip route add default via 10.10.0.1");
+    agent.settled(&blue, &ports);
+    for address in ["10.10.0.5", "10.10.0.6"] {
+        assert!(host_pings(address), "{address} from the host");
+        db.sh("ip neigh flush dev eth0");
+        assert!(db.pings(address), "{address} from a neighbour");
+        assert!(first.try_sh(&format!("ping -q -c 1 -W 1 -I {address} 10.10.0.7")), "from {address}");
+    }
+    // Each may use what is its Server's, and nothing else.
+    first.sh("ip addr add 10.10.0.8/24 dev eth0");
+    assert!(!first.try_sh("ping -q -c 1 -W 1 -I 10.10.0.8 10.10.0.7"));
 }

@@ -1,6 +1,6 @@
 //! The bridge of a Network and who owns it.
 //!
-//! The owner (the Network's UID and the generation of the wish it was made from) is the bridge's alias: it dies with
+//! The owner (the Network's UID and the generation of the spec it was made from) is the bridge's alias: it dies with
 //! the namespace, survives a flush of the rules, and a person sees it in `ip -d link`.
 
 use ipnet::Ipv4Net;
@@ -9,7 +9,7 @@ use rtnetlink::{Handle, LinkBridge, LinkMessageBuilder};
 
 use super::{error::Result, links, mac::MacAddr, names::BRIDGE};
 
-/// Which Network, and which generation of its wish, something was made for.
+/// Which Network, and which generation of its spec, something was made for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MadeFrom {
     pub uid: String,
@@ -63,11 +63,12 @@ pub(super) async fn set(handle: &Handle, want: &Bridge) -> Result<()> {
             if other.is_some() {
                 links::delete(handle, BRIDGE).await?;
             }
-            let made = handle.link().add(options().address(mac.0.to_vec()).mtu(*mtu).build()).execute().await;
+            let made = handle.link().add(options().address(mac.0.to_vec()).build()).execute().await;
             made.map_err(links::failed("create the bridge"))?;
             links::need(handle, BRIDGE).await?
         }
     };
+    // Set on its own, not with the bridge's making: only so does the kernel keep it when ports come and go.
     let mut message = links::change(seen.index).mtu(*mtu).alias(owner.to_alias()).up();
     if seen.mac != Some(*mac) {
         message = message.address(mac.0.to_vec());

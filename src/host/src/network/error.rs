@@ -24,6 +24,10 @@ pub enum NetworkError {
     Netlink(#[source] io::Error),
     #[error("cannot {operation}")]
     Link { operation: String, source: rtnetlink::Error },
+    #[error(
+        "{what} has a name of ours and was not made by us: it is left alone; remove it by hand, or give it another name"
+    )]
+    NotOurs { what: String },
     #[error("there is no link {name}")]
     NoLink { name: String },
     #[error("cannot make the tap {name}: {step}")]

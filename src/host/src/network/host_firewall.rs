@@ -2,19 +2,24 @@
 //!
 //! A Network's namespace has already put one transit address in the place of its guests'. Here that address is
 //! let out to wherever the host has a route, but not to the host itself, not to another Network, not to link-local
-//! addresses, and not to the private bridges on which this machine keeps other people's containers and machines.
+//! addresses, and not to the private links by which this machine reaches other people's containers, machines and VPNs.
+//!
+//! What is private is told by the link's kind, not by its name: physical links, VLANs and bonds lead outside, and whatever the
+//! host's own default route leaves by. Bridges, veths, tunnels and the like beside them belong to other software, whose
+//! own rules would keep strangers away, and the accepts that we put before those rules (see `firewall`) must not open them.
+
+use std::collections::BTreeSet;
 
 use ipnet::Ipv4Net;
 
 use super::nft::Ruleset;
 
-/// Bridges of other software on this machine. They are not "outside": their own rules would keep strangers away,
-/// and the accepts that we put before those rules (see `firewall`) must not open them.
-const PRIVATE_BRIDGES: &[&str] = &["docker*", "br-*", "virbr*", "podman*", "cni*", "lxcbr*", "lxdbr*", "incusbr*"];
+/// The kinds of links that lead outside, beside those without a kind, which are physical.
+const OUTSIDE_KINDS: &str = r#"{ "vlan", "bond", "team" }"#;
 
-/// The rules, for a host whose transit addresses come from `transit`.
-pub fn render(transit: Ipv4Net) -> Ruleset {
-    let bridges: String = PRIVATE_BRIDGES.iter().map(|name| format!("    oifname \"{name}\" drop\n")).collect();
+/// The rules, for a host whose transit addresses come from `transit` and whose default routes leave by `outside`.
+pub fn render(transit: Ipv4Net, outside: &BTreeSet<String>) -> Ruleset {
+    let outside: String = outside.iter().map(|name| format!("    oifname \"{name}\" accept\n")).collect();
     let text = format!(
         r#"table inet nubium {{
   chain input {{
@@ -32,8 +37,9 @@ pub fn render(transit: Ipv4Net) -> Ruleset {
     meta nfproto ipv6 drop
     ip saddr != {transit} drop
     oifname "nub*" drop
-{bridges}    ip daddr {{ 0.0.0.0/8, 127.0.0.0/8, 169.254.0.0/16, 224.0.0.0/3 }} drop
+    ip daddr {{ 0.0.0.0/8, 127.0.0.0/8, 169.254.0.0/16, 224.0.0.0/3 }} drop
     ip daddr {transit} drop
+{outside}    meta oifkind != {OUTSIDE_KINDS} drop
     accept
   }}
   chain to_networks {{

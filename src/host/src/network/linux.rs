@@ -1,21 +1,20 @@
 //! The real host: [`Networks`] over netlink, nft, iptables and `/proc/sys`.
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use ipnet::Ipv4Net;
 use tokio::sync::Mutex;
 
 use super::{
     Networks,
-    bridge::{self, Bridge},
+    bridge::{self, Bridge, MadeFrom},
     error::{NetworkError, Result},
     firewall::{self, IptablesChain},
     host_firewall,
     inside::inside,
     links,
     look::{self, HostSeen, NetworkSeen},
-    names::{LINK_PREFIX, Netns, OUT},
+    names::{BRIDGE, LINK_PREFIX, Netns, OUT},
     neighbours::{self, Neighbours},
     netns, nft,
     nft::Ruleset,
@@ -38,6 +37,11 @@ impl LinuxNetworks {
     /// `state` is the folder that outlives this process; what the host was like before is noted there.
     pub fn new(state: impl Into<PathBuf>) -> Self {
         LinuxNetworks { record: Record::in_folder(&state.into()), shared: Mutex::new(()) }
+    }
+
+    async fn delete_link(&self, name: &str) -> Result<()> {
+        let name = name.to_string();
+        inside(None, |handle| async move { links::delete_ours(&handle, &name).await }).await
     }
 }
 
@@ -81,6 +85,7 @@ impl Networks for LinuxNetworks {
         self.record.note(|before| {
             before.made_netns_dir |= !dir.exists;
             before.mounted_netns_dir |= !dir.mounted;
+            before.namespaces.insert(netns.to_string());
         })?;
         netns::create(netns)
     }
@@ -121,6 +126,11 @@ impl Networks for LinuxNetworks {
         self.delete_link(name).await
     }
 
+    async fn delete_idle_tap(&self, name: &str, netns: &Netns) -> Result<()> {
+        let tap = name.to_string();
+        inside(Some(netns), |handle| async move { tap::delete_idle(&handle, &tap).await }).await
+    }
+
     async fn add_host_route(&self, netns: &Netns, subnet: Ipv4Net, uplink: &Uplink) -> Result<()> {
         let _one_at_a_time = self.shared.lock().await;
         let seen = look::look_host().await?;
@@ -153,7 +163,11 @@ impl Networks for LinuxNetworks {
     async fn set_host_firewall(&self, rules: &Ruleset) -> Result<()> {
         let _one_at_a_time = self.shared.lock().await;
         let rules = rules.clone();
-        inside(None, |_| async move { nft::replace(&rules) }).await
+        inside(None, |_| async move {
+            nft::refuse_foreign()?;
+            nft::replace(&rules)
+        })
+        .await
     }
 
     async fn enable_forwarding(&self) -> Result<()> {
@@ -199,16 +213,17 @@ impl Networks for LinuxNetworks {
         }
     }
 
-    async fn delete_link(&self, name: &str) -> Result<()> {
-        let name = name.to_string();
-        inside(None, |handle| async move { links::delete(&handle, &name).await }).await
-    }
-
     async fn delete_namespace(&self, netns: &Netns) -> Result<()> {
+        let (made, name) = (self.record.read()?.namespaces.contains(netns.as_str()), netns.to_string());
         // Links first: whatever still holds the namespace itself, nothing of the Network is left in it.
-        let emptied = inside(Some(netns), |handle| async move {
-            for name in links::list(&handle).await?.into_keys() {
-                if name == OUT || name == super::names::BRIDGE || name.starts_with(LINK_PREFIX) {
+        let emptied = inside(Some(netns), move |handle| async move {
+            let all = links::list(&handle).await?;
+            let marked = all.get(BRIDGE).and_then(|bridge| bridge.alias.as_deref()).and_then(MadeFrom::from_alias);
+            if !made && marked.is_none() && all.keys().any(|name| name != "lo") {
+                return Err(NetworkError::NotOurs { what: format!("the network namespace {name}") });
+            }
+            for name in all.into_keys() {
+                if name == OUT || name == BRIDGE || name.starts_with(LINK_PREFIX) {
                     links::delete(&handle, &name).await?;
                 }
             }
@@ -224,14 +239,12 @@ impl Networks for LinuxNetworks {
     async fn teardown_host(&self) -> Result<()> {
         let _one_at_a_time = self.shared.lock().await;
         inside(None, |handle| async move {
-            for name in links::list(&handle).await?.into_keys() {
-                if name.starts_with(LINK_PREFIX) {
-                    links::delete(&handle, &name).await?;
-                }
+            for link in links::list(&handle).await?.into_values().filter(links::is_ours) {
+                links::delete(&handle, &link.name).await?;
             }
             let listing = nft::list()?;
             firewall::remove(&listing)?;
-            if listing.iter().any(|item| item["table"]["name"] == nft::TABLE && item["table"]["family"] == "inet") {
+            if nft::is_ours(&listing) {
                 nft::remove(&["inet"])?;
             }
             Ok(())
@@ -246,7 +259,8 @@ impl Networks for LinuxNetworks {
     }
 }
 
-/// The rules that [`Networks::set_host_firewall`] is given, for a host whose transit addresses come from `transit`.
-pub fn host_firewall_rules(transit: Ipv4Net) -> Ruleset {
-    host_firewall::render(transit)
+/// The rules that [`Networks::set_host_firewall`] is given, for a host whose transit addresses come from `transit` and which
+/// reaches the outside by these links ([`HostSeen::default_links`]).
+pub fn host_firewall_rules(transit: Ipv4Net, outside: &BTreeSet<String>) -> Ruleset {
+    host_firewall::render(transit, outside)
 }

@@ -22,7 +22,7 @@ use super::{
     resolvers,
     ruleset::{self, Guest},
     sysctl,
-    tap::TapSeen,
+    tap::{self, TapSeen},
     transit::Transit,
     uplink,
 };
@@ -104,6 +104,12 @@ pub struct HostFirewallSeen {
 }
 
 impl HostSeen {
+    /// The links by which the host reaches what it has no other route to.
+    pub fn default_links(&self) -> BTreeSet<String> {
+        let default = self.foreign_routes.iter().filter(|route| route.destination.prefix_len() <= 1);
+        default.filter_map(|route| route.link.clone()).collect()
+    }
+
     /// The transit pairs in use, by whatever link.
     pub fn transits_taken(&self) -> BTreeSet<Transit> {
         self.uplinks.values().flat_map(|w| &w.addresses).map(|net| Transit::of(net.addr())).collect()
@@ -231,7 +237,7 @@ pub(super) async fn look(place: &Netns) -> Result<Option<NetworkSeen>> {
 
 fn tap_seen(link: &LinkSeen, bridge: Option<&LinkSeen>) -> (String, TapSeen) {
     let on_bridge = bridge.is_some_and(|b| link.controller == Some(b.index));
-    (link.name.clone(), TapSeen { mtu: link.mtu, up: link.up, on_bridge })
+    (link.name.clone(), TapSeen { mtu: link.mtu, up: link.up, on_bridge, held: tap::is_held(link) })
 }
 
 pub(super) async fn look_host() -> Result<HostSeen> {

@@ -110,11 +110,13 @@ pub trait Networks: Send + Sync {
     fn attach_tap(&self, name: &str, netns: &Netns, mtu: u32) -> impl Future<Output = Result<()>> + Send;
     /// Deletes a tap, in the host's namespace and in its Network's.
     fn delete_tap(&self, name: &str, netns: &Netns) -> impl Future<Output = Result<()>> + Send;
-    /// Deletes a link in the host's namespace.
-    fn delete_link(&self, name: &str) -> impl Future<Output = Result<()>> + Send;
+    /// Deletes a tap in its Network's namespace, unless a process has it open.
+    fn delete_idle_tap(&self, name: &str, netns: &Netns) -> impl Future<Output = Result<()>> + Send;
 
-    /// Deletes the links in the namespace, and then the namespace. Whatever holds sockets in it closes them before.
+    /// Deletes the links in the namespace, and then the namespace. Whatever holds sockets in it closes them before. Refused
+    /// ([`NetworkError::NotOurs`]) for one that somebody else made.
     fn delete_namespace(&self, netns: &Netns) -> impl Future<Output = Result<()>> + Send;
-    /// Takes everything of ours off the host itself, and puts its sysctls back. The namespaces go before.
+    /// Takes everything of ours off the host itself, and puts its sysctls back. The namespaces go before. Nothing goes by its
+    /// name alone: only what carries our mark.
     fn teardown_host(&self) -> impl Future<Output = Result<()>> + Send;
 }

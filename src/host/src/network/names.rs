@@ -17,7 +17,8 @@ pub const OUT: &str = "out0";
 
 /// The name of a Network's namespace, as `ip netns` shows it: `nubium.<namespace>.<network>`.
 ///
-/// Both parts are DNS labels, so the name has exactly two dots and can be taken apart again.
+/// Both parts are DNS labels, so the name has exactly two dots and can be taken apart again. Namespaces of other kinds are
+/// named `nubium-<kind>.<namespace>.<name>`, which is never the name of a Network's.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Netns(String);
 
@@ -116,7 +117,16 @@ mod tests {
         let name = Netns::new("shop", "blue-1");
         assert_eq!((name.as_str(), name.namespace(), name.network()), ("nubium.shop.blue-1", "shop", "blue-1"));
         assert_eq!(Netns::parse("nubium.shop.blue-1"), Some(name));
-        for other in ["blue", "nubium.", "nubium.shop", "nubium..x", "nubium.a.b.c", "nubium.a.../x", "nubium.A.b"] {
+        for other in [
+            "blue",
+            "nubium-router.shop.blue",
+            "nubium.",
+            "nubium.shop",
+            "nubium..x",
+            "nubium.a.b.c",
+            "nubium.a.../x",
+            "nubium.A.b",
+        ] {
             assert_eq!(Netns::parse(other), None, "{other}");
         }
     }

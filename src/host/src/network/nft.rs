@@ -61,22 +61,39 @@ pub(super) fn list() -> Result<Vec<Value>> {
     })
 }
 
-/// Puts `rules` in force in place of whatever our tables held.
+/// Refuses to go on where a table of our name was made by somebody else.
+pub(super) fn refuse_foreign() -> Result<()> {
+    let listing = list()?;
+    let used = listing.iter().any(|item| item["chain"]["table"] == TABLE && item["chain"]["family"] == "inet");
+    if used && !is_ours(&listing) {
+        return Err(NetworkError::NotOurs { what: format!("the nftables table inet {TABLE}") });
+    }
+    Ok(())
+}
+
+/// Whether the table `inet nubium` is one that we made: it has the chain that stays when its rules are flushed.
+pub(super) fn is_ours(listing: &[Value]) -> bool {
+    listing
+        .iter()
+        .map(|item| &item["chain"])
+        .any(|chain| chain["table"] == TABLE && chain["family"] == "inet" && chain["name"] == ABOUT)
+}
+
+/// Puts `rules` in force in place of whatever our tables held. They carry our mark from the beginning.
 pub(super) fn replace(rules: &Ruleset) -> Result<()> {
+    let about = |listed: &str| {
+        format!("add rule inet {TABLE} {ABOUT} accept comment \"nubium.dev made {} listed {listed}\"\n", rules.digest())
+    };
     let mut script = String::new();
     for family in rules.families {
         // Adding first makes the deletion succeed when there is none.
         script.push_str(&format!("add table {family} {TABLE}\ndelete table {family} {TABLE}\n"));
     }
     script.push_str(&rules.text);
-    script.push_str(&format!("\nadd chain inet {TABLE} {ABOUT}\n"));
+    script.push_str(&format!("\nadd chain inet {TABLE} {ABOUT}\n{}", about("nothing")));
     run(&["-f", "-"], Some(&script))?;
     let listed = digest_of(&list()?);
-    let about = format!(
-        "add rule inet {TABLE} {ABOUT} accept comment \"nubium.dev made {} listed {listed}\"\n",
-        rules.digest()
-    );
-    run(&["-f", "-"], Some(&about)).map(drop)
+    run(&["-f", "-"], Some(&format!("flush chain inet {TABLE} {ABOUT}\n{}", about(&listed)))).map(drop)
 }
 
 /// Removes our tables of these families; absent ones are fine.

@@ -4,7 +4,7 @@
 //! again, and what it said is what counts.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::{self, Write},
     path::{Path, PathBuf},
@@ -24,6 +24,9 @@ pub(super) struct Before {
     pub made_netns_dir: bool,
     /// `/run/netns` was not a mount point.
     pub mounted_netns_dir: bool,
+    /// The network namespaces that we made.
+    #[serde(default)]
+    pub namespaces: BTreeSet<String>,
 }
 
 pub(super) struct Record {

@@ -7,7 +7,7 @@ use rtnetlink::Handle;
 
 use super::{
     error::{NetworkError, Result},
-    links,
+    links::{self, LinkSeen},
     names::{self, BRIDGE, Netns},
     netns,
 };
@@ -20,7 +20,7 @@ pub struct Tap {
     /// The uid that QEMU runs as, which may open it.
     pub owner: u32,
     pub mtu: u32,
-    /// Whose it is, for people who look: the Port's UID.
+    /// Whose it is: the Port's UID, which makes its name. The mark by which it is known to be ours.
     pub alias: String,
 }
 
@@ -30,6 +30,8 @@ pub struct TapSeen {
     pub mtu: u32,
     pub up: bool,
     pub on_bridge: bool,
+    /// Whether a process has it open, as QEMU does while its guest runs.
+    pub held: bool,
 }
 
 /// A tap of ours, wherever it is.
@@ -52,22 +54,27 @@ pub(super) async fn list(handle: &Handle) -> Result<Vec<String>> {
 impl TapSeen {
     /// Whether a guest behind it can talk.
     pub fn works(&self, mtu: u32) -> bool {
-        let TapSeen { mtu: seen, up, on_bridge } = self;
+        let TapSeen { mtu: seen, up, on_bridge, held: _ } = self;
         *seen == mtu && *up && *on_bridge
     }
 }
 
 /// Makes the tap, down, in place of a stale one.
 pub(super) async fn create(handle: &Handle, tap: &Tap) -> Result<()> {
-    links::delete(handle, &tap.name).await?;
-    make_persistent(tap)?;
+    links::delete_ours(handle, &tap.name).await?;
+    let device = open(tap)?;
     let link = links::need(handle, &tap.name).await?;
     let message = links::change(link.index).mtu(tap.mtu).alias(tap.alias.clone()).build();
-    links::set(handle, &format!("the tap {}", tap.name), message).await
+    links::set(handle, &format!("the tap {}", tap.name), message).await?;
+    // Only now: until then it goes with this process, so that no tap without our mark stays behind.
+    let failed = |source| NetworkError::Tap { name: tap.name.clone(), step: "keep", source };
+    // SAFETY: `device` is open for the whole call, which takes a plain number.
+    check(unsafe { libc::ioctl(device.as_raw_fd(), libc::TUNSETPERSIST as _, 1 as libc::c_ulong) }).map_err(failed)
 }
 
-/// One queue, virtio headers, no packet information: what libvirt asks for when it opens a tap for virtio.
-fn make_persistent(tap: &Tap) -> Result<()> {
+/// Makes a tap that lasts as long as what is returned. One queue, virtio headers, no packet information: what libvirt asks
+/// for when it opens a tap for virtio.
+fn open(tap: &Tap) -> Result<fs::File> {
     let failed = |step| move |source| NetworkError::Tap { name: tap.name.clone(), step, source };
     let device =
         fs::OpenOptions::new().read(true).write(true).open("/dev/net/tun").map_err(failed("open /dev/net/tun"))?;
@@ -85,11 +92,10 @@ fn make_persistent(tap: &Tap) -> Result<()> {
     let fd = device.as_raw_fd();
     // SAFETY: `fd` is open for the whole call and `request` is an ifreq, as TUNSETIFF wants.
     check(unsafe { libc::ioctl(fd, libc::TUNSETIFF as _, &request) }).map_err(failed("create"))?;
-    // SAFETY: both take a plain number.
+    // SAFETY: it takes a plain number.
     check(unsafe { libc::ioctl(fd, libc::TUNSETOWNER as _, libc::c_ulong::from(tap.owner)) })
         .map_err(failed("set the owner"))?;
-    // SAFETY: as above.
-    check(unsafe { libc::ioctl(fd, libc::TUNSETPERSIST as _, 1 as libc::c_ulong) }).map_err(failed("keep"))
+    Ok(device)
 }
 
 fn check(result: libc::c_int) -> io::Result<()> {
@@ -101,6 +107,19 @@ pub(super) async fn move_in(handle: &Handle, name: &str, to: &Netns) -> Result<(
     let Some(link) = links::find(handle, name).await? else { return Ok(()) };
     let file = netns::open(to)?.ok_or_else(|| NetworkError::NoNamespace { name: to.to_string() })?;
     links::move_to(handle, &link, file.as_fd()).await
+}
+
+/// Deletes a tap that no process has open. One that has been opened again stays: the next look says so.
+pub(super) async fn delete_idle(handle: &Handle, name: &str) -> Result<()> {
+    match links::find(handle, name).await? {
+        Some(link) if is_held(&link) => Ok(()),
+        _ => links::delete(handle, name).await,
+    }
+}
+
+/// Whether a process has it open. Of what is no tap, that cannot be said, and it counts as held.
+pub(super) fn is_held(link: &LinkSeen) -> bool {
+    link.kind != "tun" || link.carrier
 }
 
 /// Puts a tap that is in its namespace on the bridge, and up.

@@ -50,7 +50,7 @@ pub(super) async fn set_host(
     let all = links::list(handle).await?;
     refuse_taken(&all, uplink)?;
     if remake {
-        links::delete(handle, &uplink.name).await?;
+        delete_old(handle, all.get(&uplink.name)).await?;
     }
     if remake || !all.contains_key(&uplink.name) {
         let peer =
@@ -68,6 +68,15 @@ pub(super) async fn set_host(
     let message = links::change(link.index).mtu(uplink.mtu).alias(uplink.alias(netns)).up().build();
     links::set(handle, &format!("the veth {}", uplink.name), message).await?;
     links::set_addresses(handle, &link, &[uplink.transit.host_net()]).await
+}
+
+/// Deletes a host's end whose other end is gone. One without an alias was left between its making and its marking.
+async fn delete_old(handle: &Handle, link: Option<&LinkSeen>) -> Result<()> {
+    match link {
+        Some(link) if link.kind == "veth" && link.alias.is_none() => links::delete(handle, &link.name).await,
+        Some(link) => links::delete_ours(handle, &link.name).await,
+        None => Ok(()),
+    }
 }
 
 /// The inner half: address, up, and the default route over it. What may use it is for the rules to say.

@@ -86,7 +86,7 @@ impl World {
             in_use: false,
         };
         let files = disks.iter().map(|disk| (disk.file.clone(), volume(disk))).collect();
-        let guest = Guest { mac: nic.mac, addresses: vec![[10, 0, 0, 2].into()] };
+        let guest = Guest { macs: vec![nic.mac], addresses: vec![[10, 0, 0, 2].into()] };
         let network = NetworkSeen {
             inode: 1,
             owner: None,
@@ -231,7 +231,7 @@ impl Taps for FakeTaps {
         if !was_outside && !network.taps.contains_key(name) {
             return Err(NetworkError::NoLink { name: name.to_owned() });
         }
-        network.taps.insert(name.to_owned(), TapSeen { mtu, up: true, on_bridge: true });
+        network.taps.insert(name.to_owned(), TapSeen { mtu, up: true, on_bridge: true, held: true });
         Ok(())
     }
 
