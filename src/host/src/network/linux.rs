@@ -14,6 +14,7 @@ use super::{
     inside::inside,
     links,
     look::{self, HostSeen, NetworkSeen},
+    marks,
     names::{BRIDGE, LINK_PREFIX, Netns, OUT},
     neighbours::{self, Neighbours},
     netns, nft,
@@ -41,7 +42,7 @@ impl LinuxNetworks {
 
     async fn delete_link(&self, name: &str) -> Result<()> {
         let name = name.to_string();
-        inside(None, |handle| async move { links::delete_ours(&handle, &name).await }).await
+        inside(None, |handle| async move { marks::delete_ours(&handle, &name).await }).await
     }
 }
 
@@ -239,7 +240,7 @@ impl Networks for LinuxNetworks {
     async fn teardown_host(&self) -> Result<()> {
         let _one_at_a_time = self.shared.lock().await;
         inside(None, |handle| async move {
-            for link in links::list(&handle).await?.into_values().filter(links::is_ours) {
+            for link in links::list(&handle).await?.into_values().filter(marks::is_ours) {
                 links::delete(&handle, &link.name).await?;
             }
             let listing = nft::list()?;

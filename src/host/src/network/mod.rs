@@ -23,6 +23,7 @@ mod links;
 mod linux;
 mod look;
 mod mac;
+mod marks;
 pub mod names;
 mod neighbours;
 mod netns;

@@ -8,7 +8,8 @@ use rtnetlink::Handle;
 use super::{
     error::{NetworkError, Result},
     links::{self, LinkSeen},
-    names::{self, BRIDGE, Netns},
+    marks,
+    names::{BRIDGE, Netns},
     netns,
 };
 
@@ -42,13 +43,10 @@ pub struct TapFound {
     pub netns: Option<Netns>,
 }
 
-/// The taps of ours in the namespace of `handle`: made by us, which their alias says.
+/// The taps of ours in the namespace of `handle`.
 pub(super) async fn list(handle: &Handle) -> Result<Vec<String>> {
-    let is_ours = |link: &links::LinkSeen| {
-        let alias = link.alias.as_deref().and_then(|alias| alias.parse::<uuid::Uuid>().ok());
-        link.kind == "tun" && alias.is_some_and(|port| names::tap(&port.to_string()) == link.name)
-    };
-    Ok(links::list(handle).await?.into_values().filter(is_ours).map(|link| link.name).collect())
+    let ours = |link: &LinkSeen| link.kind == "tun" && marks::is_ours(link);
+    Ok(links::list(handle).await?.into_values().filter(ours).map(|link| link.name).collect())
 }
 
 impl TapSeen {
@@ -61,7 +59,7 @@ impl TapSeen {
 
 /// Makes the tap, down, in place of a stale one.
 pub(super) async fn create(handle: &Handle, tap: &Tap) -> Result<()> {
-    links::delete_ours(handle, &tap.name).await?;
+    marks::delete_ours(handle, &tap.name).await?;
     let device = open(tap)?;
     let link = links::need(handle, &tap.name).await?;
     let message = links::change(link.index).mtu(tap.mtu).alias(tap.alias.clone()).build();

@@ -10,6 +10,7 @@ use super::{
     bridge::MadeFrom,
     error::{NetworkError, Result},
     links::{self, LinkSeen},
+    marks,
     names::{Netns, OUT},
     sysctl,
     transit::Transit,
@@ -74,7 +75,7 @@ pub(super) async fn set_host(
 async fn delete_old(handle: &Handle, link: Option<&LinkSeen>) -> Result<()> {
     match link {
         Some(link) if link.kind == "veth" && link.alias.is_none() => links::delete(handle, &link.name).await,
-        Some(link) => links::delete_ours(handle, &link.name).await,
+        Some(link) => marks::delete_ours(handle, &link.name).await,
         None => Ok(()),
     }
 }
