@@ -354,6 +354,13 @@ impl Networks for SimNetworks {
         Ok(())
     }
 
+    async fn delete_link(&self, name: &str) -> Result<()> {
+        let mut world = self.change("delete a link")?;
+        world.taps.remove(name);
+        world.remove_uplink(name);
+        Ok(())
+    }
+
     async fn delete_idle_tap(&self, name: &str, netns: &Netns) -> Result<()> {
         let mut world = self.change("delete an idle tap")?;
         world.inside(netns)?.taps.retain(|tap, seen| tap != name || seen.held);

@@ -52,7 +52,7 @@ impl Cloud {
     /// Ends the controllers and starts new ones, whose calls nobody watches.
     pub async fn restart_controllers(&mut self) {
         self.tasks.shutdown().await;
-        let config = nubium_controllers::Config { instance: "again".into() };
+        let config = nubium_controllers::Config { instance: "again".into(), ..Default::default() };
         self.tasks.spawn(nubium_controllers::run(self.client.clone(), config));
     }
 

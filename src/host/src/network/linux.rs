@@ -39,11 +39,6 @@ impl LinuxNetworks {
     pub fn new(state: impl Into<PathBuf>) -> Self {
         LinuxNetworks { record: Record::in_folder(&state.into()), shared: Mutex::new(()) }
     }
-
-    async fn delete_link(&self, name: &str) -> Result<()> {
-        let name = name.to_string();
-        inside(None, |handle| async move { marks::delete_ours(&handle, &name).await }).await
-    }
 }
 
 impl Networks for LinuxNetworks {
@@ -125,6 +120,11 @@ impl Networks for LinuxNetworks {
 
     async fn delete_uplink(&self, name: &str) -> Result<()> {
         self.delete_link(name).await
+    }
+
+    async fn delete_link(&self, name: &str) -> Result<()> {
+        let name = name.to_string();
+        inside(None, |handle| async move { marks::delete_ours(&handle, &name).await }).await
     }
 
     async fn delete_idle_tap(&self, name: &str, netns: &Netns) -> Result<()> {

@@ -111,6 +111,8 @@ pub trait Networks: Send + Sync {
     fn attach_tap(&self, name: &str, netns: &Netns, mtu: u32) -> impl Future<Output = Result<()>> + Send;
     /// Deletes a tap, in the host's namespace and in its Network's.
     fn delete_tap(&self, name: &str, netns: &Netns) -> impl Future<Output = Result<()>> + Send;
+    /// Deletes a link in the host's namespace, if it is one of ours.
+    fn delete_link(&self, name: &str) -> impl Future<Output = Result<()>> + Send;
     /// Deletes a tap in its Network's namespace, unless a process has it open.
     fn delete_idle_tap(&self, name: &str, netns: &Netns) -> impl Future<Output = Result<()>> + Send;
 
