@@ -17,6 +17,11 @@ const MINOR: &str = "35";
 
 /// The verbs of every kind.
 const VERBS: [&str; 8] = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+/// The verbs of a kind.
+fn verbs(kind: &Kind) -> Vec<&'static str> {
+    VERBS.into_iter().filter(|verb| *verb != "deletecollection" || kind.deletes_collections()).collect()
+}
+
 /// The verbs of a subresource.
 const SUBRESOURCE_VERBS: [&str; 3] = ["get", "patch", "update"];
 
@@ -129,7 +134,7 @@ fn described_review(review: &Review) -> Value {
 fn described_kind(kind: &Kind) -> Vec<Value> {
     let mut resource = json!({
         "name": kind.plural, "singularName": kind.singular, "namespaced": kind.namespaced, "kind": kind.kind,
-        "verbs": VERBS,
+        "verbs": verbs(kind),
     });
     name_further(&mut resource, kind);
     let mut resources = vec![resource];
@@ -194,7 +199,7 @@ fn discovered(snapshot: &Snapshot, group: &str, version: &str) -> Vec<Value> {
     let kinds = kinds_of(snapshot, group, version).into_iter().map(|kind| {
         let own = json!({"group": kind.group, "version": kind.version, "kind": kind.kind});
         let mut resource = json!({
-            "resource": kind.plural, "singularResource": kind.singular, "responseKind": own, "verbs": VERBS,
+            "resource": kind.plural, "singularResource": kind.singular, "responseKind": own, "verbs": verbs(kind),
             "scope": if kind.namespaced { "Namespaced" } else { "Cluster" },
         });
         name_further(&mut resource, kind);

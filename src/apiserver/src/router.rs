@@ -245,6 +245,11 @@ async fn answer(call: &Call, kind: &Arc<Kind>, verb: Verb, body: Bytes) -> Resul
         (Verb::Update, _) => write::update(call, kind, body).await,
         (Verb::Patch, _) => write::patch(call, kind, body).await,
         (Verb::Delete, "") => write::delete(call, kind, body).await,
+        (Verb::DeleteCollection, "")
+            if kind.deletes_collections() && (kind.namespaced != call.target.namespace.is_empty()) =>
+        {
+            write::delete_collection(call, kind, body).await
+        }
         (verb, _) => Err(refuse(kind, verb.name())),
     }?;
     Ok(match &kind.deprecation {

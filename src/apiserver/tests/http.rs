@@ -195,3 +195,46 @@ async fn requests_are_measured() {
         assert!(!found.ends_with(" 0"), "{found}");
     }
 }
+
+#[tokio::test]
+async fn a_collection_is_deleted_by_its_selector() {
+    let ours = Ours::start().await;
+    let path = "/api/v1/namespaces/default/configmaps";
+    for (name, app) in [("a", "web"), ("b", "web"), ("c", "db")] {
+        let labels = json!({"app": app});
+        let finalizers = if name == "b" { json!(["example.org/held"]) } else { json!([]) };
+        let metadata = json!({"name": name, "labels": labels, "finalizers": finalizers});
+        assert_eq!(ours.admin.post(path, &json!({"metadata": metadata})).await.code, 201);
+    }
+    let names = async |query: &str| {
+        let list = ours.admin.get(&format!("{path}{query}")).await.json();
+        let names =
+            list["items"].as_array().unwrap().iter().map(|item| item["metadata"]["name"].as_str().unwrap().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    let dry = ours.admin.delete(&format!("{path}?labelSelector=app=web&dryRun=All")).await;
+    assert_eq!((dry.code, dry.json()["items"].as_array().unwrap().len()), (200, 2), "{}", dry.text);
+    assert_eq!(names("").await, ["a", "b", "c"]);
+    let deleted = ours.admin.delete(&format!("{path}?labelSelector=app=web")).await.json();
+    assert_eq!((&deleted["kind"], deleted["items"].as_array().unwrap().len()), (&json!("ConfigMapList"), 2));
+    assert_eq!(names("").await, ["b", "c"], "one is held by its finalizer");
+    answers(&ours.admin, &[("DELETE", "/api/v1/namespaces", 405), ("DELETE", "/api/v1/configmaps", 405)]).await;
+}
+
+#[tokio::test]
+async fn what_go_clients_cannot_read_is_not_stored() {
+    let ours = Ours::start().await;
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
+    let lease = |time: &str| json!({"metadata": {"name": "l"}, "spec": {"renewTime": time}});
+    let refused = ours.admin.post(leases, &lease("2026-01-01T10:00:00Z")).await;
+    assert_eq!(refused.code, 400, "{}", refused.text);
+    let stored = ours.admin.post(leases, &lease("2026-01-01T10:00:00.000001+01:00")).await.json();
+    assert_eq!(stored["spec"]["renewTime"], "2026-01-01T09:00:00.000001Z");
+    let secret =
+        json!({"metadata": {"name": "s", "annotations": {"a": null}}, "data": {"k": "YWJj\nZGVm\r\n", "n": null}});
+    let stored = ours.admin.post("/api/v1/namespaces/default/secrets", &secret).await.json();
+    assert_eq!(stored["data"], json!({"k": "YWJjZGVm", "n": ""}));
+    assert_eq!(stored["metadata"]["annotations"], json!({"a": ""}));
+    let map = json!({"metadata": {"name": "m"}, "binaryData": {"k": 5}});
+    assert_eq!(ours.admin.post("/api/v1/namespaces/default/configmaps", &map).await.code, 400);
+}

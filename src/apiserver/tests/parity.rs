@@ -51,8 +51,9 @@ fn read<T: for<'de> Deserialize<'de>>(name: &str) -> T {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The verb families, in the order they run. Each begins with what it needs.
-const FAMILIES: [&str; 9] = ["definitions", "create", "get", "list", "watch", "update", "patch", "apply", "delete"];
+/// The families of requests, in the order they run: verbs, and HTTP as such. Each begins with what it needs.
+const FAMILIES: [&str; 10] =
+    ["definitions", "create", "get", "list", "watch", "update", "patch", "apply", "delete", "http"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_as_kube_apiserver_does() {

@@ -4,6 +4,7 @@
 //! the server sees only this.
 
 mod builtin;
+pub(crate) mod canonical;
 mod checks;
 mod columns;
 mod components;
@@ -134,6 +135,11 @@ impl Kind {
     /// Whether a CustomResourceDefinition made it.
     pub fn is_custom(&self) -> bool {
         self.behaviour.definition.is_some()
+    }
+
+    /// Whether a collection can be deleted at once; of namespaces, Kubernetes deletes only one by one.
+    pub fn deletes_collections(&self) -> bool {
+        !self.is("", "namespaces")
     }
 
     pub fn is(&self, group: &str, plural: &str) -> bool {

@@ -8,6 +8,7 @@
 
 use bytes::Bytes;
 use http::StatusCode;
+use nubium_store::Range;
 use serde_json::{Value, json};
 
 use super::commit::is_released;
@@ -21,34 +22,88 @@ use crate::http::reply::Reply;
 use crate::kind::Kind;
 use crate::object::meta::{self, FOREGROUND, ORPHAN};
 use crate::protobuf;
+use crate::read::select::Selection;
 
 /// `DELETE` of an object.
 pub(crate) async fn delete(call: &Call, kind: &Kind, body: Bytes) -> Result<Reply, Failure> {
-    let mut options = DeleteOptions { dry_run: call.options.dry_run, ..call.options.delete.clone() };
-    if !body.is_empty() {
-        options.read(&delete_options(call, &body)?)?;
-    }
+    let options = options(call, &body)?;
     for _ in 0..TRIES {
         let live = Live::find(call, kind).await?;
-        preconditions(kind, &live.object, &options)?;
-        if let Some(reason) = kind.rules().is_protected(&call.target.name) {
-            return Err(Failure::forbidden(kind.subject(), &call.target.name, reason));
-        }
-        let marked = marked(kind, &live.object, options.propagation, &call.timestamp());
-        let is_gone = is_released(kind, &marked);
-        match pipeline::run(call, kind, Change::delete(&live, marked, options.dry_run)).await? {
-            Some(_) if is_gone => {
+        match delete_live(call, kind, &live, &options).await? {
+            Deleted::Gone => {
                 let details = details(kind, &live.object);
                 let status = json!({
                     "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details,
                 });
                 return Ok(Reply::value(StatusCode::OK, &status));
             }
-            Some(written) => return Ok(call.shape(kind)?.reply(StatusCode::OK, written.object)),
-            None => {}
+            Deleted::Marked(object) => return Ok(call.shape(kind)?.reply(StatusCode::OK, object)),
+            Deleted::Changed => {}
         }
     }
     Err(Failure::modified(kind.subject(), &call.target.name))
+}
+
+/// `DELETE` of a collection: every object that the selectors choose. Answers the list of what it found.
+pub(crate) async fn delete_collection(call: &Call, kind: &Kind, body: Bytes) -> Result<Reply, Failure> {
+    let options = options(call, &body)?;
+    let selection = Selection::parse(kind, &call.options)?;
+    let page = call.state.store.range(Range::all(kind.list_prefix(&call.target.namespace))).await?;
+    let mut items = Vec::new();
+    for stored in page.objects.into_iter().filter(|object| selection.matches(object)) {
+        let key = stored.key.clone();
+        let mut found = Some(stored);
+        for _ in 0..TRIES {
+            // Gone already, by somebody else.
+            let Some(stored) = found.take() else { break };
+            let live = Live::read(kind, stored)?;
+            if !matches!(delete_live(call, kind, &live, &options).await?, Deleted::Changed) {
+                items.push(live.object);
+                break;
+            }
+            found = call.state.store.get(&key).await?.object;
+        }
+    }
+    Ok(Reply::value(
+        StatusCode::OK,
+        &json!({
+            "kind": kind.list_kind, "apiVersion": kind.api_version(),
+            "metadata": {"resourceVersion": page.revision.to_string()}, "items": items,
+        }),
+    ))
+}
+
+/// What came of a delete.
+enum Deleted {
+    Gone,
+    /// Somebody holds it: it is marked for deletion.
+    Marked(Value),
+    /// Somebody else wrote meanwhile.
+    Changed,
+}
+
+async fn delete_live(call: &Call, kind: &Kind, live: &Live, options: &DeleteOptions) -> Result<Deleted, Failure> {
+    let name = meta::text(&live.object, "name");
+    preconditions(kind, &live.object, options)?;
+    if let Some(reason) = kind.rules().is_protected(name) {
+        return Err(Failure::forbidden(kind.subject(), name, reason));
+    }
+    let marked = marked(kind, &live.object, options.propagation, &call.timestamp());
+    let is_gone = is_released(kind, &marked);
+    Ok(match pipeline::run(call, kind, Change::delete(live, marked, options.dry_run)).await? {
+        Some(_) if is_gone => Deleted::Gone,
+        Some(written) => Deleted::Marked(written.object),
+        None => Deleted::Changed,
+    })
+}
+
+/// The options of the query and of the body, which wins.
+fn options(call: &Call, body: &Bytes) -> Result<DeleteOptions, Failure> {
+    let mut options = DeleteOptions { dry_run: call.options.dry_run, ..call.options.delete.clone() };
+    if !body.is_empty() {
+        options.read(&delete_options(call, body)?)?;
+    }
+    Ok(options)
 }
 
 /// The options in a body, whichever form it has.

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use nubium_schema::document::{strict_decoding_error, unknown_messages};
+use nubium_schema::structural::OBJECT_META;
 use nubium_schema::{Document, ErrorKind, FieldError};
 use serde_json::Value;
 
@@ -10,6 +11,7 @@ use crate::failure::Failure;
 use crate::http::media::{BodyForm, body_form};
 use crate::http::options::FieldValidation;
 use crate::kind::Kind;
+use crate::kind::canonical::{self, Digits};
 use crate::protobuf;
 
 /// An object from outside, fit for what follows.
@@ -124,6 +126,14 @@ fn whole_numbers(value: &mut Value) {
     }
 }
 
+/// Brings what Go decodes into fixed types into the form that it writes: all of a built-in kind, the metadata of others.
+fn in_gos_form(kind: &Kind, object: &mut Value, digits: Digits) -> Result<(), String> {
+    if !kind.is_custom() {
+        return canonical::rewrite(&kind.published.0, object, digits);
+    }
+    object.get_mut("metadata").map_or(Ok(()), |metadata| canonical::rewrite(OBJECT_META, metadata, digits))
+}
+
 /// Leaves out what Go does not write when it is empty: maps and lists of the metadata, and of built-in kinds all those
 /// at the top.
 fn drop_empty(kind: &Kind, object: &mut Value) {
@@ -177,6 +187,11 @@ pub(crate) fn cleaned(
         None => cannot_be(kind, &why),
         Some(patched) => Failure::invalid("", "", "", &[FieldError::invalid("patch", patched.to_string(), why)]),
     };
+    // What a patch does not touch may have been stored by a server that was not as strict.
+    let digits = if before.is_some() { Digits::Any } else { Digits::Six };
+    if let Err(why) = in_gos_form(kind, &mut object, digits) {
+        return Err(refused(why));
+    }
     // A null where nothing may be null says nothing, and goes with what is unknown.
     let unknown = kind.schema.prune(&mut object);
     if let Some(misfit) = misfit(kind, &object) {

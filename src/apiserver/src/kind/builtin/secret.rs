@@ -60,12 +60,16 @@ fn required(object: &Value) -> Vec<FieldError> {
     let missing = |key: &str| FieldError::required(format!("data[{key}]"), "");
     match object["type"].as_str().unwrap_or_default() {
         "kubernetes.io/tls" => ["tls.crt", "tls.key"].into_iter().filter(|key| !has(key)).map(missing).collect(),
-        "kubernetes.io/ssh-auth" if !has("ssh-privatekey") => vec![missing("ssh-privatekey")],
+        "kubernetes.io/ssh-auth" if object["data"]["ssh-privatekey"].as_str().is_none_or(str::is_empty) => {
+            vec![missing("ssh-privatekey")]
+        }
         "kubernetes.io/basic-auth" if !has("username") && !has("password") => {
             vec![missing("username"), missing("password")]
         }
         "kubernetes.io/dockerconfigjson" if !has(".dockerconfigjson") => vec![missing(".dockerconfigjson")],
+        "kubernetes.io/dockerconfigjson" => not_json(object, ".dockerconfigjson").into_iter().collect(),
         "kubernetes.io/dockercfg" if !has(".dockercfg") => vec![missing(".dockercfg")],
+        "kubernetes.io/dockercfg" => not_json(object, ".dockercfg").into_iter().collect(),
         "kubernetes.io/service-account-token" => {
             let name = "kubernetes.io/service-account.name";
             let said = object["metadata"]["annotations"][name].as_str().is_some_and(|account| !account.is_empty());
@@ -74,6 +78,25 @@ fn required(object: &Value) -> Vec<FieldError> {
         }
         _ => Vec::new(),
     }
+}
+
+/// What is wrong with a value that must hold a JSON object; the value itself is secret.
+fn not_json(object: &Value, key: &str) -> Option<FieldError> {
+    let bytes = STANDARD.decode(object["data"][key].as_str().unwrap_or_default()).ok()?;
+    let why = match serde_json::from_slice(&bytes) {
+        Ok(Value::Object(_) | Value::Null) => return None,
+        Ok(other) => {
+            let kind = match other {
+                Value::Array(_) => "array",
+                Value::String(_) => "string",
+                Value::Number(_) => "number",
+                _ => "bool",
+            };
+            format!("json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}")
+        }
+        Err(error) => error.to_string(),
+    };
+    Some(FieldError::invalid(format!("data[{key}]"), "<secret contents redacted>", why))
 }
 
 #[cfg(test)]
@@ -98,6 +121,11 @@ mod tests {
     fn a_secret_of_a_known_type_has_its_keys() {
         let secret = json!({"type": "kubernetes.io/tls", "data": {"tls.crt": ""}});
         assert_eq!(validate(&secret, None), ["data[tls.key]: Required value"]);
+        for (text, errors) in [("{\"auths\":{}}", 0), ("null", 0), ("[]", 1), ("{", 1)] {
+            let key = ".dockerconfigjson";
+            let secret = json!({"type": "kubernetes.io/dockerconfigjson", "data": {key: STANDARD.encode(text)}});
+            assert_eq!(validate(&secret, None).len(), errors, "{text}");
+        }
         let bad = json!({"type": "Opaque", "data": {"a b": "!"}});
         assert_eq!(validate(&bad, None).len(), 2);
     }
