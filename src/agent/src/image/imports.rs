@@ -164,6 +164,7 @@ fn judge(error: &ImportError, verified: bool, failures: u32) -> State {
 fn reason(error: &ImportError) -> &'static str {
     match error {
         ImportError::File(FileError::NotFound { .. }) => "NotFound",
+        ImportError::File(FileError::BeingWritten { .. } | FileError::Changed { .. }) => "SourceChanging",
         ImportError::File(FileError::Open { .. }) => "DownloadFailed",
         ImportError::File(
             FileError::NoFolder | FileError::Outside { .. } | FileError::Link { .. } | FileError::NotRegular { .. },
@@ -173,9 +174,16 @@ fn reason(error: &ImportError) -> &'static str {
         ImportError::Http(_) => "DownloadFailed",
         ImportError::TooLong { .. } | ImportError::Refused(Refused::TooLarge { .. }) => "SourceRefused",
         ImportError::Checksum { .. } => "ChecksumMismatch",
+        ImportError::Refused(Refused::Truncated | Refused::Short { .. }) => "SourceTruncated",
+        ImportError::Refused(Refused::Damaged(_)) => "SourceDamaged",
         ImportError::Refused(_) => "NotAnImage",
         ImportError::NoSpace { .. } => "NoSpace",
         ImportError::Read(_) => "DownloadFailed",
-        ImportError::Write(_) | ImportError::Convert(_) | ImportError::Pool(_) | ImportError::Stopped => "ImportFailed",
+        ImportError::Write(_)
+        | ImportError::Convert(_)
+        | ImportError::BadResult(_)
+        | ImportError::Result { .. }
+        | ImportError::Pool(_)
+        | ImportError::Stopped => "ImportFailed",
     }
 }

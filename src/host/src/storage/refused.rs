@@ -11,6 +11,10 @@ pub enum Refused {
     NotSectors(u64),
     #[error("it ends within its header")]
     Truncated,
+    #[error("it is cut short: it has {length} bytes, and its tables name data up to byte {needed}")]
+    Short { needed: u64, length: u64 },
+    #[error("it is damaged: {0}")]
+    Damaged(String),
     #[error("it is qcow version {0}; versions 2 and 3 are read here")]
     QcowVersion(u32),
     #[error("its header has {0}")]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::inspect::{InspectError, inspect};
+use super::inspect::{Format, InspectError, Inspected, inspect};
 use super::receive::{self, Destination};
 use super::source::address_policy::AddressPolicy;
 use super::source::file::Folders;
@@ -90,9 +90,9 @@ impl Importer {
     async fn receive(&self, source: &Source, into: Destination<'_>) -> Result<receive::Received, ImportError> {
         match source {
             Source::File { path } => {
-                let (rules, path) = (Arc::clone(&self.rules), path.clone());
-                let opened = tokio::task::spawn_blocking(move || rules.folders.open(&path)).await;
-                receive::from_file(opened.map_err(|_| ImportError::Stopped)??, into).await
+                let (rules, named) = (Arc::clone(&self.rules), path.clone());
+                let opened = tokio::task::spawn_blocking(move || rules.folders.open(&named)).await;
+                receive::from_file(opened.map_err(|_| ImportError::Stopped)??, path, into).await
             }
             Source::Http { url } => {
                 let http = Http { fence: self.rules.fence.clone(), idle: self.rules.limits.idle };
@@ -122,16 +122,18 @@ impl Importer {
         let received = self.fetch(&staging, source, checksum, progress).await?;
         let limits = self.rules.limits;
         let copy = fs::File::open(staging.path("source")).map_err(ImportError::reading)?;
-        let inspected = inspect(&copy, limits.virtual_size).map_err(|error| match error {
-            InspectError::Read(source) => ImportError::Read(source),
-            InspectError::Refused(why) => ImportError::Refused(why),
-        })?;
+        let inspected = inspected(copy, limits.virtual_size).await?;
+        convert::check_source(&self.sandbox, &staging, inspected).await?;
         let room = self.room().await?;
         let converting = convert::to_qcow2(&self.sandbox, &staging, inspected, limits.file.min(room), progress);
         let file = converting.await.map_err(|error| match error {
             ImportError::Convert(SandboxError::FileSize { limit, .. }) if limit == room => self.no_space(),
             other => other,
         })?;
+        let made = inspected_result(&file, limits.virtual_size).await?;
+        if made != (Inspected { format: Format::Qcow2, dirty: false, ..inspected }) {
+            return Err(ImportError::Result { want: inspected.virtual_size, got: made.virtual_size });
+        }
         let (from, to) = (staging.path("image"), self.pool.image_path(image));
         let publishing = tokio::task::spawn_blocking(move || {
             // A name that is taken holds an earlier import of the same UID, whole and verified: it stays. The staging folder
@@ -142,6 +144,24 @@ impl Importer {
         let receive::Received { digest, length } = received;
         Ok(Imported { format: inspected.format, digest, length, virtual_size: inspected.virtual_size })
     }
+}
+
+/// What a private copy is, its tables read to the end.
+async fn inspected(copy: fs::File, limit: u64) -> Result<Inspected, ImportError> {
+    let inspecting = tokio::task::spawn_blocking(move || inspect(&copy, limit)).await;
+    inspecting.map_err(|_| ImportError::Stopped)?.map_err(|error| match error {
+        InspectError::Read(source) => ImportError::Read(source),
+        InspectError::Refused(why) => ImportError::Refused(why),
+    })
+}
+
+/// What `qemu-img` wrote: its exit code alone does not say that all of it is there.
+async fn inspected_result(file: &fs::File, limit: u64) -> Result<Inspected, ImportError> {
+    let file = file.try_clone().map_err(ImportError::writing)?;
+    inspected(file, limit).await.map_err(|error| match error {
+        ImportError::Refused(why) => ImportError::BadResult(why),
+        other => other,
+    })
 }
 
 impl Images for Importer {

@@ -1,7 +1,7 @@
 //! Images: fetched from where a tenant says, verified, inspected, converted once, then read-only in the pool.
 //!
 //! ```text
-//! source ──stream──▶ checksum ──▶ private copy ──▶ inspect ──▶ qemu-img, shut in ──▶ flush, rename, sync ──▶ <pool>/images/…
+//! source ──stream──▶ checksum ──▶ private copy ──▶ inspect ──▶ qemu-img, shut in ──▶ inspect ──▶ flush, rename, sync ──▶ <pool>/images/…
 //!  (fences)             wrong: gone                 unsafe: gone
 //! ```
 //! Nothing opens the bytes before our own reader of headers has looked at the copy that nobody else can change. Every
@@ -94,6 +94,10 @@ pub enum ImportError {
     Write(#[source] io::Error),
     #[error("convert the image")]
     Convert(#[source] SandboxError),
+    #[error("qemu-img made an image that cannot be used")]
+    BadResult(#[source] Refused),
+    #[error("qemu-img made a disk of {got} bytes from one of {want} bytes")]
+    Result { want: u64, got: u64 },
     #[error(transparent)]
     Pool(#[from] VolumeError),
     #[error("the import was stopped")]

@@ -12,6 +12,7 @@ use std::thread;
 use tokio::sync::{mpsc, watch};
 
 use super::checksum::{Checksum, Hasher};
+use super::source::file::{FileError, Version};
 use super::source::http::Download;
 use super::{ImportError, Progress};
 
@@ -77,8 +78,10 @@ impl Destination<'_> {
 }
 
 /// Receives a file of the host.
-pub(super) async fn from_file(mut from: File, into: Destination<'_>) -> Result<Received, ImportError> {
+pub(super) async fn from_file(mut from: File, path: &str, into: Destination<'_>) -> Result<Received, ImportError> {
+    let version = Version::of(&from).map_err(ImportError::reading)?;
     let total = from.metadata().map_err(ImportError::reading)?.len();
+    let path = path.to_owned();
     let mut sink = into.sink(Some(total))?;
     let gone = Gone::default();
     let watched = Arc::clone(&gone.0);
@@ -86,7 +89,8 @@ pub(super) async fn from_file(mut from: File, into: Destination<'_>) -> Result<R
         let mut piece = vec![0; PIECE];
         while !watched.load(Ordering::Relaxed) {
             match from.read(&mut piece) {
-                Ok(0) => return Ok(sink.finish()),
+                Ok(0) if version.still_of(&from).map_err(ImportError::reading)? => return Ok(sink.finish()),
+                Ok(0) => return Err(FileError::Changed { path }.into()),
                 Ok(length) => sink.take(&piece[..length])?,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(ImportError::reading(error)),

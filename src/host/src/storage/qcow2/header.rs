@@ -14,11 +14,11 @@ const V3_LENGTH: usize = 104;
 const LARGEST_L1: u64 = 32 << 20;
 const LARGEST_REFCOUNT_TABLE: u64 = 8 << 20;
 
-const DIRTY: u64 = 1;
+pub(crate) const DIRTY: u64 = 1;
 const CORRUPT: u64 = 1 << 1;
 const DATA_FILE: u64 = 1 << 2;
 const COMPRESSION: u64 = 1 << 3;
-const EXTENDED_L2: u64 = 1 << 4;
+pub(super) const EXTENDED_L2: u64 = 1 << 4;
 const KNOWN: u64 = DIRTY | CORRUPT | DATA_FILE | COMPRESSION | EXTENDED_L2;
 const AUTOCLEAR_RAW_DATA: u64 = 1 << 1;
 

@@ -13,7 +13,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use crate::storage::Refused;
-use crate::storage::qcow2::Header;
+use crate::storage::qcow2::header::DIRTY;
+use crate::storage::qcow2::{Header, tables};
 
 /// How the bytes of an image encode a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -38,6 +39,8 @@ pub struct Inspected {
     pub format: Format,
     /// The size of the disk in it, in bytes.
     pub virtual_size: u64,
+    /// A qcow2 that was not closed: its reference counts may be wrong.
+    pub dirty: bool,
 }
 
 /// A file that could not be read, or must not be used.
@@ -53,12 +56,16 @@ const HEAD: usize = 64 << 10;
 const TAIL: usize = 512;
 const SECTOR: u64 = 512;
 
-/// Reads head and tail of a file that only we can write, and judges it. `limit` is the largest disk allowed, in bytes.
+/// Reads head, tail and tables of a file that only we can write. `limit` is the largest disk allowed, in bytes. Blocking.
 pub fn inspect(file: &File, limit: u64) -> Result<Inspected, InspectError> {
     let length = file.metadata().map_err(InspectError::Read)?.len();
     let head = read(file, 0, length.min(HEAD as u64))?;
     let tail = read(file, length.saturating_sub(TAIL as u64), length.min(TAIL as u64))?;
-    Ok(judge(&head, &tail, length, limit)?)
+    let inspected = judge(&head, &tail, length, limit)?;
+    if let Some(header) = Header::parse(&head) {
+        tables::check(file, &header?).map_err(InspectError::Read)??;
+    }
+    Ok(inspected)
 }
 
 fn read(file: &File, at: u64, length: u64) -> Result<Vec<u8>, InspectError> {
@@ -76,11 +83,11 @@ pub fn judge(head: &[u8], tail: &[u8], length: u64, limit: u64) -> Result<Inspec
         Some(header) => {
             let header = header?;
             header.check(length)?;
-            Inspected { format: Format::Qcow2, virtual_size: header.size }
+            Inspected { format: Format::Qcow2, virtual_size: header.size, dirty: header.incompatible & DIRTY != 0 }
         }
         None => {
             foreign::refuse(head, tail)?;
-            Inspected { format: Format::Raw, virtual_size: length }
+            Inspected { format: Format::Raw, virtual_size: length, dirty: false }
         }
     };
     match inspected.virtual_size {

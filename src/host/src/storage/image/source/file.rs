@@ -5,7 +5,8 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
@@ -24,6 +25,10 @@ pub enum FileError {
     Link { path: String },
     #[error("{path:?} is not a regular file")]
     NotRegular { path: String },
+    #[error("{path:?} is still being written; it is read when nobody has it open for writing")]
+    BeingWritten { path: String },
+    #[error("{path:?} changed while it was read")]
+    Changed { path: String },
     #[error("open {path:?}")]
     Open {
         path: String,
@@ -80,7 +85,54 @@ fn open_beneath(folder: &Path, below: &Path, path: &str) -> Result<File, FileErr
         other => FileError::Open { path: named(), source: other.into() },
     })?);
     let about = file.metadata().map_err(|source| FileError::Open { path: named(), source })?;
-    if about.is_file() { Ok(file) } else { Err(FileError::NotRegular { path: named() }) }
+    if !about.is_file() {
+        return Err(FileError::NotRegular { path: named() });
+    }
+    if has_writer(&file) {
+        return Err(FileError::BeingWritten { path: named() });
+    }
+    Ok(file)
+}
+
+/// What must be the same before and after a file is read: its length and when it was changed last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Version {
+    length: u64,
+    changed: (i64, i64),
+    modified: (i64, i64),
+}
+
+impl Version {
+    pub fn of(file: &File) -> io::Result<Self> {
+        let about = file.metadata()?;
+        Ok(Self {
+            length: about.len(),
+            changed: (about.ctime(), about.ctime_nsec()),
+            modified: (about.mtime(), about.mtime_nsec()),
+        })
+    }
+
+    /// Whether the file is as it was and nobody is about to change it.
+    pub fn still_of(&self, file: &File) -> io::Result<bool> {
+        Ok(*self == Self::of(file)? && !has_writer(file))
+    }
+}
+
+/// `F_SETSIG` of Linux, which the libc crate does not name.
+const F_SETSIG: libc::c_int = 10;
+
+/// Whether any process has the file open for writing: the kernel gives no read lease then. Where a file system knows no
+/// leases (NFS, FUSE) nobody can tell, and the length and the times have to do.
+fn has_writer(file: &File) -> bool {
+    let fd = file.as_raw_fd();
+    // SAFETY: the descriptor is open for as long as `file` is borrowed; these commands take a number.
+    unsafe {
+        // Whoever opens it in the moment of the lease breaks that; the signal of it is one that is ignored by default.
+        libc::fcntl(fd, F_SETSIG, libc::SIGURG);
+        let denied = libc::fcntl(fd, libc::F_SETLEASE, libc::F_RDLCK) < 0 && Errno::last() == Errno::EAGAIN;
+        libc::fcntl(fd, libc::F_SETLEASE, libc::F_UNLCK);
+        denied
+    }
 }
 
 #[cfg(test)]

@@ -80,18 +80,89 @@ async fn what_is_no_disk_is_refused_by_name() {
     }
 }
 
+/// A qcow2 of a disk in which every cluster is used, made with these options.
+fn full_qcow2(world: &World, options: &[&str]) -> Vec<u8> {
+    let mut disk = raw_disk();
+    disk.iter_mut().skip(512).for_each(|byte| *byte |= 1);
+    let raw = world.put("raw", &disk[..disk.len() - 512]);
+    let path = world.folder.path().join("sources/whole");
+    qemu_img(&[&["convert", "-f", "raw", "-O", "qcow2"], options].concat(), &[&raw, &path]);
+    fs::read(&path).unwrap()
+}
+
 #[tokio::test]
-async fn broken_tables_fail_in_the_sandbox_and_not_here() {
+async fn a_qcow2_that_is_cut_anywhere_is_refused() {
+    let options: [&[&str]; 5] = [
+        &[],
+        &["-c"],
+        &["-o", "cluster_size=4k"],
+        &["-o", "extended_l2=on,cluster_size=128k"],
+        &["-o", "preallocation=metadata"],
+    ];
+    for options in options {
+        let world = World::new();
+        let bytes = full_qcow2(&world, options);
+        world.put("image.qcow2", &bytes);
+        world.import_file("image.qcow2").await.unwrap_or_else(|error| panic!("{options:?}: {error:?}"));
+        world.importer.delete(&image()).await.unwrap();
+        // The disk ends a sector before its last cluster does: with two sectors less, one of its own is missing.
+        for left in [bytes.len() - 1024, bytes.len() * 9 / 10, bytes.len() / 2, 200 << 10] {
+            world.put("image.qcow2", &bytes[..left]);
+            let error = world.import_file("image.qcow2").await.expect_err("it is cut");
+            let said = matches!(&error, ImportError::Refused(Refused::Short { .. } | Refused::Malformed(_)));
+            let cut_compressed =
+                options == ["-c"] && matches!(error, ImportError::Convert(_) | ImportError::Refused(_));
+            assert!(said || cut_compressed, "{options:?} cut to {left} of {}: {error:?}", bytes.len());
+            world.assert_nothing_came().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn damaged_tables_are_refused_though_convert_would_end_well() {
     let world = World::new();
-    let raw = world.put("raw", &raw_disk());
-    let path = world.folder.path().join("sources/image.qcow2");
-    qemu_img(&["convert", "-f", "raw", "-O", "qcow2"], &[&raw, &path]);
-    let mut bytes = fs::read(&path).unwrap();
-    let l1 = usize::try_from(u64::from_be_bytes(bytes[40..48].try_into().unwrap())).unwrap();
-    bytes[l1..l1 + 8].copy_from_slice(&0x8000_7fff_ffff_0200u64.to_be_bytes());
-    fs::write(&path, bytes).unwrap();
-    let error = world.import_file("image.qcow2").await.unwrap_err();
-    assert!(matches!(error, ImportError::Convert(_)), "{error:?}");
+    let bytes = full_qcow2(&world, &[]);
+    let number = |bytes: &[u8], at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().unwrap());
+    let place = |offset: u64| usize::try_from(offset & 0x00ff_ffff_ffff_fe00).unwrap();
+    let l1 = place(number(&bytes, 40));
+    let l2 = place(number(&bytes, l1));
+    let mut beyond = bytes.clone();
+    beyond[l1..l1 + 8].copy_from_slice(&0x8000_7fff_ffff_0200u64.to_be_bytes());
+    let mut twice = bytes.clone();
+    twice.copy_within(l2..l2 + 8, l2 + 8);
+    for (name, bytes) in [("beyond", beyond), ("twice", twice)] {
+        world.put(name, &bytes);
+        let said = refused(&world, name).await;
+        assert!(said.contains("cut short") || said.contains("damaged"), "{name}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_somebody_writes_to_is_read_later() {
+    let world = World::new();
+    let path = world.put("disk.img", &raw_disk()[..MIB]);
+    let writer = fs::OpenOptions::new().append(true).open(&path).unwrap();
+    let error = world.import_file("disk.img").await.unwrap_err();
+    assert!(matches!(error, ImportError::File(FileError::BeingWritten { .. })), "{error:?}");
+    world.assert_nothing_came().await;
+    std::io::Write::write_all(&mut &writer, &raw_disk()[MIB..]).unwrap();
+    drop(writer);
+    assert_eq!(world.import_file("disk.img").await.unwrap().length, 4 * MIB as u64);
+    assert_same_disk(&world.pool.image_path(&image()), &raw_disk());
+}
+
+#[tokio::test]
+async fn a_file_that_changes_while_it_is_read_is_read_later() {
+    let world = World::new();
+    let path = world.put("disk.img", &[&raw_disk()[..], &vec![0xee; 256 * MIB]].concat());
+    let mut progress = world.progress.subscribe();
+    let changing = async {
+        progress.wait_for(|now| matches!(now, Progress::Downloading { done, .. } if *done > 0)).await.unwrap();
+        fs::OpenOptions::new().append(true).open(&path).unwrap().set_len(8 * MIB as u64).unwrap();
+    };
+    let (done, ()) = tokio::join!(world.import_file("disk.img"), changing);
+    let error = done.unwrap_err();
+    assert!(matches!(error, ImportError::File(FileError::Changed { .. })), "{error:?}");
     world.assert_nothing_came().await;
 }
 
