@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use k8s_openapi::jiff::Timestamp;
+use nubium_host::clock;
 use nubium_host::libvirt::private::PrivateError;
 use nubium_host::libvirt::{ChoiceError, Connection, Libvirt, LibvirtError};
 use nubium_host::network::LinuxNetworks;
@@ -70,7 +70,7 @@ async fn stop_guests(libvirt: &Libvirt, patience: Duration, purge: bool) -> Resu
     blocking(move || ensured.ensure()).await??;
     let (connection, _) = Connection::new(libvirt);
     let failed = |source| DownError::Libvirt { uri: libvirt.uri(), source };
-    let stopped = stop_all(&connection, patience, Timestamp::now().as_second()).await.map_err(failed)?;
+    let stopped = stop_all(&connection, patience, clock::since_boot()).await.map_err(failed)?;
     if purge {
         undefine_all(&connection).await.map_err(failed)?;
     }

@@ -292,7 +292,7 @@ impl Host {
 
     async fn pass(&self, cloud: &Cloud) -> Report {
         let Cloud { server, volume, port, network, marked } = cloud;
-        let seed = Seed { meta_data: "instance-id: 1\n".into(), user_data: String::new(), network_config: None };
+        let seed = Seed { meta_data: "instance-id: 1\n".into(), user_data: Vec::new(), network_config: None };
         let wish = Input {
             server,
             volumes: std::slice::from_ref(volume),

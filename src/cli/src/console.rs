@@ -8,7 +8,7 @@ use clap::Args;
 use kube::Api;
 use nubium_api::Server;
 
-use crate::{Connection, tunnel};
+use crate::{Connection, escape, tunnel};
 
 /// Whose console.
 #[derive(Debug, Args)]
@@ -18,18 +18,21 @@ pub struct Console {
     /// Print what was logged so far
     #[arg(long, required = true)]
     log: bool,
+    /// Print it as it is, terminal escapes included: the guest then commands the terminal
+    #[arg(long)]
+    raw: bool,
     /// Go on printing what comes, until interrupted
     #[arg(long, short)]
     follow: bool,
 }
 
 pub async fn run(connection: &Connection, console: Console) -> anyhow::Result<()> {
-    let Console { name, log: _, follow } = console;
+    let Console { name, log: _, raw, follow } = console;
     let api: Api<Server> = Api::namespaced(connection.client.clone(), &connection.namespace);
     let server = api.get_opt(&name).await?;
     let Some(server) = server else { bail!("there is no Server {name} in namespace {}", connection.namespace) };
     let mut printed = tunnel::console_log(connection, &server).await?;
-    print(&printed)?;
+    print(&printed, raw)?;
     if !follow {
         return Ok(());
     }
@@ -38,12 +41,14 @@ pub async fn run(connection: &Connection, console: Console) -> anyhow::Result<()
         let now = tunnel::console_log(connection, &server).await?;
         // The log is bounded: when its beginning went, it was turned over and is new from the start.
         let fresh = now.strip_prefix(&printed[..]).unwrap_or(&now);
-        print(fresh)?;
+        print(fresh, raw)?;
         printed = now;
     }
 }
 
-fn print(bytes: &[u8]) -> anyhow::Result<()> {
+fn print(bytes: &[u8], raw: bool) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    out.write_all(bytes).and_then(|()| out.flush()).context("cannot write")
+    let text = String::from_utf8_lossy(bytes);
+    let escaped = escape::lines(&text);
+    out.write_all(if raw { bytes } else { escaped.as_bytes() }).and_then(|()| out.flush()).context("cannot write")
 }

@@ -3,6 +3,8 @@
 use anyhow::anyhow;
 use http::Uri;
 
+use crate::escape;
+
 /// The same error, as it is to be printed.
 pub(crate) fn told(error: anyhow::Error, cloud: &Uri) -> anyhow::Error {
     let mut said: Vec<String> = Vec::new();
@@ -24,7 +26,7 @@ pub(crate) fn told(error: anyhow::Error, cloud: &Uri) -> anyhow::Error {
             said.push(text);
         }
     }
-    anyhow!("{}", said.join(": "))
+    anyhow!("{}", escape::lines(&said.join(": ")))
 }
 
 /// The operating system's or TLS's own words, if nothing was heard from the other side.

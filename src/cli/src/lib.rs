@@ -7,6 +7,7 @@ mod apply;
 mod connection;
 mod console;
 mod delete;
+mod escape;
 mod failure;
 mod get;
 mod manifest;

@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use kube::{Api, ResourceExt};
 use nubium_api::{Condition, ConditionStatus, PowerState, Server, condition};
 
-use crate::Connection;
+use crate::{Connection, escape};
 
 /// A line on standard error, only when it differs from the last one.
 #[derive(Default)]
@@ -18,7 +18,7 @@ impl Progress {
     /// Says `line` if it is news.
     pub fn say(&mut self, line: String) {
         if line != self.last {
-            eprintln!("{line}");
+            eprintln!("{}", escape::line(&line));
             self.last = line;
         }
     }

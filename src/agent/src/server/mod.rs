@@ -45,7 +45,7 @@ pub use startup_reports::StartupReports;
 pub use status::{Blind, Report};
 pub use teardown::{Stopped, stop_all, undefine_all};
 
-/// One pass for one Server. `now` is Unix time in seconds.
+/// One pass for one Server. `now` is in seconds since the machine was booted.
 pub async fn reconcile<D: Domains, T: Taps, V: Disks, S: Seeds>(
     input: Input<'_>,
     host: &Machine<'_, D, T, V, S>,

@@ -32,7 +32,7 @@ pub struct Seen {
     pub folder: bool,
     /// The pools of its disks that have next to no room. Looked for only when a disk of the guest could not be written.
     pub full_pools: BTreeSet<String>,
-    /// Unix time in seconds.
+    /// Seconds since the machine was booted.
     pub now: i64,
 }
 

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::writer::writer;
-use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Client, Resource, ResourceExt};
 use nubium_api::{
     AttachedTo, ConditionStatus, Network, Port, Server, ServerStatus, StoragePool, Volume, VolumeStatus, child_name,
     condition, contract,
 };
+use nubium_host::clock;
 use nubium_host::seed::Seed;
 use nubium_host::storage::Pools;
 use nubium_runtime::{
@@ -23,6 +22,7 @@ use super::{
 };
 use crate::driver::Driver;
 use crate::network::Readiness;
+use crate::writer::writer;
 
 /// What events miss (a tap deleted by hand) is found within this time.
 const RESYNC: Duration = Duration::from_secs(7);
@@ -218,7 +218,7 @@ async fn look_and_act<D: Driver>(
         disks: &disks,
         seeds: context.driver.seeds(),
     };
-    make(&want, &host, Timestamp::now().as_second()).await
+    make(&want, &host, clock::since_boot()).await
 }
 
 fn own<K>(shared: &Shared<K>, keep: impl Fn(&K) -> bool) -> Vec<K>

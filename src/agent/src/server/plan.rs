@@ -191,12 +191,12 @@ impl Stopping {
     /// By the domain's record, so that another pass, or another agent, comes to the same.
     fn of(owner: &DomainRecord, seen: &Seen, settings: &Settings) -> Option<Self> {
         let Some(Stop::Asked { at, pressed }) = owner.stop else { return None };
-        // A clock that was set back must not keep a guest from being stopped.
-        let left = |since: i64, seconds: i64| match seen.now.saturating_sub(since) {
-            ..0 => 0,
-            passed => seconds.saturating_sub(passed).max(0),
-        };
         let deadline = i64::try_from(settings.stop_deadline.as_secs()).unwrap_or(i64::MAX);
+        let left = |since: i64, seconds: i64| seconds.saturating_sub(seen.now.saturating_sub(since)).max(0);
+        // A time that is still to come was not measured since this boot: the guest has all its time, and is asked anew.
+        if at > seen.now || pressed > seen.now {
+            return Some(Self { at: seen.now, deadline, press: 0 });
+        }
         Some(Self { at, deadline: left(at, deadline), press: left(pressed, PRESS_EVERY) })
     }
 

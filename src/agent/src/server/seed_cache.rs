@@ -57,14 +57,24 @@ impl SeedCache {
 }
 
 fn seed_in(secret: Secret) -> Option<Seed> {
-    let data = secret.data.unwrap_or_default();
-    let text = |key: &str| data.get(key).map(|bytes| String::from_utf8_lossy(&bytes.0).into_owned());
-    Some(Seed { meta_data: text("meta-data")?, user_data: text("user-data")?, network_config: text("network-config") })
+    let mut data = secret.data.unwrap_or_default();
+    let mut file = |key: &str| data.remove(key).map(|bytes| bytes.0);
+    Some(Seed { meta_data: file("meta-data")?, user_data: file("user-data")?, network_config: file("network-config") })
 }
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::ByteString;
+
     use super::*;
+
+    #[test]
+    fn user_data_is_bytes() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        let files = ["meta-data", "user-data"].map(|name| (name.to_owned(), ByteString(bytes.clone())));
+        let seed = seed_in(Secret { data: Some(files.into()), ..Secret::default() }).unwrap();
+        assert_eq!(seed, Seed { meta_data: bytes.clone(), user_data: bytes, network_config: None });
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_seed_that_does_not_come_is_asked_for_later_each_time() {

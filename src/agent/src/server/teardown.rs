@@ -25,7 +25,7 @@ pub struct Stopped {
     pub hard: Vec<String>,
 }
 
-/// Presses every button at once, and turns off what still runs after `deadline`. `now` is Unix time in seconds. When it
+/// Presses every button at once, and turns off what still runs after `deadline`. `now` is in seconds since boot. When it
 /// returns, a fresh look showed none of ours running. What fails of one guest is tried again and holds up no other one.
 ///
 /// # Errors

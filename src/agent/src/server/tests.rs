@@ -336,6 +336,28 @@ async fn however_often_a_pass_is_woken_the_button_is_pressed_once_in_five_second
     }
 }
 
+/// A record of another boot, or of a release that wrote wall-clock times.
+#[tokio::test]
+async fn a_time_that_is_still_to_come_turns_no_guest_off() {
+    for (at, pressed) in [(1_800_000_000, 1_800_000_000), (101, 101), (90, 101), (101, 90)] {
+        let mut world = World::new();
+        world.pass().await;
+        world.domains.set_deaf(true);
+        world.want.running = false;
+        world.now = 100;
+        let owner = world.owner().await;
+        let stop = Some(Stop::Asked { at, pressed });
+        world.domains.set_owner(DomainRecord { stop, ..owner }).await.unwrap();
+        let report = world.pass().await;
+        assert_eq!(report.done.iter().map(world::kind).collect::<Vec<_>>(), ["Remember", "Press"], "{at} {pressed}");
+        assert_eq!(world.owner().await.stop, Some(Stop::Asked { at: 100, pressed: 100 }), "{at} {pressed}");
+        world.now = 129;
+        assert!(!world.pass().await.done.iter().any(|step| matches!(step, Step::Kill { .. })), "{at} {pressed}");
+        world.now = 130;
+        assert!(world.pass().await.done.iter().any(|step| matches!(step, Step::Kill { .. })), "{at} {pressed}");
+    }
+}
+
 #[tokio::test]
 async fn nothing_is_touched_without_proof_or_by_an_older_wish() {
     let mut world = World::new();

@@ -3,6 +3,8 @@
 use anyhow::Context;
 use serde_json::Value;
 
+use crate::escape;
+
 /// The columns that are shown, and how wide they are.
 pub struct Table {
     titles: Vec<String>,
@@ -63,7 +65,7 @@ pub fn line(row: &Row, widths: &[usize]) -> String {
 fn text(cell: &Value) -> String {
     match cell {
         Value::Null => String::new(),
-        Value::String(text) => text.clone(),
+        Value::String(text) => escape::line(text).into_owned(),
         other => other.to_string(),
     }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use k8s_openapi::ByteString;
 use kube::ResourceExt;
-use nubium_api::{DEFAULT_MTU, Network, Port, Server};
+use nubium_api::{DEFAULT_MTU, EgressType, Network, Port, Server};
 use serde_json::{Map, Value, json};
 
 use super::gather::Gathered;
@@ -32,6 +32,8 @@ pub(super) struct Wired {
     pub name: String,
     pub mac: String,
     pub mtu: i32,
+    /// Whether its Network leads out: only such a NIC gets a default route.
+    pub egress: bool,
     /// None: DHCP tells.
     pub fixed: Option<Fixed>,
 }
@@ -81,7 +83,8 @@ fn wire(name: &str, port: &Port, network: &Network) -> Option<Wired> {
         Some(Fixed { address, prefix: range.prefix(), gateway: range.gateway, dns })
     };
     let mtu = network.status.as_ref().and_then(|status| status.mtu).unwrap_or(DEFAULT_MTU);
-    Some(Wired { name: name.to_owned(), mac: status.mac_address.clone()?, mtu, fixed })
+    let egress = network.spec.egress.type_ != EgressType::None;
+    Some(Wired { name: name.to_owned(), mac: status.mac_address.clone()?, mtu, egress, fixed })
 }
 
 /// The files of the seed by name.
@@ -117,16 +120,19 @@ fn meta_data(instance: &str, host_name: &str, keys: &[&str]) -> Vec<u8> {
 fn network_config(nics: &[Wired]) -> Value {
     let mut ethernets = Map::new();
     for (index, nic) in nics.iter().enumerate() {
-        // Of several ways out the first NIC's is taken.
+        // Of several default routes the first NIC's is taken.
         let metric = 100 * (index + 1);
         let mut told = match &nic.fixed {
-            None => json!({"dhcp4": true, "dhcp4-overrides": {"route-metric": metric}}),
-            Some(Fixed { address, prefix, gateway, dns }) => json!({
+            None if nic.egress => json!({"dhcp4": true, "dhcp4-overrides": {"route-metric": metric}}),
+            None => json!({"dhcp4": true, "dhcp4-overrides": {"use-routes": false}}),
+            Some(Fixed { address, prefix, gateway: _, dns }) => json!({
                 "addresses": [format!("{address}/{prefix}")],
-                "routes": [{"to": "0.0.0.0/0", "via": gateway.to_string(), "metric": metric}],
                 "nameservers": {"addresses": dns},
             }),
         };
+        if let (true, Some(Fixed { gateway, .. })) = (nic.egress, &nic.fixed) {
+            told["routes"] = json!([{"to": "0.0.0.0/0", "via": gateway.to_string(), "metric": metric}]);
+        }
         told["match"] = json!({"macaddress": nic.mac});
         told["mtu"] = json!(nic.mtu);
         ethernets.insert(nic.name.clone(), told);
@@ -180,12 +186,33 @@ mod tests {
             gateway: Ipv4Addr::new(10, 0, 0, 1),
             dns: vec!["9.9.9.9".into()],
         };
-        let nic = |name: &str, fixed| Wired { name: name.into(), mac: format!("02:{name}"), mtu: 1430, fixed };
+        let nic =
+            |name: &str, fixed| Wired { name: name.into(), mac: format!("02:{name}"), mtu: 1430, egress: true, fixed };
         let config = network_config(&[nic("eth0", None), nic("eth1", Some(fixed))]);
         assert_eq!(config["ethernets"]["eth0"]["dhcp4"], true);
         let eth1 = &config["ethernets"]["eth1"];
         assert_eq!(eth1["match"]["macaddress"], "02:eth1");
         assert_eq!(eth1["addresses"][0], "10.0.0.5/24");
         assert_eq!(eth1["routes"][0]["via"], "10.0.0.1");
+    }
+
+    #[test]
+    fn only_a_nic_whose_network_leads_out_gets_a_default_route() {
+        let fixed = || Fixed {
+            address: Ipv4Addr::new(10, 0, 0, 5),
+            prefix: 24,
+            gateway: Ipv4Addr::new(10, 0, 0, 1),
+            dns: Vec::new(),
+        };
+        for (egress, fixed) in [(true, None), (false, None), (true, Some(fixed())), (false, Some(fixed()))] {
+            let dhcp = fixed.is_none();
+            let nic = Wired { name: "eth0".into(), mac: "02:00".into(), mtu: 1430, egress, fixed };
+            let told = network_config(&[nic])["ethernets"]["eth0"].clone();
+            let default_route = match dhcp {
+                true => told["dhcp4-overrides"]["use-routes"] != json!(false),
+                false => told["routes"].is_array(),
+            };
+            assert_eq!(default_route, egress, "{told}");
+        }
     }
 }

@@ -30,7 +30,8 @@ pub struct DomainRecord {
 /// Who stopped, or is stopping, the guest. libvirtd forgets over its own restart, so it is written down.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stop {
-    /// We asked it to. Both are Unix times in seconds.
+    /// We asked it to. Both are seconds since the machine was booted; one that is still to come is of an earlier boot, or
+    /// a Unix time of an earlier release.
     Asked {
         /// When we first did: its deadline counts from there.
         at: i64,

@@ -11,15 +11,16 @@ use fatfs::{Dir, FileSystem, FormatVolumeOptions, FsOptions, ReadWriteSeek};
 
 pub use file::{SeedFiles, Seeds};
 
-/// The whole content of a seed. Files that are `None` are left out.
+/// The whole content of a seed, byte for byte: user data may be compressed, or in any encoding. Files that are `None` are
+/// left out.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Seed {
     /// YAML or JSON with `instance-id` and `local-hostname`.
-    pub meta_data: String,
+    pub meta_data: Vec<u8>,
     /// A `#cloud-config` document, a script, or any other of cloud-init's user data.
-    pub user_data: String,
+    pub user_data: Vec<u8>,
     /// cloud-init's network configuration, version 2.
-    pub network_config: Option<String>,
+    pub network_config: Option<Vec<u8>>,
 }
 
 /// The seed could not be written.
@@ -50,7 +51,7 @@ impl Seed {
             ("user-data", Some(user_data)),
             ("network-config", network_config.as_ref()),
         ];
-        let content: usize = files.iter().filter_map(|(_, text)| text.map(|text| text.len() + CLUSTER)).sum();
+        let content: usize = files.iter().filter_map(|(_, bytes)| bytes.map(|bytes| bytes.len() + CLUSTER)).sum();
         let size = (content + content / 128 + OVERHEAD).next_multiple_of(MEBIBYTE);
         let mut disk = Cursor::new(vec![0_u8; size]);
         let label = *b"CIDATA     ";
@@ -59,9 +60,9 @@ impl Seed {
         {
             let volume = FileSystem::new(&mut disk, FsOptions::new()).map_err(SeedError::Format)?;
             let root = volume.root_dir();
-            for (name, text) in files {
-                let Some(text) = text else { continue };
-                add(&root, name, text).map_err(|source| SeedError::File { name, source })?;
+            for (name, bytes) in files {
+                let Some(bytes) = bytes else { continue };
+                add(&root, name, bytes).map_err(|source| SeedError::File { name, source })?;
             }
             drop(root);
             volume.unmount().map_err(SeedError::Format)?;
@@ -77,13 +78,13 @@ impl Seed {
         let volume = FileSystem::new(Cursor::new(image.to_vec()), FsOptions::new()).map_err(SeedError::Format)?;
         let root = volume.root_dir();
         let get = |name: &'static str| {
-            let mut text = String::new();
-            root.open_file(name)?.read_to_string(&mut text)?;
-            Ok(text)
+            let mut bytes = Vec::new();
+            root.open_file(name)?.read_to_end(&mut bytes)?;
+            Ok(bytes)
         };
         let need = |name| get(name).map_err(|source| SeedError::File { name, source });
         let network_config = match get("network-config") {
-            Ok(text) => Some(text),
+            Ok(bytes) => Some(bytes),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(source) => return Err(SeedError::File { name: "network-config", source }),
         };
@@ -91,10 +92,10 @@ impl Seed {
     }
 }
 
-fn add<T: ReadWriteSeek>(root: &Dir<'_, T>, name: &str, text: &str) -> io::Result<()> {
+fn add<T: ReadWriteSeek>(root: &Dir<'_, T>, name: &str, bytes: &[u8]) -> io::Result<()> {
     let mut file = root.create_file(name)?;
     file.truncate()?;
-    file.write_all(text.as_bytes())?;
+    file.write_all(bytes)?;
     file.flush() // dropping it would hide a failure
 }
 
@@ -105,7 +106,8 @@ mod tests {
     fn seed(length: usize) -> Seed {
         Seed {
             meta_data: "instance-id: 1\nlocal-hostname: web-1\n".into(),
-            user_data: format!("#cloud-config\n# {}\n", "ü".repeat(length)),
+            // The start of a gzip file, latin-1, and bytes that are no text at all.
+            user_data: [&[0x1f, 0x8b, 0x08, 0, b'g', 0xfc, 0xff, 0xfe][..], &vec![0xe4; 2 * length]].concat(),
             network_config: Some("version: 2\n".into()),
         }
     }
