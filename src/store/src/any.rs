@@ -27,6 +27,7 @@ trait Erased: Send + Sync {
     fn watch<'a>(&'a self, prefix: &'a str, after: Revision) -> BoxFuture<'a, Result<Watch, Error>>;
     fn current(&self) -> BoxFuture<'_, Result<Revision, Error>>;
     fn compact(&self, revision: Revision) -> BoxFuture<'_, Result<(), Error>>;
+    fn appended(&self) -> u64;
 }
 
 impl<S: Store> Erased for S {
@@ -57,6 +58,10 @@ impl<S: Store> Erased for S {
 
     fn compact(&self, revision: Revision) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(Store::compact(self, revision))
+    }
+
+    fn appended(&self) -> u64 {
+        Store::appended(self)
     }
 }
 
@@ -89,5 +94,10 @@ impl AnyStore {
     /// See [`Store::compact`].
     pub async fn compact(&self, revision: Revision) -> Result<(), Error> {
         self.0.compact(revision).await
+    }
+
+    /// See [`Store::appended`].
+    pub fn appended(&self) -> u64 {
+        self.0.appended()
     }
 }

@@ -5,14 +5,19 @@
 //! until the log is [compacted](Store::compact) above it. That is all an API server needs of its storage: object
 //! versions, lists that keep their snapshot over many pages, and watches that go on where they stopped.
 //!
-//! The store knows no kinds and no HTTP; values are opaque. [`SqliteStore`] keeps the log in one local file. What any
-//! implementation must do is said by one generic contract test, which every implementation runs.
+//! The store knows no kinds and no HTTP; values are opaque. A [`CachedStore`] has all of that over any [`Log`], which only
+//! appends, compacts and reads the past; [`SqliteStore`] is the one over a local file. One generic contract test says
+//! what any store must do.
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
 
 mod any;
+mod cached;
 #[cfg(test)]
 mod contract;
 mod error;
-mod memory;
+mod log;
 mod model;
 mod sqlite;
 
@@ -21,9 +26,11 @@ use std::future::Future;
 use bytes::Bytes;
 
 pub use any::AnyStore;
+pub use cached::{CacheOptions, CachedStore};
 pub use error::Error;
-pub use model::{Event, Expect, Got, Object, Outcome, Page, Range, Revision, Watch, WatchItem};
-pub use sqlite::{Options, SqliteStore};
+pub use log::{Loaded, Log, Past, Tail};
+pub use model::{Derived, Event, Expect, Got, Object, Outcome, Page, Range, Revision, Watch, WatchItem};
+pub use sqlite::{Options, SqliteLog, SqliteStore};
 
 /// A store of versioned objects.
 ///
@@ -63,4 +70,7 @@ pub trait Store: Clone + Send + Sync + 'static {
 
     /// Forgets what was replaced or deleted at or before `revision`. Reads at `revision` itself still work.
     fn compact(&self, revision: Revision) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// How many bytes of values were written since the store was opened: how fast history grows.
+    fn appended(&self) -> u64;
 }

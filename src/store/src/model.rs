@@ -1,6 +1,8 @@
-//! The words of the store: objects, events, ranges and what a write answers.
+//! The types of the store: objects, events, ranges and the answers to writes.
 
-use std::sync::Arc;
+use std::any::Any;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -11,7 +13,9 @@ pub type Revision = u64;
 /// A key's value, with the revisions that made it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object {
+    /// Its name in the store.
     pub key: Arc<str>,
+    /// Its bytes.
     pub value: Bytes,
     /// The write that created the key (the last time it was absent).
     pub created: Revision,
@@ -24,9 +28,12 @@ pub struct Object {
 pub struct Event {
     /// The object after the write. Of a deletion: the last value, with the deletion's own revision.
     pub object: Object,
+    /// Whether the write deleted the key.
     pub deleted: bool,
     /// What the write replaced; `None` when it created the key.
     pub previous: Option<Object>,
+    /// What its readers have computed of it.
+    pub derived: Derived,
 }
 
 impl Event {
@@ -38,6 +45,36 @@ impl Event {
     /// Whether this write made the key.
     pub fn is_create(&self) -> bool {
         self.previous.is_none()
+    }
+
+    /// A value that is computed of this event once, and shared by all who ask for it: a thousand watches need an object's
+    /// labels, and find them with the first. Of one event only one type can be derived.
+    pub fn derive<T: Default + Send + Sync + 'static>(&self) -> Option<&T> {
+        self.derived.0.get_or_init(|| Box::new(T::default())).downcast_ref()
+    }
+}
+
+/// What readers have computed of an [`Event`]. It is no part of the event: all are equal.
+#[derive(Default)]
+pub struct Derived(OnceLock<Box<dyn Any + Send + Sync>>);
+
+impl Clone for Derived {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for Derived {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Derived {}
+
+impl fmt::Debug for Derived {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Derived")
     }
 }
 
@@ -62,6 +99,7 @@ pub enum Outcome {
 /// The answer to a `get`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Got {
+    /// What the key holds.
     pub object: Option<Object>,
     /// The store's revision at the time.
     pub revision: Revision,
@@ -70,6 +108,7 @@ pub struct Got {
 /// Which objects to read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Range {
+    /// Only keys that begin so.
     pub prefix: String,
     /// At most so many; 0 means all.
     pub limit: usize,
@@ -89,6 +128,7 @@ impl Range {
 /// One page of objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
+    /// In the order of their keys.
     pub objects: Vec<Object>,
     /// The revision that the page shows.
     pub revision: Revision,
@@ -99,6 +139,7 @@ pub struct Page {
 /// What a watch delivers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WatchItem {
+    /// A change under the prefix.
     Event(Arc<Event>),
     /// Every matching change up to this revision was delivered.
     Progress(Revision),

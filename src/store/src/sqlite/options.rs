@@ -1,9 +1,8 @@
-//! How much the embedded store keeps in memory, and where an empty one begins to count.
+//! Bounds of the embedded store, and where an empty one begins to count.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::Revision;
-use crate::memory::Bounds;
+use crate::{CacheOptions, Revision};
 
 /// Bounds of an embedded store.
 #[derive(Debug, Clone)]
@@ -17,25 +16,36 @@ pub struct Options {
     pub recent_bytes: usize,
     /// How many writes may share one commit.
     pub group: usize,
-    /// How long a watch may go without telling that the revision has moved.
+    /// How long a watch may stay silent while the revision moves on.
     pub progress: Duration,
+    /// Open although objects are damaged: they are taken out of the store, and their bytes kept in the table `damaged`.
+    pub drop_damaged: bool,
+    /// With less than this free on the disk, only deletions and changes that need hardly more room are taken.
+    pub headroom: u64,
+    /// How much is kept in a file of its own, and given back when even those find no room.
+    pub reserve: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let CacheOptions { recent_events, recent_bytes, progress } = CacheOptions::default();
         Self {
             first_revision: u64::try_from(now.as_micros()).unwrap_or(1),
-            recent_events: 4096,
-            recent_bytes: 8 << 20,
+            recent_events,
+            recent_bytes,
             group: 256,
-            progress: Duration::from_secs(1),
+            progress,
+            drop_damaged: false,
+            headroom: 64 << 20,
+            reserve: 16 << 20,
         }
     }
 }
 
 impl Options {
-    pub(super) fn recent(&self) -> Bounds {
-        Bounds { events: self.recent_events, bytes: self.recent_bytes }
+    pub(super) fn cache(&self) -> CacheOptions {
+        let &Self { recent_events, recent_bytes, progress, .. } = self;
+        CacheOptions { recent_events, recent_bytes, progress }
     }
 }

@@ -8,7 +8,7 @@ use futures::StreamExt;
 use tempfile::TempDir;
 
 use super::*;
-use crate::{Range, WatchItem, contract};
+use crate::{Got, Page, Range, Revision, Store, Watch, WatchItem, contract};
 
 /// A store whose folder lives as long as it does.
 #[derive(Clone)]
@@ -32,6 +32,9 @@ impl Store for Temporary {
     }
     async fn compact(&self, revision: Revision) -> Result<(), Error> {
         self.0.compact(revision).await
+    }
+    fn appended(&self) -> u64 {
+        self.0.appended()
     }
 }
 

@@ -1,32 +1,26 @@
 //! The live values and the newest events, in memory.
 //!
-//! Reads of what is live and watches that keep up never touch the disk. The index shares its bytes with the events; the
-//! events are bounded in number and size, and what fell out of them is read from the log again.
+//! Reads of live objects and watches that keep up never touch the disk. Objects and events share their bytes; events are
+//! bounded in number and size, and older ones are read from the log again.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
+use super::CacheOptions;
 use crate::{Event, Object, Page, Range, Revision};
 
-/// What is kept of the newest events.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Bounds {
-    pub events: usize,
-    pub bytes: usize,
-}
-
 /// The state after the newest durable write.
-pub(crate) struct Memory {
+pub(super) struct Memory {
     live: BTreeMap<Arc<str>, Object>,
     recent: VecDeque<Arc<Event>>,
     recent_bytes: usize,
-    bounds: Bounds,
+    bounds: CacheOptions,
     current: Revision,
 }
 
 /// What [`Memory::since`] found.
-pub(crate) enum Recent {
+pub(super) enum Recent {
     /// Matching events, and the revision up to which the search went.
     Events(Vec<Arc<Event>>, Revision),
     /// The wanted revisions are no longer in memory.
@@ -34,7 +28,7 @@ pub(crate) enum Recent {
 }
 
 impl Memory {
-    pub fn new(live: BTreeMap<Arc<str>, Object>, current: Revision, bounds: Bounds) -> Self {
+    pub fn new(live: BTreeMap<Arc<str>, Object>, current: Revision, bounds: CacheOptions) -> Self {
         Self { live, recent: VecDeque::new(), recent_bytes: 0, bounds, current }
     }
 
@@ -46,7 +40,7 @@ impl Memory {
         self.live.get(key)
     }
 
-    /// Takes in one durable write, the one after the current revision.
+    /// Adds one durable write, the one after the current revision.
     pub fn publish(&mut self, event: Arc<Event>) {
         self.current = event.revision();
         if event.deleted {
@@ -56,7 +50,7 @@ impl Memory {
         }
         self.recent_bytes += size(&event);
         self.recent.push_back(event);
-        while self.recent.len() > self.bounds.events || self.recent_bytes > self.bounds.bytes {
+        while self.recent.len() > self.bounds.recent_events || self.recent_bytes > self.bounds.recent_bytes {
             let Some(old) = self.recent.pop_front() else { break };
             self.recent_bytes -= size(&old);
         }
