@@ -219,6 +219,11 @@ impl Failure {
         )
     }
 
+    /// The store's disk has only room for deletions and small changes.
+    pub fn insufficient_storage(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::INSUFFICIENT_STORAGE, "InsufficientStorage", message.into())
+    }
+
     /// The same, with a token to go on.
     pub fn with_continue(self, token: String) -> Self {
         Self { next: Some(token), ..self }
@@ -277,6 +282,9 @@ impl From<nubium_store::Error> for Failure {
                 Self::expired(format!("too old resource version: {requested} ({compacted})"))
             }
             nubium_store::Error::Future { requested, current } => Self::revision_too_large(requested, current),
+            error @ nubium_store::Error::Full => Self::insufficient_storage(error.to_string()),
+            // The store has logged it, once for as long as it lasts.
+            error @ nubium_store::Error::NotKept { .. } => Self::internal(crate::chain(&error)),
             error => {
                 tracing::error!(error = %chain(&error), "the store failed");
                 Self::internal(chain(&error))

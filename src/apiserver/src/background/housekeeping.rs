@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use nubium_store::Range;
 use serde_json::Value;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::failure::Failure;
 use crate::kind::BuiltIn;
@@ -16,15 +16,22 @@ use crate::write;
 
 /// How often history is compacted: what is older than one to two of these is gone.
 const EVERY: Duration = Duration::from_secs(5 * 60);
+/// It is compacted sooner when so many bytes were written since: what came before the last time is gone then.
+const HISTORY_BYTES: u64 = 64 << 20;
+/// How often that is looked at: the least that history is kept, however much is written.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// How long an event is kept after it was last written.
 const EVENT_LIFE: SignedDuration = SignedDuration::from_hours(1);
 
 pub(super) async fn run(state: &Arc<State>) {
-    let mut ticks = interval(EVERY);
+    let mut ticks = interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut last = None;
+    let (mut last, mut history) = (None, History::default());
     loop {
         ticks.tick().await;
+        if !history.is_due(Instant::now(), state.store.appended()) {
+            continue;
+        }
         if let Err(failure) = forget_events(state).await {
             tracing::warn!(message = failure.message(), "old events could not be removed");
         }
@@ -43,6 +50,25 @@ pub(super) async fn run(state: &Arc<State>) {
         if let Err(error) = compacted {
             tracing::warn!(error = %crate::failure::chain(&error), "old history could not be removed");
         }
+    }
+}
+
+/// When history was compacted last.
+#[derive(Default)]
+struct History {
+    last: Option<(Instant, u64)>,
+}
+
+impl History {
+    /// Whether it is time again, by the clock or by what was written.
+    fn is_due(&mut self, now: Instant, appended: u64) -> bool {
+        let due = self.last.is_none_or(|(at, before)| {
+            now.duration_since(at) >= EVERY || appended.saturating_sub(before) >= HISTORY_BYTES
+        });
+        if due {
+            self.last = Some((now, appended));
+        }
+        due
     }
 }
 
@@ -74,6 +100,17 @@ fn last_write(event: &Value, now: Timestamp) -> Timestamp {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn history_is_compacted_by_time_and_by_size() {
+        let (mut history, start) = (History::default(), Instant::now());
+        let after = |seconds| start + Duration::from_secs(seconds);
+        assert!(history.is_due(start, 0), "at the start");
+        assert!(!history.is_due(after(299), HISTORY_BYTES - 1));
+        assert!(history.is_due(after(300), HISTORY_BYTES - 1));
+        assert!(!history.is_due(after(310), 2 * HISTORY_BYTES - 2));
+        assert!(history.is_due(after(320), 2 * HISTORY_BYTES - 1));
+    }
 
     #[test]
     fn the_last_write_counts_and_not_what_a_client_says() {

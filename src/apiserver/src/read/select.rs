@@ -1,14 +1,41 @@
 //! Which objects a client wants: label and field selectors, matched on an object's bytes.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use nubium_schema::selector::{FieldSelector, LabelSelector};
 use nubium_store::Object;
+use parking_lot::Mutex;
 
 use crate::failure::Failure;
 use crate::http::options::Options;
 use crate::kind::Kind;
 use crate::object::scan;
+
+/// What selectors ask of one state of an object: read from its bytes once, for all watches.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    labels: OnceLock<BTreeMap<String, String>>,
+    /// Values by path. Few paths are selectable.
+    fields: Mutex<Vec<(String, Option<String>)>>,
+}
+
+impl Index {
+    fn field(&self, object: &Object, path: &str) -> Option<String> {
+        let mut fields = self.fields.lock();
+        if let Some((_, value)) = fields.iter().find(|(known, _)| known == path) {
+            return value.clone();
+        }
+        let value = scan::scalar(&object.value, path);
+        fields.push((path.to_owned(), value.clone()));
+        value
+    }
+
+    fn label(&self, object: &Object, key: &str) -> Option<&str> {
+        self.labels.get_or_init(|| scan::labels(&object.value)).get(key).map(String::as_str)
+    }
+}
 
 /// Both selectors of a request.
 #[derive(Debug, Clone)]
@@ -56,6 +83,13 @@ impl Selection {
         }
         let labels = scan::labels(&object.value);
         self.labels.matches_with(|key| labels.get(key).map(String::as_str))
+    }
+
+    /// As [`Selection::matches`], with an index that others use too.
+    pub fn matches_indexed(&self, object: &Object, index: &Index) -> bool {
+        let by_fields =
+            self.fields.is_everything() || self.fields.matches(|path| index.field(object, path).map(Cow::Owned));
+        by_fields && (self.labels.is_everything() || self.labels.matches_with(|key| index.label(object, key)))
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::form::{Include, Shape};
 use super::revision::{at_least, parse_revision};
-use super::select::Selection;
+use super::select::{Index, Selection};
 use crate::call::Call;
 use crate::failure::Failure;
 use crate::http::media::Form;
@@ -31,6 +31,14 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 /// How many events that are ready go out together.
 const TOGETHER: usize = 64;
+
+/// What the selectors of all watches ask of an event's two states. It travels with the event, so that the first watch reads
+/// it and the others find it.
+#[derive(Debug, Default)]
+struct Indexes {
+    before: Index,
+    after: Index,
+}
 
 /// One client's watch.
 struct Watcher {
@@ -161,6 +169,10 @@ impl Watcher {
         self.key.as_ref().is_none_or(|key| **key == *object.key) && self.selection.matches(object)
     }
 
+    fn selects(&self, object: &Object, index: &Index) -> bool {
+        self.key.as_ref().is_none_or(|key| **key == *object.key) && self.selection.matches_indexed(object, index)
+    }
+
     /// Handles what the store's watch delivers; true when it was the last.
     fn take(&mut self, out: &mut BytesMut, item: WatchItem) -> bool {
         match item {
@@ -183,8 +195,11 @@ impl Watcher {
 
     fn event(&mut self, out: &mut BytesMut, event: &Event) {
         self.reached = event.revision();
-        let was = event.previous.as_ref().is_some_and(|previous| self.concerns(previous));
-        let is = !event.deleted && self.concerns(&event.object);
+        let shared = event.derive::<Indexes>();
+        let own = Indexes::default();
+        let Indexes { before, after } = shared.unwrap_or(&own);
+        let was = event.previous.as_ref().is_some_and(|previous| self.selects(previous, before));
+        let is = !event.deleted && self.selects(&event.object, after);
         match (was, is) {
             (false, true) => self.write(out, "ADDED", &event.object),
             (true, true) => self.write(out, "MODIFIED", &event.object),

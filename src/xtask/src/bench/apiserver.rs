@@ -1,4 +1,4 @@
-//! What an API server does in a second, whichever it is: creates, lists, and tells watchers.
+//! What an API server does in a second, whichever it is: creates, lists, and watch events.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -12,6 +12,7 @@ use super::http::{Client, Server};
 const SPAN: Duration = Duration::from_secs(3);
 const OBJECTS: usize = 10_000;
 const WATCHERS: usize = 200;
+const SELECTING_WATCHERS: usize = 1000;
 const ROUNDS: usize = 9;
 
 /// The figures of one server.
@@ -24,6 +25,8 @@ pub struct Figures {
     pub list: f64,
     /// From the begin of a change to the last of 200 watchers, in seconds.
     pub fan_out: f64,
+    /// The same, to 1,000 watchers that have a field selector of their own each.
+    pub selecting: f64,
 }
 
 /// Measures a server, in a namespace `bench` of its own.
@@ -42,7 +45,16 @@ pub fn measure(server: &Server) -> Result<Figures> {
         ensure!(bytes > OBJECTS * 1000, "a list of {OBJECTS} in {bytes} bytes");
         Ok(took)
     }))?;
-    Ok(Figures { alone, many, list, fan_out: fan_out(server)? })
+    let plain = |_| "/api/v1/namespaces/bench-watch/secrets?watch=1&timeoutSeconds=300".to_owned();
+    let fan_out = fan_out_to(server, "bench-watch", WATCHERS, plain)?;
+    // All select the change, each by words of its own.
+    let selecting = |number| {
+        format!(
+            "/api/v1/namespaces/bench-select/secrets?watch=1&timeoutSeconds=300&fieldSelector=type!%3Dbench-{number}"
+        )
+    };
+    let selecting = fan_out_to(server, "bench-select", SELECTING_WATCHERS, selecting)?;
+    Ok(Figures { alone, many, list, fan_out, selecting })
 }
 
 fn create(server: &Server, made: &AtomicUsize, writers: usize, go_on: fn(Instant, usize) -> bool) -> Result<f64> {
@@ -65,13 +77,15 @@ fn create(server: &Server, made: &AtomicUsize, writers: usize, go_on: fn(Instant
     Ok((made.load(Ordering::Relaxed) - before) as f64 / begun.elapsed().as_secs_f64())
 }
 
-fn fan_out(server: &Server) -> Result<f64> {
+/// From a change to the last of so many watchers, each of which asks for its own path.
+fn fan_out_to(server: &Server, namespace: &str, watchers: usize, path: impl Fn(usize) -> String) -> Result<f64> {
     let mut client = server.connect()?;
-    client.ask("POST", "/api/v1/namespaces", br#"{"metadata":{"name":"bench-watch"}}"#)?;
+    let made = format!(r#"{{"metadata":{{"name":"{namespace}"}}}}"#);
+    client.ask("POST", "/api/v1/namespaces", made.as_bytes())?;
     let (heard, hear) = mpsc::channel();
-    for _ in 0..WATCHERS {
+    for number in 0..watchers {
         let mut watcher = server.connect()?;
-        watcher.watch("/api/v1/namespaces/bench-watch/secrets?watch=1&timeoutSeconds=300")?;
+        watcher.watch(&path(number))?;
         let heard = heard.clone();
         thread::spawn(move || {
             let mut piece = Vec::new();
@@ -83,9 +97,9 @@ fn fan_out(server: &Server) -> Result<f64> {
     median((0..ROUNDS).map(|round| {
         let secret = format!(r#"{{"metadata":{{"name":"s-{round}"}},"stringData":{{"a":"b"}}}}"#);
         let begun = Instant::now();
-        client.ask("POST", "/api/v1/namespaces/bench-watch/secrets", secret.as_bytes())?;
+        client.ask("POST", &format!("/api/v1/namespaces/{namespace}/secrets"), secret.as_bytes())?;
         let mut last = begun;
-        for _ in 0..WATCHERS {
+        for _ in 0..watchers {
             last = last.max(hear.recv_timeout(Duration::from_secs(20)).context("a watcher heard nothing")?);
         }
         Ok(last - begun)
