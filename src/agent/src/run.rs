@@ -53,13 +53,18 @@ pub enum AgentError {
 }
 
 /// Runs the agent of this machine until it is dropped. `client` is the identity of this host; how it starts is what
-/// [`begin`](crate::begin) said.
-pub async fn run(client: Client, config: Config, start: Start) -> Result<(), AgentError> {
+/// [`begin`](crate::begin) said; `reports` says when all Servers here were reported on.
+pub async fn run(
+    client: Client,
+    config: Config,
+    start: Start,
+    reports: server::StartupReports,
+) -> Result<(), AgentError> {
     for path in [config.state.clone(), config.servers(), config.pools(), config.run.clone()] {
         make_folder(&path, TRAVERSABLE_FOLDER).map_err(|source| AgentError::Folder { path, source })?;
     }
     let machine = open(&client, &config).await;
-    run_on(client, config, start, machine).await
+    run_on(client, config, start, reports, machine).await
 }
 
 /// Opens this machine, however long that takes: a libvirt that is away or slow keeps nothing but guests waiting, and the
@@ -80,12 +85,17 @@ async fn open(client: &Client, config: &Config) -> Linux {
 }
 
 /// Runs an agent over any machine until it is dropped.
-pub async fn run_on<D: Driver>(client: Client, config: Config, start: Start, driver: D) -> Result<(), AgentError> {
+pub async fn run_on<D: Driver>(
+    client: Client,
+    config: Config,
+    start: Start,
+    untold: server::StartupReports,
+    driver: D,
+) -> Result<(), AgentError> {
     let (config, driver) = (Arc::new(config), Arc::new(driver));
     let facts = driver.facts().clone();
     let recorder = Recorder::start(client.clone(), "nubium.dev/agent", &config.host);
     let readiness = Readiness::default();
-    let untold = server::StartupReports::default();
 
     let mine = format!("status.host={}", config.host);
     let servers = Shared::builder(Api::<Server>::all(client.clone())).fields(&mine).start();

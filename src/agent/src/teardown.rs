@@ -1,7 +1,7 @@
 //! `nubium down`: an admin's explicit act on this host. Stops what is ours, strangers included, and keeps the disks.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nubium_host::clock;
@@ -13,6 +13,7 @@ use nubium_host::qemu::{Holder, holders_below};
 use crate::Config;
 use crate::driver::private_libvirt;
 use crate::network::{Netd, TeardownError, teardown};
+use crate::purge::remove_tree;
 use crate::server::{Stopped, stop_all, undefine_all};
 use tokio::task::JoinError;
 
@@ -37,9 +38,18 @@ pub enum DownError {
     Remove { path: PathBuf, source: io::Error },
 }
 
+/// What was done to take a host down.
+#[derive(Debug)]
+pub struct Down {
+    /// The guests that were stopped.
+    pub stopped: Stopped,
+    /// What is mounted in a folder of ours: it was left as it is.
+    pub left: Vec<PathBuf>,
+}
+
 /// Stops every guest of ours, ends our helpers, and puts the machine's network back as it was. With `purge`, no file
 /// of ours stays either. The agent itself has to be stopped before.
-pub async fn down(config: &Config, patience: Duration, purge: bool) -> Result<Stopped, DownError> {
+pub async fn down(config: &Config, patience: Duration, purge: bool) -> Result<Down, DownError> {
     let mut stopped = Stopped::default();
     let private = private_libvirt(config);
     // Not only the one on record: an earlier Nubium may have left guests in the other.
@@ -58,11 +68,11 @@ pub async fn down(config: &Config, patience: Duration, purge: bool) -> Result<St
     let links = LinuxNetworks::new(config.state.clone());
     let netd = Netd::new(&config.program, config.netd());
     teardown(&links, &netd).await?;
-    remove(&config.run)?;
+    let mut left = remove(&config.run)?;
     if purge {
-        remove(&config.state)?;
+        left.extend(remove(&config.state)?);
     }
-    Ok(stopped)
+    Ok(Down { stopped, left })
 }
 
 async fn stop_guests(libvirt: &Libvirt, patience: Duration, purge: bool) -> Result<Stopped, DownError> {
@@ -86,11 +96,6 @@ fn processes(holders: &[Holder]) -> String {
     holders.iter().map(each).collect::<Vec<_>>().join(", ")
 }
 
-fn remove(path: &PathBuf) -> Result<(), DownError> {
-    match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(DownError::Remove { path: path.clone(), source: error })
-        }
-        _ => Ok(()),
-    }
+fn remove(path: &Path) -> Result<Vec<PathBuf>, DownError> {
+    remove_tree(path).map_err(|source| DownError::Remove { path: path.to_owned(), source })
 }

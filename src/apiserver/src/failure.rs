@@ -284,7 +284,7 @@ impl From<nubium_store::Error> for Failure {
             nubium_store::Error::Future { requested, current } => Self::revision_too_large(requested, current),
             error @ nubium_store::Error::Full => Self::insufficient_storage(error.to_string()),
             // The store has logged it, once for as long as it lasts.
-            error @ nubium_store::Error::NotKept { .. } => Self::internal(crate::chain(&error)),
+            error @ nubium_store::Error::NotKept { .. } => Self::internal(chain(&error)),
             error => {
                 tracing::error!(error = %chain(&error), "the store failed");
                 Self::internal(chain(&error))

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use ipnet::{IpNet, Ipv4Net};
 use nubium_agent::endpoint::Identity;
-use nubium_agent::{Config, EndpointConfig};
+use nubium_agent::{Config, EndpointConfig, StartupReports};
 use nubium_host::acceleration::Mode;
 
 use crate::signals::until_asked_to_end;
@@ -134,7 +134,7 @@ pub async fn run(agent: Agent, kubeconfig: Option<PathBuf>) -> Result<()> {
     let client = client::connect(cloud)?;
     let work = async {
         let start = nubium_agent::begin(&client, &config).await?;
-        nubium_agent::run(client.clone(), config, start).await
+        nubium_agent::run(client.clone(), config, start, StartupReports::default()).await
     };
     tokio::select! {
         done = work => done.context("the agent cannot run"),

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::agent::HostFlags;
-use crate::state;
+use crate::{pools, state};
 
 /// How long `nubium up` or `nubium agent` may take to end before it is killed.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -19,7 +19,7 @@ pub struct Down {
     /// How long guests may take to power off, in seconds, before they are turned off
     #[arg(long, default_value_t = 30)]
     timeout: u64,
-    /// Remove the disks, images, keys and objects too: nothing of Nubium stays
+    /// Remove the disks, images, keys and objects too; what is mounted in the state folder and pools elsewhere stay
     #[arg(long)]
     purge: bool,
 }
@@ -32,16 +32,24 @@ pub async fn run(down: Down) -> Result<()> {
     }
     let _held = state::hold(&config.state, &config.run)?;
     println!("stopping what runs here; a guest has {timeout} s to power off");
-    let stopped =
-        nubium_agent::down(&config, Duration::from_secs(timeout), purge).await.context("cannot take this host down")?;
+    let elsewhere = if purge { pools::elsewhere(&config.state).await } else { Vec::new() };
+    let down = nubium_agent::down(&config, Duration::from_secs(timeout), purge).await;
+    let nubium_agent::Down { stopped, left } = down.context("cannot take this host down")?;
     for name in &stopped.gracefully {
         println!("{name} powered off");
     }
     for name in &stopped.hard {
         println!("{name} was turned off: it did not power off within {timeout} s");
     }
+    for path in &left {
+        println!("{} is mounted: it was left as it is", path.display());
+    }
+    for (pool, path) in &elsewhere {
+        println!("StoragePool {pool} has its files in {}: they were left as they are", path.display());
+    }
     match purge {
-        true => println!("nothing of Nubium is left on this machine"),
+        true if left.is_empty() && elsewhere.is_empty() => println!("nothing of Nubium is left on this machine"),
+        true => println!("nothing else of Nubium is left on this machine"),
         false => println!("this machine is as it was; disks, images and objects are kept in {}", host.state.display()),
     }
     Ok(())

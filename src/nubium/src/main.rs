@@ -9,6 +9,7 @@ mod install;
 mod logs;
 mod open_files;
 mod pki;
+mod pools;
 mod signals;
 mod state;
 mod up;

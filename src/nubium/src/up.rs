@@ -10,11 +10,11 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::ListParams;
 use kube::{Api, Client};
 use nubium_agent::endpoint::Identity as DoorIdentity;
-use nubium_agent::{EndpointConfig, Start};
-use nubium_api::{ConditionStatus, Server, condition};
+use nubium_agent::{EndpointConfig, Start, StartupReports};
+use nubium_api::{Condition, ConditionStatus, Server, condition};
 use nubium_apiserver::{ApiServer, Config, Identity};
 use nubium_cli::seed;
-use nubium_store::{AnyStore, SqliteStore};
+use nubium_store::{AnyStore, Options, SqliteStore};
 use tokio::net::TcpListener;
 use tracing::info;
 
@@ -24,10 +24,10 @@ use crate::pki::Pki;
 use crate::signals::until_asked_to_end;
 use crate::{install, state};
 
-/// How long a store may take that nobody else uses.
+/// How long a write to our own API server may take before anybody else is served.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long nobody is answered, at most, while something of before is still said; it is taken back in a moment.
-const TAKING_BACK: Duration = Duration::from_secs(5);
+/// Longest delay before serving while Ready conditions of an earlier run may be stale.
+const SETTLING: Duration = Duration::from_secs(5);
 
 /// A whole cloud on this machine.
 #[derive(Debug, Args)]
@@ -42,17 +42,20 @@ pub struct Up {
     /// Where the agent answers for consoles, ssh and port-forward
     #[arg(long, default_value = "127.0.0.1:7445", value_name = "ADDRESS:PORT")]
     endpoint: SocketAddr,
+    /// Start although objects in the store are damaged, without them; their bytes are kept in the store's table "damaged"
+    #[arg(long)]
+    drop_damaged: bool,
 }
 
 pub async fn run(up: Up) -> Result<()> {
-    let Up { host, cloud, listen, endpoint } = up;
+    let Up { host, cloud, listen, endpoint, drop_damaged } = up;
     let name = host.name()?;
     let state = host.state.clone();
     let _held = state::hold(&state, &host.run)?;
     let begun = Timestamp::now();
 
     let pki = Pki::open(&state.join("pki"))?;
-    let server = start_server(&state).await?;
+    let server = start_server(&state, drop_damaged).await?;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     let certificate = pki.authority().server(&names(&name, listen))?;
     let tls = pki.authority().server_config(&certificate)?;
@@ -67,7 +70,7 @@ pub async fn run(up: Up) -> Result<()> {
     let identity = DoorIdentity { ca: pki.ca(), certificate, key };
     let agent = host.config(Some(EndpointConfig { listen: endpoint, advertise: endpoint.to_string(), identity }))?;
     let own = client(Identity::host(&name));
-    // Before anybody is answered: what the store says of the guests may be of before the machine's last boot.
+    // Before anybody is served: the conditions in the store may be older than the machine's last boot.
     let start = tokio::time::timeout(PATIENCE, nubium_agent::begin(&own, &agent)).await;
     let start = start.context("cannot give up this host's Lease")?.context("the agent cannot begin")?;
     let kubeconfig = state.join("admin.kubeconfig");
@@ -76,10 +79,15 @@ pub async fn run(up: Up) -> Result<()> {
 
     let CloudFlags { host_access_allow } = cloud;
     let controllers = nubium_controllers::Config { instance: name.clone(), host_access_allow };
+    let reports = StartupReports::default();
     let serve = async {
-        if start == Start::Anew {
-            let _ = tokio::time::timeout(TAKING_BACK, taken_back(&admin, &name, begun)).await;
-        }
+        let settled = async {
+            match start {
+                Start::Anew => until_reset(&admin, &name, begun).await,
+                Start::Again => until_seen(&admin, &name, begun, &reports).await,
+            }
+        };
+        let _ = tokio::time::timeout(SETTLING, settled).await;
         server.serve_tls(listener, tls, until_asked_to_end()).await
     };
     tokio::select! {
@@ -89,30 +97,54 @@ pub async fn run(up: Up) -> Result<()> {
         }
         () = server.run_background() => Ok(()),
         () = nubium_controllers::run(admin.clone(), controllers) => Ok(()),
-        done = nubium_agent::run(own, agent, start) => done.context("the agent cannot run"),
+        done = nubium_agent::run(own, agent, start, reports.clone()) => done.context("the agent cannot run"),
     }
 }
 
-async fn start_server(state: &Path) -> Result<ApiServer> {
+async fn start_server(state: &Path, drop_damaged: bool) -> Result<ApiServer> {
     let path = state.join("store.db");
-    let store = SqliteStore::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
+    let store = SqliteStore::open_with(&path, Options { drop_damaged, ..Options::default() })
+        .with_context(|| format!("cannot open {}", path.display()))?;
     let config = Config::default();
     let namespaces = [config.namespaces, vec![nubium_api::HOSTS_NAMESPACE.to_owned()]].concat();
     Ok(ApiServer::start(AnyStore::new(store), Config { namespaces, store_file: Some(path), ..config }).await?)
 }
 
-/// Waits until no Server of this host is Ready by what was said before that time.
-async fn taken_back(admin: &Client, host: &str, begun: Timestamp) {
+/// Waits until no Server of this host has a Ready=True from before that time.
+async fn until_reset(admin: &Client, host: &str, begun: Timestamp) {
+    until_none(admin, host, |server| was_ready(conditions(server), begun)).await;
+}
+
+/// Waits until the agent has looked at every Server of this host, and those that it found dead are no longer Ready.
+async fn until_seen(admin: &Client, host: &str, begun: Timestamp, reports: &StartupReports) {
+    reports.none_left().await;
+    until_none(admin, host, |server| is_contradicted(conditions(server), begun)).await;
+}
+
+async fn until_none(admin: &Client, host: &str, stale: impl Fn(&Server) -> bool) {
     let servers: Api<Server> = Api::all(admin.clone());
     let here = ListParams::default().fields(&format!("status.host={host}"));
-    let is_of_before = |server: &Server| {
-        let conditions = server.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-        condition(conditions, "Ready")
-            .is_some_and(|ready| ready.status == ConditionStatus::True && ready.last_transition_time.0 < begun)
-    };
-    while servers.list(&here).await.is_ok_and(|all| all.iter().any(is_of_before)) {
+    while servers.list(&here).await.is_ok_and(|all| all.iter().any(&stale)) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+fn conditions(server: &Server) -> &[Condition] {
+    server.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default()
+}
+
+fn was_ready(conditions: &[Condition], begun: Timestamp) -> bool {
+    condition(conditions, "Ready")
+        .is_some_and(|ready| ready.status == ConditionStatus::True && ready.last_transition_time.0 < begun)
+}
+
+/// Whether Ready=True is from before, and the agent has written since that the guest does not run.
+fn is_contradicted(conditions: &[Condition], begun: Timestamp) -> bool {
+    // Conditions have whole seconds.
+    let begun = Timestamp::from_second(begun.as_second()).unwrap_or(begun);
+    let stopped = condition(conditions, "Running")
+        .is_some_and(|running| running.status != ConditionStatus::True && running.last_transition_time.0 >= begun);
+    stopped && was_ready(conditions, begun)
 }
 
 /// What the API server may be called.
@@ -129,5 +161,33 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     match listen.ip().is_unspecified() {
         true => SocketAddr::from(([127, 0, 0, 1], listen.port())),
         false => listen,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    use super::*;
+
+    #[test]
+    fn a_ready_that_the_agent_contradicts_is_stale() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let said = |type_: &str, status, second| Condition {
+            type_: type_.into(),
+            status,
+            observed_generation: None,
+            last_transition_time: Time(at(second)),
+            reason: "Test".into(),
+            message: String::new(),
+        };
+        let begun = at(100).checked_add(k8s_openapi::jiff::SignedDuration::from_millis(700)).unwrap();
+        let stale = |ready, running| is_contradicted(&[ready, running], begun);
+        let (yes, no) = (ConditionStatus::True, ConditionStatus::False);
+        assert!(stale(said("Ready", yes, 50), said("Running", no, 100)), "in the same second");
+        assert!(!stale(said("Ready", no, 101), said("Running", no, 100)), "it was reset");
+        assert!(!stale(said("Ready", yes, 50), said("Running", no, 60)), "Stopped, as it was asked to be");
+        assert!(!stale(said("Ready", yes, 50), said("Running", yes, 40)), "it runs on");
+        assert!(!is_contradicted(&[], begun));
     }
 }

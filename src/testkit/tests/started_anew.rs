@@ -15,7 +15,7 @@ use http::{Method, Request, StatusCode};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::client::Body;
 use kube::{Api, Client, ResourceExt};
-use nubium_agent::Start;
+use nubium_agent::{Start, StartupReports};
 use nubium_api::{Condition, HOSTS_NAMESPACE, Host, Server, condition};
 use nubium_apiserver::{ApiServer, Identity};
 use nubium_host::libvirt::{DomainState, Domains, Off};
@@ -87,7 +87,7 @@ impl World {
             self.admin.clone(),
             nubium_controllers::Config { instance, ..Default::default() },
         ));
-        let agent = nubium_agent::run_on(own, config, start, self.machine.clone());
+        let agent = nubium_agent::run_on(own, config, start, StartupReports::default(), self.machine.clone());
         self.running.spawn(async move { drop(agent.await) });
         Ok(start)
     }

@@ -35,7 +35,7 @@ pub async fn start(state: &Path) -> Result<Client> {
     ));
     let (own, config) = (client(Identity::host(HOST)), agent_config(state));
     let begun = nubium_agent::begin(&own, &config).await?;
-    let agent = nubium_agent::run_on(own, config, begun, machine());
+    let agent = nubium_agent::run_on(own, config, begun, nubium_agent::StartupReports::default(), machine());
     tokio::spawn(async move {
         if let Err(error) = agent.await {
             eprintln!("the agent ended: {error}");
