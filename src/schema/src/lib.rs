@@ -12,6 +12,8 @@
 //!       duplicate fields         unknown fields           FieldErrors ─▶ Status
 //! ```
 
+#![forbid(unsafe_code)]
+
 pub mod cel;
 mod correlate;
 mod default;

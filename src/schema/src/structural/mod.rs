@@ -173,61 +173,10 @@ impl<'a> NodeRef<'a> {
         self.node().properties.iter().map(move |(name, id)| (name, NodeRef { schema, id }))
     }
 
-    /// The schema of `additionalProperties`.
-    pub fn additional(&self) -> Option<NodeRef<'a>> {
-        match self.node().additional {
-            Additional::Schema(id) => Some(NodeRef { schema: self.schema, id }),
-            _ => None,
-        }
-    }
-
-    pub fn items(&self) -> Option<NodeRef<'a>> {
-        self.node().items.map(|id| NodeRef { schema: self.schema, id })
-    }
-
-    pub fn list_type(&self) -> &'a ListType {
-        &self.node().list_type
-    }
-
-    /// `x-kubernetes-map-type: atomic`.
-    pub fn is_atomic_map(&self) -> bool {
-        self.node().atomic_map
-    }
-
-    pub fn preserves_unknown(&self) -> bool {
-        self.node().preserve_unknown
-    }
-
-    pub fn is_int_or_string(&self) -> bool {
-        self.node().int_or_string
-    }
-
-    pub fn is_object(&self) -> bool {
-        self.node().types.has(Types::OBJECT)
-    }
-
-    pub fn is_list(&self) -> bool {
-        self.node().types.has(Types::ARRAY)
-    }
-
     /// Whether a field selector may name it: a text, a whole number or a truth value.
     pub fn is_selectable(&self) -> bool {
         let types = self.node().types;
         types == Types::STRING || types == Types::INTEGER || types == Types::BOOLEAN
-    }
-
-    pub fn default(&self) -> Option<&'a Value> {
-        self.node().default.as_deref()
-    }
-
-    /// `x-kubernetes-patch-merge-key`.
-    pub fn merge_key(&self) -> Option<&'a str> {
-        self.node().merge_key.as_deref()
-    }
-
-    /// `x-kubernetes-patch-strategy`, split at commas.
-    pub fn patch_strategies(&self) -> &'a [String] {
-        &self.node().patch_strategies
     }
 }
 

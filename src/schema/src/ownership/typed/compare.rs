@@ -23,11 +23,6 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Whether the objects are the same.
-    pub fn is_same(&self) -> bool {
-        self.removed.is_empty() && self.modified.is_empty() && self.added.is_empty()
-    }
-
     /// The differences at places that a filter lets through.
     #[must_use]
     pub fn filter(&self, filter: &Filter) -> Self {
