@@ -1,4 +1,4 @@
-//! Defaulting: what the schema says a missing field (or a null that may not be null) is.
+//! Defaulting: the schema's values for missing fields, and for nulls where null is not allowed.
 //!
 //! Runs on every write and on every read from the store, so it only enters subtrees that have a default somewhere.
 

@@ -1,4 +1,4 @@
-//! The string formats that a Kubernetes API server enforces; every other `format` is a remark.
+//! The string formats that a Kubernetes API server enforces; every other `format` is documentation.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -46,7 +46,7 @@ pub(crate) fn is_known(format: &str) -> bool {
     KNOWN.contains(&normalized(format).as_str())
 }
 
-/// Whether `text` is of a known format. Those nobody here uses (card and book numbers, bson ids) accept anything.
+/// Whether `text` is of a known format. Unused ones (card and book numbers, bson ids) accept anything.
 pub(crate) fn is_valid(format: &str, text: &str) -> bool {
     match normalized(format).as_str() {
         "byte" => !text.is_empty() && STANDARD.decode(text).is_ok(),
@@ -75,7 +75,7 @@ pub(crate) fn is_valid(format: &str, text: &str) -> bool {
     }
 }
 
-/// Leading zeros are let pass, as in Kubernetes.
+/// Leading zeros are allowed, as in Kubernetes.
 fn ipv4(text: &str) -> Option<Ipv4Addr> {
     let mut octets = [0; 4];
     let mut parts = text.split('.');

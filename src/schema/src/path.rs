@@ -46,7 +46,7 @@ impl FieldPath {
         mark
     }
 
-    /// Text that continues the path as it stands.
+    /// Text that is appended to the path unchanged.
     pub fn raw(&mut self, text: &str) -> Mark {
         let mark = Mark(self.text.len());
         self.text.push_str(text);

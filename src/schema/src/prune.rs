@@ -1,7 +1,7 @@
 //! Pruning: fields that the schema does not know go away, and their paths are reported.
 //!
 //! A `null` where the schema neither allows null nor has a default goes too (unreported), as in Kubernetes, so that
-//! `field: null` means "not said" to everything that follows.
+//! `field: null` means "not set" to everything that follows.
 
 use serde_json::{Map, Value};
 

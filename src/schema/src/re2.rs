@@ -1,6 +1,6 @@
 //! Go's regular expressions (RE2 syntax) on the `regex` crate.
 //!
-//! The two differ in little, but silently: here `\d`, `\w`, `\s`, `\b` are Unicode unless told otherwise, a class may
+//! The two differ in little, but silently: here `\d`, `\w`, `\s`, `\b` are Unicode by default, a class may
 //! hold classes and set operations, and a brace that is no repetition is an error. The source is rewritten for that.
 
 use regex::{Regex, RegexBuilder};

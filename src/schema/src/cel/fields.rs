@@ -13,7 +13,7 @@ use crate::error::FieldError;
 use crate::path::FieldPath;
 use crate::structural::{Additional, NodeId, Structural, Types};
 
-/// The refusals, for a compiled schema that stands at `path`.
+/// The errors of a compiled schema; `path` is where it is.
 pub(crate) fn check_fields(schema: &Structural, path: &str) -> Vec<FieldError> {
     let mut errors = Vec::new();
     if schema.has_rules {

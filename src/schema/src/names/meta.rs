@@ -37,7 +37,7 @@ pub fn validate_object_meta(metadata: &Value, namespaced: bool, rule: NameRule) 
     errors
 }
 
-/// What every ObjectMeta has to satisfy, wherever it stands.
+/// What every ObjectMeta has to satisfy, also inside another object.
 pub(crate) fn validate_embedded_meta(metadata: &Value, at: &str) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let name = text(metadata, "name");

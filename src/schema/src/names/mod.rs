@@ -1,4 +1,4 @@
-//! Names, labels and metadata: what may be written, and the texts that say so.
+//! Validation of names, labels and metadata, with the error texts of Kubernetes.
 
 mod label;
 mod meta;

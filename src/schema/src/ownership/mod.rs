@@ -3,7 +3,7 @@
 //! The layers, from the bottom up; each knows only those above it in this list:
 //! ```text
 //! fieldpath       one place in an object, and sets of places (the `fieldsV1` of a managedFields entry)
-//! kind            what may stand at each place, and how it merges (from an OpenAPI v3 schema)
+//! kind            what each place may hold, and how it merges (from an OpenAPI v3 schema)
 //! typed           an object with its kind: validate, merge, compare, remove, list its fields
 //! merge           the rules of ownership between managers: update, apply, conflicts, pruning
 //! managed_fields  Kubernetes' `metadata.managedFields` on top: what an API server calls

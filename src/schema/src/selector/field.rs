@@ -58,7 +58,7 @@ impl FieldSelector {
     }
 }
 
-/// Splits at commas that no backslash stands before.
+/// Splits at commas without a backslash before them.
 fn split_terms(text: &str) -> Vec<&str> {
     let (mut terms, mut start, mut escaped) = (Vec::new(), 0, false);
     for (i, c) in text.char_indices() {
@@ -97,7 +97,7 @@ fn unescape(value: &str) -> Result<String, SelectorError> {
     Ok(out)
 }
 
-/// A value as it has to stand in a field selector.
+/// A value escaped for a field selector.
 pub fn escape_field_value(value: &str) -> String {
     value.replace('\\', "\\\\").replace(',', "\\,").replace('=', "\\=")
 }

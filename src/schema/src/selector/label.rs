@@ -146,7 +146,7 @@ impl Parser {
         self.tokens.get(self.at).map_or((Token::End, ""), |(token, text)| (*token, text))
     }
 
-    /// Where a value may stand, the words `in` and `notin` are values.
+    /// Where a value is expected, the words `in` and `notin` are values.
     fn peek_value(&self) -> Token {
         match self.peek().0 {
             Token::In | Token::NotIn => Token::Identifier,

@@ -1,4 +1,4 @@
-//! Selectors: which objects a list, a watch or an object of ours means, by labels or by fields.
+//! Selectors: which objects a list or a watch returns, by labels or by fields.
 
 mod field;
 mod label;

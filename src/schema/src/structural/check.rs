@@ -1,6 +1,6 @@
-//! Is a CustomResourceDefinition's schema structural, and do its Kubernetes extensions hold together?
+//! Checks that a CustomResourceDefinition's schema is structural and its Kubernetes extensions are consistent.
 //!
-//! Structural: every node says its type once, outside junctors, and junctors only validate values. Only such a schema
+//! Structural: every node declares its type once, outside junctors, and junctors only validate values. Only such a schema
 //! can prune and default. What Kubernetes refuses is refused here with its paths and texts.
 
 mod complete;

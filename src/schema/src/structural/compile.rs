@@ -24,7 +24,7 @@ pub enum SchemaError {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Dialect {
-    /// A custom resource's schema: what is not said is pruned.
+    /// A custom resource's schema: what is not declared is pruned.
     Custom,
     /// Published components: an object without properties holds anything.
     Published,
@@ -93,7 +93,7 @@ fn graft(resource: &mut Map<String, Value>, components: &Map<String, Value>) {
     properties.insert("metadata".to_owned(), Value::Object(metadata));
 }
 
-/// Marks a grafted subtree that speaks the dialect of published components.
+/// Marks a grafted subtree in the dialect of published components.
 const PUBLISHED: &str = "\u{0}published";
 const PRESERVE: &str = "x-kubernetes-preserve-unknown-fields";
 

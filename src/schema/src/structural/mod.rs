@@ -68,10 +68,10 @@ impl Types {
     }
 }
 
-/// What may stand in an object beside the named properties.
+/// What an object may hold beside the named properties.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Additional {
-    /// Nothing said: pruned, never an error.
+    /// Not declared: pruned, never an error.
     #[default]
     Unsaid,
     /// `additionalProperties: false`.
@@ -137,7 +137,7 @@ impl Structural {
         NodeRef { schema: self, id: self.root }
     }
 
-    /// Whether any CEL rule stands in the schema.
+    /// Whether the schema has any CEL rule.
     pub fn has_rules(&self) -> bool {
         self.has_rules
     }

@@ -276,7 +276,7 @@ fn unquote(text: &str) -> Option<String> {
     None
 }
 
-/// What stands between brackets; `None` if it is nothing known.
+/// What is between brackets; `None` if it is not known.
 fn bracket(inside: &str) -> Option<Result<Step, JsonPathError>> {
     if inside == "*" {
         return Some(Ok(Step::All));

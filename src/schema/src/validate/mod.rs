@@ -34,7 +34,7 @@ impl Structural {
         errors
     }
 
-    /// As [`validate`](Self::validate), for a change of `old`: what was wrong before and did not change is let pass
+    /// As [`validate`](Self::validate), for a change of `old`: what was wrong before and did not change is accepted
     /// (ratcheting).
     pub fn validate_update(&self, object: &Value, old: &Value) -> Vec<FieldError> {
         let mut errors = self.validate_schema(object, Some(old));
@@ -46,8 +46,8 @@ impl Structural {
         errors
     }
 
-    /// The whole check of a write: schema, embedded resources, list keys, then CEL rules, which are skipped (and said to
-    /// be) when the object is too broken to evaluate them.
+    /// The whole check of a write: schema, embedded resources, list keys, then CEL rules, which are skipped (and
+    /// reported as skipped) when the object is too broken to evaluate them.
     pub fn check(&self, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
         let mut errors = match old {
             Some(old) => self.validate_update(object, old),
@@ -72,7 +72,7 @@ impl Structural {
         walk.finish(outcome)
     }
 
-    /// What is wrong with a value that would stand at `id`, with paths from there.
+    /// What is wrong with a value at `id`, with paths from there.
     pub(crate) fn validate_at(&self, id: NodeId, value: &Value) -> Vec<FieldError> {
         let mut walk = Walk::new(self);
         let outcome = walk.value(value, id, None);
@@ -242,7 +242,7 @@ impl<'s> Walk<'s> {
         }
     }
 
-    /// Nothing below a junctor is compared with the old object: only the node it stands at can be let pass.
+    /// Nothing below a junctor is compared with the old object: only the node it is part of can be accepted.
     fn junctors(&mut self, value: &Value, junctors: &Junctors) -> Outcome {
         let mut all = Outcome::default();
         let at = crate::go::quote(self.path.as_str());

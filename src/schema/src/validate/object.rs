@@ -1,4 +1,4 @@
-//! Objects and lists: sizes, required fields, what may stand beside the named ones, and the walk downwards.
+//! Objects and lists: sizes, required fields, additional properties, and the walk downwards.
 
 use std::collections::HashSet;
 

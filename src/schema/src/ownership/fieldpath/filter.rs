@@ -12,7 +12,7 @@ pub enum Filter {
     Only(Vec<Pattern>),
 }
 
-/// Matches places by their first steps, and everything below. `None` stands for any step; where a pattern has it, patterns
+/// Matches places by their first steps, and everything below. `None` means any step; where a pattern has it, patterns
 /// that name the step there do not count.
 pub type Pattern = Vec<Option<PathElement>>;
 

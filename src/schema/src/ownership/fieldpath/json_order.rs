@@ -1,6 +1,6 @@
 //! Equality and total order of JSON values as field ownership needs them.
 //!
-//! `serde_json` tells `1` from `1.0`; Kubernetes does not, as a set item read from `fieldsV1` may have become a float
+//! `serde_json` distinguishes `1` from `1.0`; Kubernetes does not, as a set item read from `fieldsV1` may have become a float
 //! on the way. The order puts numbers before strings, booleans, lists, maps and null, and decides the order of the keys
 //! in `fieldsV1`.
 

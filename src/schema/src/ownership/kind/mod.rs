@@ -1,4 +1,4 @@
-//! What may stand at each place of an object, and how it merges.
+//! What each place of an object may hold, and how it merges.
 //!
 //! A [`Schema`] is an arena of [`Atom`]s that name each other by [`TypeId`], so that kinds may hold themselves. A
 //! [`TypeRef`] is one atom with its schema: the kind of an object, cheap to clone and shared between requests.
@@ -41,7 +41,7 @@ impl TypeRef {
 pub struct TypeId(u32);
 
 impl TypeId {
-    /// Nothing may stand here: the type of fields that are not declared.
+    /// Nothing is allowed here: the type of fields that are not declared.
     pub const NOTHING: Self = Self(0);
     /// Anything, replaced whole.
     pub const UNTYPED: Self = Self(1);
@@ -61,7 +61,7 @@ impl Schema {
     }
 }
 
-/// The forms that may stand at a place; usually one, several where the value decides (int-or-string, untyped).
+/// The forms that a value may have at a place; usually one, several where the value decides (int-or-string, untyped).
 #[derive(Clone, Debug, Default)]
 pub struct Atom {
     pub scalar: Option<Scalar>,
@@ -93,7 +93,7 @@ pub enum Items {
     Atomic,
     /// A set of scalars, merged by value.
     Set,
-    /// Maps that are told apart by these fields, merged item by item.
+    /// Maps that are identified by these fields, merged item by item.
     Keyed(Vec<Arc<str>>),
 }
 

@@ -1,4 +1,4 @@
-//! The type of `metadata`, which is the same for every kind and not said in a custom resource's schema.
+//! The type of `metadata`, which is the same for every kind and not part of a custom resource's schema.
 
 use super::{Builder, Field, Items, List, Map, Scalar, TypeId};
 

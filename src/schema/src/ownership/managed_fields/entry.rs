@@ -14,7 +14,7 @@ use crate::ownership::{
     merge::{Managers, Owned},
 };
 
-/// What tells one entry from another.
+/// What identifies an entry.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Identity {
     pub manager: String,

@@ -15,7 +15,7 @@ pub enum ApplyError {
     /// Another apiVersion or kind than that of the resource (400).
     #[error("invalid object type: {}", version_and_kind(.api_version, .kind))]
     OtherKind { api_version: String, kind: String },
-    /// Owners cannot be said by who applies (400).
+    /// An applied configuration must not contain managedFields (400).
     #[error("metadata.managedFields must be nil")]
     ManagedFieldsInConfig,
     /// What is applied does not fit the kind (500 in Kubernetes).
@@ -33,12 +33,12 @@ pub enum ApplyError {
     /// The object cannot be compared in a version that something is owned in.
     #[error("failed to convert the object")]
     Convert(#[source] ConvertError),
-    /// The owners of an object that was not tracked before cannot be told.
+    /// The owners of an object that was not tracked before cannot be computed.
     #[error("failed to create manager for existing fields")]
     Existing(#[from] UpdateError),
 }
 
-/// Why it cannot be told what an update changed.
+/// Why the change of an update cannot be computed.
 #[derive(Debug, thiserror::Error)]
 pub enum UpdateError {
     #[error("failed to convert new object ({name}) to smd typed: {source}")]

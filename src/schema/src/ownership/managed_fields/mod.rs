@@ -5,7 +5,7 @@
 //! has to be defaulted, pruned and validated by the caller. Last, before storing, [`keep_times_if_unchanged`] makes sure
 //! that a write which changes nothing changes nothing.
 //!
-//! | an entry is | and stands for |
+//! | an entry is | and means |
 //! |---|---|
 //! | one per manager, operation, subresource, and (for updates) apiVersion | what that manager owns |
 //! | `before-first-apply` | what an object had that was not tracked when it was first applied to |

@@ -101,7 +101,7 @@ fn filters(request: &Request) -> BTreeMap<String, Filter> {
     reset.into_iter().collect()
 }
 
-/// What every object has and nobody owns.
+/// Fields that every object has and that have no owner.
 static UNTRACKED: LazyLock<Set> = LazyLock::new(|| {
     let metadata = [
         "name",

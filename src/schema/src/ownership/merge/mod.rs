@@ -17,7 +17,7 @@ pub use updater::{MergeError, Refusal, Updater};
 
 use super::Set;
 
-/// What each manager owns. `K` tells managers apart.
+/// What each manager owns. `K` identifies a manager.
 pub type Managers<K> = BTreeMap<K, Owned>;
 
 /// What one manager owns.

@@ -6,7 +6,7 @@ use super::{ConvertError, Converter, Managers, MergeError, Owned, Updater};
 use crate::ownership::{Set, typed::Typed};
 
 impl Updater<'_> {
-    /// `merged` without what the applying manager owned (`last`) and now nobody owns; `managers` have its new set.
+    /// `merged` without what the applying manager owned (`last`) and no manager owns now; `managers` have its new set.
     pub(super) fn prune<K: Ord>(
         &self,
         merged: Typed<'static>,
@@ -82,7 +82,7 @@ fn keep_owned(merged: &Typed, pruned: &Typed, managed: &Set) -> Typed<'static> {
     merged.remove_items(&in_merged.difference(&in_pruned.union(&managed)))
 }
 
-/// `merged` without what is not in `pruned` and was the applying manager's: nobody's fields stay.
+/// `merged` without what is not in `pruned` and was the applying manager's; fields without an owner stay.
 fn add_back_dangling(merged: &Typed, pruned: &Typed, last: &Owned) -> Typed<'static> {
     let in_pruned = pruned.to_field_set().with_declared_parents(merged.ty());
     let in_merged = merged.to_field_set().with_declared_parents(merged.ty());

@@ -25,7 +25,7 @@ pub enum Refusal<K> {
     Failed(#[from] MergeError),
 }
 
-/// Why it cannot be told what a write does.
+/// Why the effect of a write cannot be computed.
 #[derive(Debug, thiserror::Error)]
 pub enum MergeError {
     #[error("the objects cannot be compared or merged")]

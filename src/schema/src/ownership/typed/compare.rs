@@ -186,8 +186,8 @@ impl Walk<'_> {
         Ok(found.container(old, new))
     }
 
-    /// Compares the items of one element. Where an element stands several times, its items are one value together; the
-    /// place itself then stands for "several times".
+    /// Compares the items of one element. Where an element occurs several times, its items are one value together; the
+    /// place itself then means "several times".
     fn items(&self, old: &[&Value], new: &[&Value], ty: TypeId, at: At) -> Result<Found, Violations> {
         match (old, new) {
             ([] | [_], [] | [_]) => self.value(old.first().copied(), new.first().copied(), ty, at),

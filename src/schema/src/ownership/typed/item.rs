@@ -1,4 +1,4 @@
-//! Telling the items of a list apart.
+//! The identity of list items: by key fields, or by value.
 
 use std::sync::Arc;
 

@@ -24,7 +24,7 @@ struct Walk<'s> {
 }
 
 impl Walk<'_> {
-    /// `None`: nothing is left to stand here.
+    /// `None`: nothing is left here.
     fn value(
         &self,
         live: Option<&Value>,
@@ -126,7 +126,7 @@ impl Walk<'_> {
     }
 }
 
-/// What becomes of items that stand in a list twice.
+/// What happens to items that are in a list twice.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Twice {
     Refused,

@@ -22,7 +22,7 @@ pub use problem::{ItemError, Problem, Violation, Violations};
 
 use super::{Set, TypeRef};
 
-/// Whether items of a set or of a list of maps may stand there twice. They may in what is stored (older versions let them
+/// Whether a set or a list of maps may hold an item twice. They may in what is stored (older versions let them
 /// in), not in what is applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Duplicates {
@@ -82,7 +82,7 @@ impl<'v> Typed<'v> {
     /// object's order where `config` leaves it open.
     ///
     /// # Errors
-    /// An item of a list that cannot be told apart from others.
+    /// An item of a list that cannot be distinguished from others.
     pub fn merge(&self, config: &Typed) -> Result<Typed<'static>, Violations> {
         merge::merge(&self.value, &config.value, &self.ty).map(|value| self.with(value))
     }
@@ -90,7 +90,7 @@ impl<'v> Typed<'v> {
     /// What has to be added, modified and removed to come from this object to `new`.
     ///
     /// # Errors
-    /// An item of a list that cannot be told apart from others.
+    /// An item of a list that cannot be distinguished from others.
     pub fn compare(&self, new: &Typed) -> Result<Comparison, Violations> {
         compare::compare(&self.value, &new.value, &self.ty)
     }

@@ -34,7 +34,7 @@ pub enum Problem {
     NoType,
 }
 
-/// Why a list item cannot be told apart from others.
+/// Why a list item cannot be distinguished from others.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ItemError {
     #[error("associative list with keys may not have a null element")]

@@ -69,7 +69,7 @@ impl Walk<'_> {
     }
 }
 
-/// Whether a map has no schema of its own: what is in it is told by its values.
+/// Whether a map has no schema of its own: its types follow from its values.
 fn is_deduced(map: &Map, schema: &Schema) -> bool {
     map.fields.is_empty() && map.element != TypeId::UNTYPED && schema.atom(map.element).scalar == Some(Scalar::Untyped)
 }

@@ -111,7 +111,7 @@ pub(super) fn ordered(merged: Vec<Value>, wanted: &[Value], before: &[Value], ke
     }
 }
 
-/// Where items first stand in a list, found by key in constant time.
+/// The first position of each item of a list, found by key in constant time.
 pub(super) struct Positions<'v> {
     first: HashMap<&'v Value, usize>,
     key: Option<&'v str>,

@@ -7,7 +7,7 @@ use super::Check;
 use crate::error::FieldError;
 
 impl Check {
-    /// Compares the junctors of `schema`, which stands at the current path, with `schema` itself.
+    /// Compares the junctors of `schema`, which is at the current path, with `schema` itself.
     pub(super) fn complete(&mut self, schema: &Map<String, Value>) {
         let at = self.path.as_str().to_owned();
         self.junctors_complete(schema, schema, &at, &at);

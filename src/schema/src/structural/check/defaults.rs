@@ -6,7 +6,7 @@ use crate::error::{FieldError, NO_FIELD};
 use crate::path::FieldPath;
 use crate::structural::{NodeId, Structural};
 
-/// What is wrong with the defaults of a compiled schema that stands at `path`.
+/// What is wrong with the defaults of a compiled schema; `path` is where it is.
 pub(crate) fn check_defaults(schema: &Structural, path: &str) -> Vec<FieldError> {
     let mut errors = Vec::new();
     walk(schema, schema.root, &mut FieldPath::new(path), &mut errors);
