@@ -111,7 +111,9 @@ fn field_at<'s>(schema: &'s Structural, path: &str) -> Option<NodeRef<'s>> {
 pub(crate) fn check_definition(definition: &Value, live: Option<&Value>) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let conversion = &definition["spec"]["conversion"];
+    let is_unchanged = live.is_some_and(|live| live["spec"]["conversion"] == *conversion);
     match text(conversion, "strategy") {
+        _ if is_unchanged => {}
         "None" => {
             let why = "should not be set when strategy is not set to Webhook";
             if conversion["webhook"].is_object() {

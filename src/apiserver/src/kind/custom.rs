@@ -34,48 +34,54 @@ fn names(definition: &Value) -> &Value {
     }
 }
 
-/// The kinds of all served versions.
-///
-/// # Errors
-/// Everything wrong with the schemas, with the paths of the definition's fields.
-pub(crate) fn from_definition(definition: &Value) -> Result<Vec<Kind>, Vec<FieldError>> {
+/// The kinds of all served versions, and everything wrong with the versions, with the paths of the definition's fields.
+/// A definition with errors is refused when it is written. One that is stored already, because it was accepted by a
+/// version of this program that knew fewer errors, is served without what is wrong.
+pub(crate) fn from_definition(definition: &Value) -> (Vec<Kind>, Vec<FieldError>) {
     let (mut kinds, mut errors) = (Vec::new(), Vec::new());
     let storage = versions(definition).iter().find(|version| version["storage"] == true).unwrap_or(&Value::Null);
     for (index, version) in versions(definition).iter().enumerate() {
-        match kind(definition, version, text(storage, "name"), index) {
-            Ok(kind) if version["served"] == true => kinds.push(kind),
-            Ok(_) => {}
-            Err(found) => errors.extend(found),
-        }
+        let kind = kind(definition, version, text(storage, "name"), index, &mut errors);
+        kinds.extend(kind.filter(|_| version["served"] == true));
     }
-    if errors.is_empty() { Ok(kinds) } else { Err(errors) }
+    (kinds, errors)
 }
 
-fn kind(definition: &Value, version: &Value, storage: &str, index: usize) -> Result<Kind, Vec<FieldError>> {
+fn kind(
+    definition: &Value,
+    version: &Value,
+    storage: &str,
+    index: usize,
+    errors: &mut Vec<FieldError>,
+) -> Option<Kind> {
     let (spec, names) = (&definition["spec"], names(definition));
     let path = format!("spec.versions[{index}].schema.openAPIV3Schema");
     let openapi = &version["schema"]["openAPIV3Schema"];
     if !openapi.is_object() {
-        return Err(vec![FieldError::required(path, "")]);
+        errors.push(FieldError::required(path, ""));
+        return None;
     }
     // What all versions share, Kubernetes says of the definition as a whole.
     let shared = versions(definition).iter().all(|other| other["schema"] == version["schema"]);
     let path = if shared { "spec.validation.openAPIV3Schema".to_owned() } else { path };
-    let schema = Structural::from_crd(openapi, components(), &path)?;
-    let errors = super::checks::check_version(version, &schema, &format!("spec.versions[{index}]"));
-    if !errors.is_empty() {
-        return Err(errors);
-    }
-    let ownership = TypeRef::of_custom_resource(openapi)
-        .map_err(|error| vec![FieldError::invalid(path, Value::Null, error.to_string())])?;
+    let (schema, found) = Structural::from_stored_crd(openapi, components(), &path);
+    let is_sound = found.is_empty();
+    errors.extend(found);
+    errors.extend(super::checks::check_version(version, &schema, &format!("spec.versions[{index}]")));
+    let ownership = TypeRef::of_custom_resource(openapi).unwrap_or_else(|error| {
+        // a schema that is not structural has been reported already
+        errors.extend(is_sound.then(|| FieldError::invalid(path, Value::Null, error.to_string())));
+        TypeRef::deduced()
+    });
     let (group, plural) = (text(spec, "group").to_owned(), text(names, "plural").to_owned());
     let name = text(version, "name").to_owned();
     let kind = text(names, "kind").to_owned();
     let columns = &version["additionalPrinterColumns"];
-    let columns = nubium_schema::table::Columns::new(columns, components()).map_err(|error| {
+    let columns = nubium_schema::table::Columns::new(columns, components()).unwrap_or_else(|error| {
         let field = format!("spec.versions[{index}].additionalPrinterColumns");
-        vec![FieldError::invalid(field, columns.clone(), error.to_string())]
-    })?;
+        errors.push(FieldError::invalid(field, columns.clone(), error.to_string()));
+        nubium_schema::table::Columns::new(&Value::Null, components()).expect("without columns there is the age")
+    });
     let selectable = version["selectableFields"].as_array().into_iter().flatten();
     let deprecation = (version["deprecated"] == true).then(|| match version["deprecationWarning"].as_str() {
         Some(said) => said.to_owned(),
@@ -91,7 +97,7 @@ fn kind(definition: &Value, version: &Value, storage: &str, index: usize) -> Res
         "" => format!("{kind}List"),
         said => said.to_owned(),
     };
-    Ok(Kind {
+    Some(Kind {
         published: (component_name(&group, &name, &kind), published(openapi, &group, &name, &kind).to_string().into()),
         storage: Storage {
             prefix: prefix(&group, &plural),

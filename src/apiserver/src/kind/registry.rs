@@ -146,19 +146,19 @@ impl Registry {
         if let Some(known) = known.filter(|known| Some(known.made_of) == made_of) {
             return self.replace(name, Some(Definition { terminating, ..known }));
         }
-        let defined = match definition.map(from_definition) {
-            Some(Ok(mut kinds)) => {
-                kinds.iter_mut().for_each(|kind| kind.storage.unchanged_since = revision);
-                let kinds = kinds.into_iter().map(Arc::new).collect();
-                made_of.map(|made_of| Definition { made_of, kinds, terminating })
+        let defined = made_of.zip(definition).map(|(made_of, definition)| {
+            let (mut kinds, errors) = from_definition(definition);
+            if !errors.is_empty() {
+                // It was valid when it was written, by another version of the program.
+                tracing::warn!(
+                    name,
+                    ?errors,
+                    "a stored definition has errors; its kind is served without what is wrong"
+                );
             }
-            Some(Err(errors)) => {
-                // It was valid when it was written, by this version of the program or by another.
-                tracing::error!(name, ?errors, "a stored definition does not compile; its kind is not served");
-                None
-            }
-            None => None,
-        };
+            kinds.iter_mut().for_each(|kind| kind.storage.unchanged_since = revision);
+            Definition { made_of, kinds: kinds.into_iter().map(Arc::new).collect(), terminating }
+        });
         self.replace(name, defined);
     }
 
@@ -200,7 +200,36 @@ fn is_established(definition: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn a_stored_definition_with_errors_is_served_without_what_is_wrong() {
+        let spec = json!({"type": "object", "properties": {
+            "a": {"type": "string", "pattern": "(", "maxLength": 1},
+            "b": {"type": "string", "x-kubernetes-validations": [{"rule": "self =="}, {"rule": "self != 'b'"}]},
+            "c": {"description": "has no type"}, "d": {"type": "array"}}});
+        let definition = json!({
+            "metadata": {"name": "things.test.example", "uid": "u"},
+            "spec": {"group": "test.example", "scope": "Namespaced", "names": {"plural": "things", "kind": "Thing"},
+                "versions": [{"name": "v1", "served": true, "storage": true,
+                    "additionalPrinterColumns": [{"name": "A"}], "selectableFields": [{"jsonPath": ".spec.none"}],
+                    "subresources": {"scale": {"specReplicasPath": "x"}},
+                    "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}}}]},
+            "status": {"conditions": [{"type": "Established", "status": "True"}]},
+        });
+        let (_, errors) = from_definition(&definition);
+        assert!(errors.len() > 4, "{errors:?}");
+        let registry = Registry::new(Vec::new());
+        registry.define("things.test.example", 1, Some(&definition));
+        let snapshot = registry.snapshot();
+        let kind = snapshot.find("test.example", "v1", "things").expect("the kind is served");
+        let found = |spec: Value| kind.schema.check(&json!({"spec": spec}), None).len();
+        assert_eq!(found(json!({"a": "x", "b": "x", "c": 1, "d": [1]})), 0);
+        assert!(found(json!({"a": "xx"})) > 0, "what is sound holds");
+        assert_eq!(found(json!({"b": "b"})), 1, "what is sound holds");
+    }
 
     #[test]
     fn versions_are_ordered_as_kubernetes_does() {

@@ -128,11 +128,7 @@ pub(super) fn count_generation(kind: &Kind, old: &Value, object: &mut Value) {
 /// Drops owners that are named twice.
 fn unique_owners(object: &mut Value) {
     if let Some(owners) = object["metadata"].get_mut("ownerReferences").and_then(Value::as_array_mut) {
-        let mut seen = Vec::new();
-        owners.retain(|owner| {
-            let new = !seen.contains(owner);
-            seen.push(owner.clone());
-            new
-        });
+        let mut seen = std::collections::HashSet::new();
+        owners.retain(|owner| seen.insert(owner.clone()));
     }
 }

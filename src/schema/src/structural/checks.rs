@@ -67,8 +67,8 @@ pub(crate) struct Junctors {
 }
 
 impl Checks {
-    /// Reads the keywords of `schema`. A pattern that does not compile is returned as its error text.
-    pub(crate) fn read(schema: &Map<String, Value>) -> Result<Self, regex::Error> {
+    /// Reads the keywords of `schema`. A pattern that does not compile is left out, and its error returned too.
+    pub(crate) fn read(schema: &Map<String, Value>) -> (Self, Option<regex::Error>) {
         let size = |key: &str| schema.get(key).and_then(as_size);
         let flag = |key: &str| schema.get(key).and_then(Value::as_bool).unwrap_or_default();
         let bound = |key: &str, exclusive: &str| {
@@ -76,10 +76,14 @@ impl Checks {
             Some(Bound { value, exclusive: flag(exclusive) })
         };
         let pattern = match schema.get("pattern").and_then(Value::as_str) {
-            Some(source) if !source.is_empty() => Some(Pattern::new(source)?),
+            Some(source) if !source.is_empty() => Some(Pattern::new(source)),
             _ => None,
         };
-        Ok(Self {
+        let (pattern, error) = match pattern.transpose() {
+            Ok(pattern) => (pattern, None),
+            Err(error) => (None, Some(error)),
+        };
+        let checks = Self {
             required: strings(schema.get("required")),
             enumeration: schema.get("enum").and_then(Value::as_array).cloned().unwrap_or_default(),
             pattern,
@@ -93,7 +97,8 @@ impl Checks {
             min_properties: size("minProperties"),
             max_properties: size("maxProperties"),
             unique_items: flag("uniqueItems"),
-        })
+        };
+        (checks, error)
     }
 }
 

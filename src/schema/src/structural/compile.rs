@@ -36,10 +36,17 @@ impl Structural {
     /// `spec.versions[0].schema.openAPIV3Schema`. Errors: everything that makes Kubernetes refuse the CRD for its schema
     /// (not structural, bad patterns, CEL rules that do not compile).
     pub fn from_crd(schema: &Value, components: &Map<String, Value>, path: &str) -> Result<Self, Vec<FieldError>> {
-        let errors = check_crd_schema(schema, path);
-        if !errors.is_empty() {
-            return Err(errors);
+        match Self::from_stored_crd(schema, components, path) {
+            (structural, errors) if errors.is_empty() => Ok(structural),
+            (_, errors) => Err(errors),
         }
+    }
+
+    /// As [`from_crd`](Self::from_crd), for a definition that was accepted before, perhaps by a version of this program
+    /// that knew fewer errors: its objects have to be served all the same. What is wrong is left out: a rule or a pattern
+    /// that does not compile checks nothing.
+    pub fn from_stored_crd(schema: &Value, components: &Map<String, Value>, path: &str) -> (Self, Vec<FieldError>) {
+        let mut found = check_crd_schema(schema, path);
         let mut root = schema.as_object().cloned().unwrap_or_default();
         graft(&mut root, components);
         let root = Value::Object(root);
@@ -54,11 +61,12 @@ impl Structural {
             (structural, errors)
         };
         // CEL's parser recurses deeply; a stack of its own keeps a hostile rule from ending the process
-        let compiled = if cel::mentions_rules(schema) { cel::on_big_stack(compile) } else { compile() };
-        match compiled {
-            (structural, errors) if errors.is_empty() => Ok(structural),
-            (_, errors) => Err(errors),
+        let (structural, errors) = if cel::mentions_rules(schema) { cel::on_big_stack(compile) } else { compile() };
+        // an error of structure often causes others, which would say less
+        if found.is_empty() {
+            found = errors;
         }
+        (structural, found)
     }
 
     /// Compiles the component `name` of published OpenAPI v3 `components.schemas` (a built-in kind).
@@ -196,13 +204,12 @@ impl<'a> Compiler<'a> {
         if node.int_or_string {
             node.types = Types(Types::INTEGER.0 | Types::STRING.0);
         }
-        match Checks::read(schema) {
-            Ok(checks) => node.own_checks = (checks != Checks::default()).then(|| Box::new(checks)),
-            Err(error) => {
-                let source = schema.get("pattern").cloned().unwrap_or_default();
-                let detail = format!("must be a valid regular expression, but isn't: {}", re2::explain(&error));
-                self.errors.push(FieldError::invalid(self.path.child("pattern"), source, detail));
-            }
+        let (checks, error) = Checks::read(schema);
+        node.own_checks = (checks != Checks::default()).then(|| Box::new(checks));
+        if let Some(error) = error {
+            let source = schema.get("pattern").cloned().unwrap_or_default();
+            let detail = format!("must be a valid regular expression, but isn't: {}", re2::explain(&error));
+            self.errors.push(FieldError::invalid(self.path.child("pattern"), source, detail));
         }
         if self.dialect == Dialect::Published {
             bound_integers(schema, &mut node);

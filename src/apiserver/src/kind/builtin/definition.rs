@@ -154,7 +154,7 @@ fn check(snapshot: &Snapshot, object: &Value, live: Option<&Value>, warnings: &m
         errors.push(FieldError::invalid("spec.preserveUnknownFields", true, why));
     }
     errors.extend(check_definition(object, live));
-    let schemas = from_definition(object).err().unwrap_or_default();
+    let (_, schemas) = from_definition(object);
     // What was let in before does not stand in the way of another change.
     let known = live.filter(|live| live["spec"]["versions"] == spec["versions"]);
     match known {

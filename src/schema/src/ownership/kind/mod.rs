@@ -25,6 +25,11 @@ impl TypeRef {
         Self { schema, id }
     }
 
+    /// The kind of an object without a schema: maps merge by entry, lists are replaced whole.
+    pub fn deduced() -> Self {
+        Self::new(Arc::new(Builder::new().build()), TypeId::DEDUCED)
+    }
+
     /// The kind's schema.
     pub fn schema(&self) -> &Schema {
         &self.schema
