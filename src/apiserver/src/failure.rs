@@ -1,6 +1,8 @@
 //! Errors, in Kubernetes' words: every error of the API is a `Status` object with a code, a reason and a message that
 //! clients match on.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use nubium_schema::FieldError;
 use serde_json::{Map, Value, json};
@@ -203,6 +205,14 @@ impl Failure {
         let mut failure = Self::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", message);
         failure.details.insert("retryAfterSeconds".to_owned(), 1.into());
         failure.cause("ResourceVersionTooLarge", "Too large resource version", "")
+    }
+
+    /// 429: the caller has done too much lately.
+    pub fn too_many_requests(retry_after: Duration) -> Self {
+        let message = "too many requests, please try again later";
+        let mut failure = Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message);
+        failure.details.insert("retryAfterSeconds".to_owned(), retry_after.as_secs().into());
+        failure
     }
 
     /// 504: the request took longer than it may.

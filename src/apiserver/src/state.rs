@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use crate::access::{Admission, Authorizer, HostRoles, HostStatus};
+use crate::access::{Admission, Authorizer, HostBounds, HostRoles, HostStatus};
 use crate::kind::{self, Registry};
 
 /// Server configuration.
@@ -51,7 +51,7 @@ impl State {
             registry: kind::registry(),
             config,
             authorizer: Box::new(HostRoles),
-            admission: vec![Box::new(HostStatus)],
+            admission: vec![Box::new(HostStatus), Box::new(HostBounds::default())],
             stopping: watch::Sender::new(false),
             tasks: Mutex::default(),
         }

@@ -2,12 +2,14 @@
 
 mod admission;
 mod authorize;
+mod bounds;
 mod identity;
 pub(crate) mod review;
 mod status;
 
 pub(crate) use admission::{Admission, ChangeRequest};
 pub(crate) use authorize::{Action, Authorizer, HostRoles, check, check_page};
+pub(crate) use bounds::HostBounds;
 pub(crate) use status::HostStatus;
 
 pub use identity::{ADMINS, HOSTS, Identity};
