@@ -1,5 +1,6 @@
 //! Image: a verified, immutable disk template.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +44,18 @@ pub struct ImageSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32), regex(pattern = "^[a-z_][a-z0-9_-]*$"))]
     pub default_user: Option<String>,
+}
+
+impl Image {
+    /// Whether an object made then may still be made from it. An Image that is being deleted serves only who came before:
+    /// later ones could hold it for ever.
+    pub fn serves(&self, user: &ObjectMeta) -> bool {
+        match (&self.metadata.deletion_timestamp, &user.creation_timestamp) {
+            (None, _) => true,
+            (Some(deleted), Some(made)) => made.0 <= deleted.0,
+            (Some(_), None) => false,
+        }
+    }
 }
 
 /// Exactly one source.

@@ -1,7 +1,9 @@
 //! What a Volume asks of this host. Pure.
 
-use nubium_api::{DeletionPolicy, Quantity, QuantityError, Volume};
+use nubium_api::{DeletionPolicy, Image, Quantity, QuantityError, Volume};
 use nubium_host::storage::{BadName, FileName};
+
+use crate::image::file_of as image_file_of;
 
 const SECTOR: u64 = 512;
 
@@ -26,6 +28,10 @@ pub enum Base {
     Image {
         name: String,
         file: Option<FileName>,
+    },
+    /// The Image of that name, which is being deleted since before the Volume was made.
+    TerminatingImage {
+        name: String,
     },
 }
 
@@ -59,10 +65,14 @@ pub fn file_of(volume: &Volume) -> Result<FileName, BadName> {
     FileName::new(&part(&meta.namespace), &part(&meta.name), &part(&meta.uid))
 }
 
-pub(super) fn desired(volume: &Volume, presence: Presence, image: Option<FileName>) -> Result<Desired, Invalid> {
+/// `image` is the Image that the Volume names, if there is one.
+pub(super) fn desired(volume: &Volume, presence: Presence, image: Option<&Image>) -> Result<Desired, Invalid> {
     let size = volume.spec.size.as_ref().map(Quantity::bytes).transpose()?;
     let base = match &volume.spec.image {
-        Some(name) => Base::Image { name: name.clone(), file: image },
+        Some(name) if image.is_some_and(|image| !image.serves(&volume.metadata)) => {
+            Base::TerminatingImage { name: name.clone() }
+        }
+        Some(name) => Base::Image { name: name.clone(), file: image.and_then(|image| image_file_of(image).ok()) },
         None if size.is_none() => return Err(Invalid::NoSize),
         None => Base::Blank,
     };

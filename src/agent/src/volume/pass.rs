@@ -13,7 +13,7 @@ use nubium_runtime::{
 
 use super::desired::{Base, Desired, Presence, desired, retains};
 use super::{Looked, reconcile, status};
-use crate::{image, pool};
+use crate::pool;
 
 const RESYNC: Duration = Duration::from_secs(300);
 const FAILED: Duration = Duration::from_secs(3);
@@ -102,8 +102,7 @@ async fn serve<P: Pools>(
 ) -> Result<(Desired, Looked), (&'static str, String)> {
     let pool_name = volume.spec.pool.as_deref().unwrap_or(DEFAULT_POOL);
     let image = volume.spec.image.as_ref().and_then(|name| context.images.get(&key.beside(name)));
-    let image = image.and_then(|image| image::file_of(&image).ok());
-    let want = desired(volume, presence, image).map_err(|invalid| ("Invalid", invalid.to_string()))?;
+    let want = desired(volume, presence, image.as_deref()).map_err(|invalid| ("Invalid", invalid.to_string()))?;
     let pool = context.pools.get(&Key::cluster(pool_name));
     let pool = pool.ok_or_else(|| ("PoolNotFound", format!("there is no StoragePool {pool_name}; make it")))?;
     let looked = match context.storage.open(&pool::spec(&pool)).await {

@@ -22,7 +22,7 @@ pub fn next(want: &Desired, seen: &Seen) -> Option<Step> {
             (Base::Image { file: Some(image), .. }, Some(seen)) => {
                 Some(Step::CreateClone { image: image.clone(), size: size.unwrap_or(seen.virtual_size) })
             }
-            (Base::Image { .. }, _) => None,
+            (Base::Image { .. } | Base::TerminatingImage { .. }, _) => None,
         },
         (Presence::Present, None) | (Presence::Present, Some(_)) | (Presence::Keep, _) => None,
         (Presence::Gone { retain: false }, Some(_)) => Some(Step::Delete),

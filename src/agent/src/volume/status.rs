@@ -77,6 +77,9 @@ fn provisioned(want: &Desired, seen: &Seen) -> (ConditionStatus, &'static str, S
         (Presence::Present, Base::Image { name, file: None }) => {
             ("ImageNotFound", format!("there is no Image {name}; make it"))
         }
+        (Presence::Present, Base::TerminatingImage { name }) => {
+            ("ImageTerminating", format!("Image {name} is being deleted, and no new disk is made from it"))
+        }
         (Presence::Present, Base::Image { name, .. }) => {
             ("WaitingForImage", format!("waits for Image {name} to be in this host's pool"))
         }

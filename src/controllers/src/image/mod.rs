@@ -4,7 +4,7 @@ mod plan;
 
 use std::{sync::Arc, time::Duration};
 
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt};
 use nubium_api::{
     Image, ImageStatus,
     contract::{self, IMAGE_FINALIZER},
@@ -105,7 +105,10 @@ fn users(world: &World, image: &Image) -> Vec<String> {
     let waiting = servers.iter().filter(|server| {
         let disks = server.spec.disks.iter().zip(volume_keys(server));
         let mut from_it = disks.filter(|(disk, _)| disk.image.as_ref() == Some(&key.name));
-        !terminating(server.as_ref()) && from_it.any(|(_, volume)| world.volumes.get(&volume).is_none())
+        !terminating(server.as_ref())
+            && image.serves(server.meta())
+            && from_it.any(|(_, volume)| world.volumes.get(&volume).is_none())
     });
+    let named: Vec<_> = named.into_iter().filter(|volume| image.serves(volume.meta())).collect();
     plan::users(&cloned, &named, waiting.map(|server| server.name_any()))
 }

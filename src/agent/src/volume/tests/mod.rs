@@ -5,7 +5,9 @@ mod passes;
 
 use std::time::Duration;
 
-use nubium_api::{ConditionStatus, DeletionPolicy, Quantity, Volume, VolumeSpec, VolumeStatus, condition};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use nubium_api::{ConditionStatus, DeletionPolicy, Image, Quantity, Volume, VolumeSpec, VolumeStatus, condition};
 use nubium_host::storage::{FileName, PoolConfig, PoolSpec, Pools, Space, VolumeError};
 use nubium_testkit::images::full;
 use nubium_testkit::volumes::{SimPools, SimVolumes, Verb};
@@ -17,6 +19,34 @@ const IMAGE_SIZE: u64 = 8 * MIB;
 
 fn image_file() -> FileName {
     FileName::new("shop", "debian-12", "5f0e").unwrap()
+}
+
+fn image() -> Image {
+    serde_json::from_value(serde_json::json!({
+        "apiVersion": "nubium.dev/v1alpha1", "kind": "Image",
+        "metadata": {"name": "debian-12", "namespace": "shop", "uid": "5f0e"},
+        "spec": {"source": {"file": {"path": "disk.img"}}},
+    }))
+    .unwrap()
+}
+
+#[tokio::test]
+async fn an_image_that_is_being_deleted_serves_only_who_came_before() {
+    let at = |second: i64| Some(Time(Timestamp::from_second(second).unwrap()));
+    let pools = SimPools::new();
+    pools.put_image(image_file(), IMAGE_SIZE);
+    let mut image = image();
+    image.metadata.deletion_timestamp = at(100);
+    let mut volume = volume(Some("debian-12"), Some("16Mi"));
+    volume.metadata.creation_timestamp = at(101);
+    let late = desired::desired(&volume, Presence::Present, Some(&image)).unwrap();
+    let looked = pass(&pools, &late).await;
+    assert_eq!(told(&late, &looked, "Provisioned").unwrap().1, "ImageTerminating");
+    assert!(!exists(&pools.volumes()).await);
+    volume.metadata.creation_timestamp = at(100);
+    let before = desired::desired(&volume, Presence::Present, Some(&image)).unwrap();
+    pass(&pools, &before).await.unwrap();
+    assert!(exists(&pools.volumes()).await);
 }
 
 fn file() -> FileName {
@@ -43,8 +73,8 @@ fn volume(image: Option<&str>, size: Option<&str>) -> Volume {
 }
 
 fn want(volume: &Volume, presence: Presence) -> Desired {
-    let image = volume.spec.image.as_ref().map(|_| image_file());
-    desired::desired(volume, presence, image).unwrap()
+    let image = volume.spec.image.as_ref().map(|_| image());
+    desired::desired(volume, presence, image.as_ref()).unwrap()
 }
 
 async fn pass(pools: &SimPools, want: &Desired) -> Looked {
