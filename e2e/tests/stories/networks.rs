@@ -53,6 +53,8 @@ fn make_outside() {
     ip("link add uplink type veth peer name eth0 netns outside");
     ip("addr add 203.0.113.1/24 dev uplink");
     ip("link set uplink up");
+    // By its kind the link could lead to a container; the default route makes it the way to the outside.
+    ip(&format!("route add default via {OUTSIDE}"));
     ip(&format!("-n outside addr add {OUTSIDE}/24 dev eth0"));
     ip("-n outside link set eth0 up");
 }

@@ -65,7 +65,7 @@ pub async fn down(config: &Config, patience: Duration, purge: bool) -> Result<Do
     if !left.is_empty() {
         return Err(DownError::Running(left));
     }
-    let links = LinuxNetworks::new(config.state.clone());
+    let links = LinuxNetworks::new(config.state.clone(), Duration::ZERO);
     let netd = Netd::new(&config.program, config.netd());
     teardown(&links, &netd).await?;
     let mut left = remove(&config.run)?;

@@ -273,7 +273,7 @@ impl Host {
             stop_deadline: Duration::from_secs(30),
         };
         Self {
-            networks: LinuxNetworks::new(root.join("state")),
+            networks: LinuxNetworks::new(root.join("state"), std::time::Duration::ZERO),
             netd: network::Netd::new(program, root.join("netd.json")),
             pools: OpenPools([("default".to_owned(), pool)].into()),
             root,

@@ -29,6 +29,10 @@ const PING_LIMIT: Duration = Duration::from_secs(15);
 /// So often in a row the private libvirtd is asked in vain before it is replaced.
 const PINGS: u32 = 3;
 
+/// How old a look at the networks may be, so that passes that come together share one. Together with the time between two
+/// passes it bounds how long a damage stays unseen.
+const FRESH: Duration = Duration::from_millis(500);
+
 /// This machine.
 pub struct Linux {
     facts: Facts,
@@ -86,7 +90,7 @@ impl Linux {
         let owner = FileOwner { uid: facts.qemu.uid, gid: facts.qemu.gid };
         Ok(Self {
             pools: Arc::new(DirectoryPools::new(config.pools(), allowed, owner, rules)?),
-            networks: LinuxNetworks::new(config.state.clone()),
+            networks: LinuxNetworks::new(config.state.clone(), FRESH),
             netd: Netd::new(&config.program, config.netd()),
             events: Mutex::new(events),
             connection,

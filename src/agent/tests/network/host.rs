@@ -59,7 +59,7 @@ pub struct Agent {
 impl Agent {
     pub fn new() -> Self {
         Agent {
-            host: LinuxNetworks::new(STATE),
+            host: LinuxNetworks::new(STATE, std::time::Duration::ZERO),
             netd: Netd::new(std::env::current_exe().expect("this program"), NETD_CONFIG),
             settings: Settings { host: "box".into(), transit: transit::DEFAULT_CIDR, api_server: Vec::new() },
             allowed: HostAccessRanges(vec!["0.0.0.0/0".parse().expect("a range")]),
@@ -69,6 +69,12 @@ impl Agent {
 
     pub fn run<T>(&self, work: impl Future<Output = T>) -> T {
         self.runtime.block_on(work)
+    }
+
+    /// A pass that prints nothing.
+    pub fn run_quietly(&self, network: &Network, ports: &[Port]) -> Report {
+        let input = Input { network, ports, present: true, host_access: Some(&self.allowed) };
+        self.run(reconcile(input, &self.settings, &self.host, &self.netd))
     }
 
     pub fn pass(&self, network: &Network, ports: &[Port], present: bool) -> Report {

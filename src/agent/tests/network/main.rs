@@ -9,6 +9,7 @@ mod cloud;
 mod firewalls;
 mod frames;
 mod host;
+mod idle;
 mod repair;
 mod rules;
 
@@ -21,6 +22,7 @@ const STORIES: &[Story] = &[
     ("without_egress_nothing_leaves", cloud::without_egress_nothing_leaves),
     ("networks_with_the_same_range_do_not_meet", cloud::networks_with_the_same_range_do_not_meet),
     ("a_changed_wish_changes_the_host", cloud::a_changed_wish_changes_the_host),
+    ("settled_networks_start_no_programs", idle::settled_networks_start_no_programs),
     ("a_guest_cannot_lie", rules::a_guest_cannot_lie),
     ("the_host_is_out_of_reach", rules::the_host_is_out_of_reach),
     ("an_open_host_is_told_nothing", firewalls::an_open_host_is_told_nothing),

@@ -19,6 +19,7 @@ use serde_json::Value;
 use super::{
     error::{NetworkError, Result},
     nft::TABLE,
+    programs,
 };
 
 /// The comment on each of our rules.
@@ -77,13 +78,11 @@ fn rules() -> [Vec<&'static str>; 2] {
     ]
 }
 
+/// What nftables holds, iptables' rules in it among that.
 pub(super) fn look(listing: &[Value]) -> Result<FirewallSeen> {
     let mut seen = FirewallSeen::default();
-    for backend in backends(listing)? {
-        let listed = iptables(backend, &["-S"])?;
-        if let Some((chain, in_place)) = needed(&listed) {
-            seen.iptables.push((IptablesChain { backend, chain: chain.to_string() }, in_place));
-        }
+    if uses_nft(listing) {
+        seen.iptables.extend(look_iptables(Backend::Nft)?);
     }
     for item in listing {
         let chain = &item["chain"];
@@ -93,6 +92,16 @@ pub(super) fn look(listing: &[Value]) -> Result<FirewallSeen> {
         }
     }
     Ok(seen)
+}
+
+/// What the old iptables holds, if it is in use. Nothing tells of a change of it.
+pub(super) fn look_legacy() -> Result<Option<(IptablesChain, bool)>> {
+    if uses_legacy() { look_iptables(Backend::Legacy) } else { Ok(None) }
+}
+
+fn look_iptables(backend: Backend) -> Result<Option<(IptablesChain, bool)>> {
+    let listed = iptables(backend, &["-S"])?;
+    Ok(needed(&listed).map(|(chain, in_place)| (IptablesChain { backend, chain: chain.to_string() }, in_place)))
 }
 
 /// Whether a base chain on `forward` ends in dropping what no rule of it let through: by its policy, or by a last
@@ -155,7 +164,7 @@ pub(super) fn allow(chain: &IptablesChain) -> Result<()> {
 
 /// Takes our rules out of every chain.
 pub(super) fn remove(listing: &[Value]) -> Result<()> {
-    for backend in backends(listing)? {
+    for backend in backends(listing) {
         let listed = iptables(backend, &["-S"])?;
         for chain in ["DOCKER-USER", "FORWARD"] {
             if listed.lines().any(|l| l.starts_with(&format!("-A {chain} ")) && l.contains(COMMENT)) {
@@ -181,20 +190,23 @@ fn remove_from(backend: Backend, chain: &str) -> Result<()> {
 }
 
 /// The iptables that are in use here. Asking one that is not would load it, and leave its tables behind.
-fn backends(listing: &[Value]) -> Result<Vec<Backend>> {
-    let mut backends = Vec::new();
-    if listing.iter().any(|item| item["table"]["family"] == "ip" && item["table"]["name"] == "filter") {
-        backends.push(Backend::Nft);
-    }
-    // Of the namespace of the thread that reads it.
-    match fs::read_to_string("/proc/thread-self/net/ip_tables_names") {
-        Ok(names) if names.lines().any(|name| name == "filter") => backends.push(Backend::Legacy),
-        _ => {}
-    }
-    Ok(backends)
+fn backends(listing: &[Value]) -> Vec<Backend> {
+    let both = [(Backend::Nft, uses_nft(listing)), (Backend::Legacy, uses_legacy())];
+    both.into_iter().filter(|(_, used)| *used).map(|(backend, _)| backend).collect()
+}
+
+fn uses_nft(listing: &[Value]) -> bool {
+    listing.iter().any(|item| item["table"]["family"] == "ip" && item["table"]["name"] == "filter")
+}
+
+/// Of the namespace of the thread that asks.
+fn uses_legacy() -> bool {
+    fs::read_to_string("/proc/thread-self/net/ip_tables_names")
+        .is_ok_and(|names| names.lines().any(|name| name == "filter"))
 }
 
 fn iptables(backend: Backend, arguments: &[&str]) -> Result<String> {
+    programs::count_one();
     let program = backend.program();
     let output = Command::new(program)
         .args(["-w", "5"])

@@ -1,6 +1,6 @@
 //! The real host: [`Networks`] over netlink, nft, iptables and `/proc/sys`.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use ipnet::Ipv4Net;
 use tokio::sync::Mutex;
@@ -13,7 +13,9 @@ use super::{
     host_firewall,
     inside::inside,
     links,
-    look::{self, HostSeen, NetworkSeen},
+    listings::Listings,
+    look::{self, Filter, HostFilter, HostSeen, NetworkSeen},
+    looks::{Changes, Looks},
     marks,
     names::{BRIDGE, LINK_PREFIX, Netns, OUT},
     neighbours::{self, Neighbours},
@@ -32,12 +34,26 @@ pub struct LinuxNetworks {
     /// Changes to what all Networks share on the host are made one after another, so that what one of them checked
     /// (a free pair, an unused range) still holds when it is used.
     shared: Mutex<()>,
+    listings: Arc<Listings<Filter>>,
+    host_listings: Arc<Listings<HostFilter>>,
+    looks: Looks<Netns, Option<NetworkSeen>>,
+    host_looks: Looks<(), HostSeen>,
+    changes: Changes,
 }
 
 impl LinuxNetworks {
-    /// `state` is the folder that outlives this process; what the host was like before is noted there.
-    pub fn new(state: impl Into<PathBuf>) -> Self {
-        LinuxNetworks { record: Record::in_folder(&state.into()), shared: Mutex::new(()) }
+    /// `state` is the folder that outlives this process; what the host was like before is noted there. A look may be as old as
+    /// `fresh_for`, so that passes that come together share one; never older than our own last change.
+    pub fn new(state: impl Into<PathBuf>, fresh_for: Duration) -> Self {
+        LinuxNetworks {
+            record: Record::in_folder(&state.into()),
+            shared: Mutex::new(()),
+            listings: Arc::default(),
+            host_listings: Arc::default(),
+            looks: Looks::new(fresh_for),
+            host_looks: Looks::new(fresh_for),
+            changes: Changes::default(),
+        }
     }
 }
 
@@ -47,7 +63,8 @@ impl Networks for LinuxNetworks {
     }
 
     async fn look(&self, netns: &Netns) -> Result<Option<NetworkSeen>> {
-        look::look(netns).await
+        let look = look::look(netns, Arc::clone(&self.listings));
+        self.looks.share(netns.clone(), &self.changes, look).await
     }
 
     async fn taps(&self) -> Result<Vec<TapFound>> {
@@ -72,10 +89,12 @@ impl Networks for LinuxNetworks {
     }
 
     async fn look_host(&self) -> Result<HostSeen> {
-        look::look_host().await
+        let look = look::look_host(Arc::clone(&self.host_listings));
+        self.host_looks.share((), &self.changes, look).await
     }
 
     async fn create_namespace(&self, netns: &Netns) -> Result<()> {
+        let _change = self.changes.begin();
         let _one_at_a_time = self.shared.lock().await;
         let dir = netns::dir_state()?;
         self.record.note(|before| {
@@ -87,25 +106,30 @@ impl Networks for LinuxNetworks {
     }
 
     async fn set_sysctls(&self, netns: &Netns) -> Result<()> {
+        let _change = self.changes.begin();
         inside(Some(netns), |_| async { sysctl::set_namespace_values() }).await
     }
 
     async fn set_bridge(&self, netns: &Netns, bridge: &Bridge) -> Result<()> {
+        let _change = self.changes.begin();
         let bridge = bridge.clone();
         inside(Some(netns), |handle| async move { bridge::set(&handle, &bridge).await }).await
     }
 
     async fn set_neighbours(&self, netns: &Netns, neighbours: &Neighbours) -> Result<()> {
+        let _change = self.changes.begin();
         let neighbours = neighbours.clone();
         inside(Some(netns), |handle| async move { neighbours::set(&handle, &neighbours).await }).await
     }
 
     async fn replace_rules(&self, netns: &Netns, rules: &Ruleset) -> Result<()> {
+        let _change = self.changes.begin();
         let rules = rules.clone();
         inside(Some(netns), |_| async move { nft::replace(&rules) }).await
     }
 
     async fn set_uplink(&self, netns: &Netns, uplink: &Uplink) -> Result<()> {
+        let _change = self.changes.begin();
         let _one_at_a_time = self.shared.lock().await;
         let has_inner = inside(Some(netns), |h| async move { Ok(links::find(&h, OUT).await?.is_some()) }).await?;
         let (outer, place) = (uplink.clone(), netns.clone());
@@ -119,22 +143,26 @@ impl Networks for LinuxNetworks {
     }
 
     async fn delete_uplink(&self, name: &str) -> Result<()> {
+        let _change = self.changes.begin();
         self.delete_link(name).await
     }
 
     async fn delete_link(&self, name: &str) -> Result<()> {
+        let _change = self.changes.begin();
         let name = name.to_string();
         inside(None, |handle| async move { marks::delete_ours(&handle, &name).await }).await
     }
 
     async fn delete_idle_tap(&self, name: &str, netns: &Netns) -> Result<()> {
+        let _change = self.changes.begin();
         let tap = name.to_string();
         inside(Some(netns), |handle| async move { tap::delete_idle(&handle, &tap).await }).await
     }
 
     async fn add_host_route(&self, netns: &Netns, subnet: Ipv4Net, uplink: &Uplink) -> Result<()> {
+        let _change = self.changes.begin();
         let _one_at_a_time = self.shared.lock().await;
-        let seen = look::look_host().await?;
+        let seen = look::look_host(Arc::clone(&self.host_listings)).await?;
         if let Some(by) = seen.range_user(subnet, netns, uplink.transit.host_net()) {
             return Err(NetworkError::RangeInUse { range: subnet.to_string(), by: by.to_string() });
         }
@@ -149,6 +177,7 @@ impl Networks for LinuxNetworks {
     }
 
     async fn delete_host_route(&self, subnet: Ipv4Net, uplink: &str) -> Result<()> {
+        let _change = self.changes.begin();
         let uplink = uplink.to_string();
         inside(None, move |handle| async move {
             let Some(link) = links::find(&handle, &uplink).await? else { return Ok(()) };
@@ -162,6 +191,7 @@ impl Networks for LinuxNetworks {
     }
 
     async fn set_host_firewall(&self, rules: &Ruleset) -> Result<()> {
+        let _change = self.changes.begin();
         let _one_at_a_time = self.shared.lock().await;
         let rules = rules.clone();
         inside(None, |_| async move {
@@ -172,6 +202,7 @@ impl Networks for LinuxNetworks {
     }
 
     async fn enable_forwarding(&self) -> Result<()> {
+        let _change = self.changes.begin();
         let _one_at_a_time = self.shared.lock().await;
         let now = sysctl::get(sysctl::FORWARDING)?;
         if now.as_deref() != Some("1") {
@@ -184,28 +215,33 @@ impl Networks for LinuxNetworks {
     }
 
     async fn allow_in_firewall(&self, chain: &IptablesChain) -> Result<()> {
+        let _change = self.changes.begin();
         let _one_at_a_time = self.shared.lock().await;
         let chain = chain.clone();
         inside(None, |_| async move { firewall::allow(&chain) }).await
     }
 
     async fn create_tap(&self, tap: &Tap) -> Result<()> {
+        let _change = self.changes.begin();
         let tap = tap.clone();
         inside(None, |handle| async move { tap::create(&handle, &tap).await }).await
     }
 
     async fn move_tap(&self, name: &str, netns: &Netns, mtu: u32) -> Result<()> {
+        let _change = self.changes.begin();
         let (tap, place) = (name.to_string(), netns.clone());
         inside(None, |handle| async move { tap::move_in(&handle, &tap, &place).await }).await?;
         self.attach_tap(name, netns, mtu).await
     }
 
     async fn attach_tap(&self, name: &str, netns: &Netns, mtu: u32) -> Result<()> {
+        let _change = self.changes.begin();
         let tap = name.to_string();
         inside(Some(netns), move |handle| async move { tap::attach(&handle, &tap, mtu).await }).await
     }
 
     async fn delete_tap(&self, name: &str, netns: &Netns) -> Result<()> {
+        let _change = self.changes.begin();
         let tap = name.to_string();
         self.delete_link(name).await?;
         match inside(Some(netns), |handle| async move { links::delete(&handle, &tap).await }).await {
@@ -215,6 +251,7 @@ impl Networks for LinuxNetworks {
     }
 
     async fn delete_namespace(&self, netns: &Netns) -> Result<()> {
+        let _change = self.changes.begin();
         let (made, name) = (self.record.read()?.namespaces.contains(netns.as_str()), netns.to_string());
         // Links first: whatever still holds the namespace itself, nothing of the Network is left in it.
         let emptied = inside(Some(netns), move |handle| async move {
@@ -238,6 +275,7 @@ impl Networks for LinuxNetworks {
     }
 
     async fn teardown_host(&self) -> Result<()> {
+        let _change = self.changes.begin();
         let _one_at_a_time = self.shared.lock().await;
         inside(None, |handle| async move {
             for link in links::list(&handle).await?.into_values().filter(marks::is_ours) {

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr},
+    sync::Arc,
 };
 
 use ipnet::Ipv4Net;
@@ -14,6 +15,7 @@ use super::{
     firewall::{self, FirewallSeen},
     inside::inside,
     links::{self, LinkSeen, RouteSeen},
+    listings::Listings,
     mac::MacAddr,
     names::{BRIDGE, LINK_PREFIX, Netns, OUT},
     neighbours::{self, Neighbours},
@@ -187,15 +189,32 @@ impl std::fmt::Display for RangeUser {
     }
 }
 
-pub(super) async fn look(place: &Netns) -> Result<Option<NetworkSeen>> {
+/// What the rules of a Network's namespace say.
+#[derive(Debug, Clone)]
+pub(super) struct Filter {
+    rules: Option<RulesSeen>,
+    guests: BTreeMap<String, Guest>,
+}
+
+/// What the host's own rules say.
+#[derive(Debug, Clone)]
+pub(super) struct HostFilter {
+    rules: Option<RulesSeen>,
+    firewall: FirewallSeen,
+}
+
+pub(super) async fn look(place: &Netns, listings: Arc<Listings<Filter>>) -> Result<Option<NetworkSeen>> {
     let Some(file) = netns::open(place)? else { return Ok(None) };
     let inode =
         netns::inode(&file).map_err(|source| NetworkError::EnterNamespace { name: place.to_string(), source })?;
     drop(file);
+    let name = place.clone();
     let seen = inside(Some(place), move |handle| async move {
         let links = links::list(&handle).await?;
         let routes = links::routes(&handle, &links).await?;
-        let listing = nft::list()?;
+        let filter = listings.read(Some(&name), inode, |listing| {
+            Ok(Filter { rules: nft::seen(listing), guests: ruleset::guests_seen(listing) })
+        })?;
         let bridge = links.get(BRIDGE).filter(|link| link.kind == "bridge");
         let neighbours = match bridge {
             Some(bridge) => neighbours::told(&handle, bridge.index).await?,
@@ -214,8 +233,8 @@ pub(super) async fn look(place: &Netns) -> Result<Option<NetworkSeen>> {
                 addresses: b.addresses.clone(),
             }),
             sysctls: sysctl::namespace_values()?,
-            rules: nft::seen(&listing),
-            guests: ruleset::guests_seen(&listing),
+            rules: filter.rules,
+            guests: filter.guests,
             neighbours,
             taps: links.values().filter(|l| l.name.starts_with(LINK_PREFIX)).map(|l| tap_seen(l, bridge)).collect(),
             out: links.get(OUT).map(|out| OutSeen {
@@ -240,11 +259,16 @@ fn tap_seen(link: &LinkSeen, bridge: Option<&LinkSeen>) -> (String, TapSeen) {
     (link.name.clone(), TapSeen { mtu: link.mtu, up: link.up, on_bridge, held: tap::is_held(link) })
 }
 
-pub(super) async fn look_host() -> Result<HostSeen> {
+pub(super) async fn look_host(listings: Arc<Listings<HostFilter>>) -> Result<HostSeen> {
     inside(None, move |handle| async move {
         let links = links::list(&handle).await?;
         let routes = links::routes(&handle, &links).await?;
-        let listing = nft::list()?;
+        // The host's namespace is the one this process lives in.
+        let filter = listings.read(None, 0, |listing| {
+            Ok(HostFilter { rules: nft::seen(listing), firewall: firewall::look(listing)? })
+        })?;
+        let mut firewall = filter.firewall;
+        firewall.iptables.extend(firewall::look_legacy()?);
         let (ours, foreign): (Vec<_>, Vec<_>) =
             routes.into_iter().partition(|r| r.link.as_deref().is_some_and(|name| name.starts_with(LINK_PREFIX)));
         let uplinks = links
@@ -275,9 +299,9 @@ pub(super) async fn look_host() -> Result<HostSeen> {
             resolvers: resolvers::resolvers()?,
             connections: connections::connections()?,
             host_firewall: HostFirewallSeen {
-                rules: nft::seen(&listing),
+                rules: filter.rules,
                 forwarding: sysctl::get(sysctl::FORWARDING)?.as_deref() == Some("1"),
-                firewall: firewall::look(&listing)?,
+                firewall,
             },
         })
     })

@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use super::{
     error::{NetworkError, Result},
     names::hex,
+    programs,
 };
 
 /// The name of every table of ours, in whichever family.
@@ -151,6 +152,7 @@ fn digest_of(listing: &[Value]) -> String {
 
 fn run(arguments: &[&str], input: Option<&str>) -> Result<Vec<u8>> {
     let program = || NetworkError::Run { program: "nft".into(), source: std::io::Error::last_os_error() };
+    programs::count_one();
     let mut child = Command::new("nft")
         .args(arguments)
         .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
