@@ -14,7 +14,7 @@ pub trait Taps: Send + Sync {
     fn create(&self, tap: &Tap) -> impl Future<Output = Result<(), NetworkError>> + Send;
     fn move_in(&self, name: &str, netns: &Netns, mtu: u32) -> impl Future<Output = Result<(), NetworkError>> + Send;
     fn delete(&self, name: &str, netns: &Netns) -> impl Future<Output = Result<(), NetworkError>> + Send;
-    /// The taps that any process of this host has open.
+    /// The taps that QEMU processes of this host have open.
     fn held(&self) -> impl Future<Output = Result<BTreeSet<String>, NetworkError>> + Send;
 }
 

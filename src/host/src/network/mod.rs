@@ -72,7 +72,7 @@ pub trait Networks: Send + Sync {
     fn look(&self, netns: &Netns) -> impl Future<Output = Result<Option<NetworkSeen>>> + Send;
     /// All guests' taps of ours, in the host's namespace and in those of Networks.
     fn taps(&self) -> impl Future<Output = Result<Vec<TapFound>>> + Send;
-    /// The taps that any process has open, by name.
+    /// The taps that QEMU processes have open, by name.
     fn held_taps(&self) -> impl Future<Output = Result<BTreeSet<String>>> + Send;
     /// What the host itself has for all of them.
     fn look_host(&self) -> impl Future<Output = Result<HostSeen>> + Send;
