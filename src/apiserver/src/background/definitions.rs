@@ -13,7 +13,7 @@ use crate::kind::{BuiltIn, accept_names, set_condition};
 use crate::object::meta::{self, CLEANUP};
 use crate::object::timestamp;
 use crate::state::State;
-use crate::write;
+use crate::write::{self, Removed};
 
 fn definitions() -> String {
     BuiltIn::Definition.prefix()
@@ -143,28 +143,41 @@ fn is_refused(object: &Object) -> bool {
     conditions.into_iter().any(|condition| condition["type"] == "NamesAccepted" && condition["status"] == "False")
 }
 
-/// Deletes the objects of a definition that goes; when none is left, lets it go.
+/// Deletes the objects of a definition that goes; when none is left, lets it go. A definition can be made again under
+/// its name: only what was stored while this one was seen to go is deleted.
 async fn empty(state: &Arc<State>, name: &str) -> Result<(), Failure> {
     let snapshot = state.registry.snapshot();
     let kind = snapshot.built_in(BuiltIn::Definition);
     let key = kind.key("", name);
+    let got = state.store.get(&key).await?;
+    let Some(definition) = got.object.map(|object| Metadata::read(&object)).filter(Metadata::is_terminating) else {
+        return Ok(());
+    };
     let now = timestamp((state.config.clock)());
     let objects = snapshot.resources().find(|kind| format!("{}.{}", kind.plural, kind.group) == name);
     let mut left = 0;
     if let Some(objects) = objects {
         let page = state.store.range(Range::all(objects.storage.prefix.clone())).await?;
-        for object in &page.objects {
+        for object in page.objects.iter().filter(|object| object.created <= got.revision) {
             let metadata = Metadata::read(object);
-            let gone =
-                !metadata.is_terminating() && write::remove(state, objects, &object.key, &metadata.uid, None).await?;
-            left += usize::from(!gone);
+            let removed = match metadata.is_terminating() {
+                true => Ok(Removed::Waiting),
+                false => write::remove(state, objects, &object.key, (&metadata.uid, None), None).await,
+            };
+            if let Err(failure) = &removed {
+                tracing::debug!(key = %object.key, message = failure.message(), "cannot delete an object");
+            }
+            left += usize::from(removed != Ok(Removed::Gone));
         }
     }
     if left > 0 {
         let message = format!("CustomResource deletion is in progress: {left} remaining");
         return write::modify(state, kind, &key, "status", |object| {
             let before = object["status"]["conditions"].clone();
-            set_condition(&mut object["status"], &now, "Terminating", true, "InstanceDeletionInProgress", &message);
+            if object["metadata"]["uid"] == *definition.uid {
+                let reason = "InstanceDeletionInProgress";
+                set_condition(&mut object["status"], &now, "Terminating", true, reason, &message);
+            }
             before != object["status"]["conditions"]
         })
         .await;
@@ -172,8 +185,11 @@ async fn empty(state: &Arc<State>, name: &str) -> Result<(), Failure> {
     write::modify(state, kind, &key, "", |object| {
         let kept: Vec<String> =
             meta::finalizers(object).into_iter().filter(|held| *held != CLEANUP).map(str::to_owned).collect();
-        meta::set_finalizers(object, kept);
-        true
+        let is_seen = object["metadata"]["uid"] == *definition.uid;
+        if is_seen {
+            meta::set_finalizers(object, kept);
+        }
+        is_seen
     })
     .await
 }

@@ -15,7 +15,7 @@ use crate::http::options::Propagation;
 use crate::kind::{Kind, Snapshot};
 use crate::object::meta::{self, FOREGROUND, ORPHAN};
 use crate::state::State;
-use crate::write;
+use crate::write::{self, Removed};
 
 /// The graph and what is to be looked at.
 #[derive(Default)]
@@ -79,11 +79,11 @@ impl Garbage {
         let Some(kind) = kind_of(&snapshot, &node.key) else { return Ok(false) };
         if node.metadata.is_terminating() && node.metadata.has(ORPHAN) {
             self.orphan(state, &snapshot, uid).await?;
-            return let_go(state, kind, node, ORPHAN).await.map(|()| true);
+            return remove_finalizer(state, kind, node, ORPHAN).await.map(|()| true);
         }
         if node.metadata.waits_for_dependents() {
             if !self.is_blocked(uid) {
-                return let_go(state, kind, node, FOREGROUND).await.map(|()| true);
+                return remove_finalizer(state, kind, node, FOREGROUND).await.map(|()| true);
             }
             for dependent in self.graph.dependents(uid) {
                 self.settle(state, &snapshot, &dependent).await?;
@@ -93,14 +93,36 @@ impl Garbage {
         self.settle(state, &snapshot, uid).await
     }
 
-    /// Whether a dependent that blocks the owner's end is still there.
+    /// Whether a dependent that blocks the owner's end is still there. One that itself waits for the owner does not
+    /// count: in a circle each would wait for the others for ever.
     fn is_blocked(&self, owner: &str) -> bool {
-        self.graph.dependents(owner).iter().filter_map(|uid| self.graph.get(uid)).any(|node| {
-            node.metadata
-                .owner_references
-                .iter()
-                .any(|reference| reference.uid == owner && reference.block_owner_deletion)
-        })
+        self.blocking(owner).into_iter().any(|dependent| !self.waits_for(&dependent, owner))
+    }
+
+    /// The dependents that block an owner's end.
+    fn blocking(&self, owner: &str) -> Vec<String> {
+        let blocks = |uid: &String| {
+            let references = self.graph.get(uid).into_iter().flat_map(|node| &node.metadata.owner_references);
+            references.into_iter().any(|reference| reference.uid == owner && reference.block_owner_deletion)
+        };
+        self.graph.dependents(owner).into_iter().filter(blocks).collect()
+    }
+
+    /// Whether `from` waits for its dependents, and over them for `to`.
+    fn waits_for(&self, from: &str, to: &str) -> bool {
+        let (mut seen, mut open) = (BTreeSet::new(), vec![from.to_owned()]);
+        while let Some(uid) = open.pop() {
+            let waits = self.graph.get(&uid).is_some_and(|node| node.metadata.waits_for_dependents());
+            if !waits || !seen.insert(uid.clone()) {
+                continue;
+            }
+            let blocking = self.blocking(&uid);
+            if blocking.iter().any(|blocking| blocking == to) {
+                return true;
+            }
+            open.extend(blocking);
+        }
+        false
     }
 
     /// Deletes an object whose owners are gone, or takes away the references to those that are.
@@ -114,7 +136,7 @@ impl Garbage {
         if owners.solid > 0 {
             let gone: Vec<&String> = owners.absent.iter().chain(&owners.waiting).collect();
             if !gone.is_empty() {
-                cut_loose(state, kind, &node.key, &gone).await?;
+                remove_references(state, kind, &node.key, &gone).await?;
             }
             return Ok(true);
         }
@@ -124,15 +146,16 @@ impl Garbage {
         let has_dependents = !self.graph.dependents(uid).is_empty();
         let foreground = !owners.waiting.is_empty() && has_dependents;
         let propagation = foreground.then_some(Propagation::Foreground);
-        write::remove(state, kind, &node.key, uid, propagation).await?;
-        Ok(true)
+        // The owners of another version may be others.
+        let looked_at = (uid, Some(node.modified));
+        Ok(write::remove(state, kind, &node.key, looked_at, propagation).await? != Removed::Changed)
     }
 
     async fn orphan(&self, state: &Arc<State>, snapshot: &Snapshot, owner: &str) -> Result<(), Failure> {
         for dependent in self.graph.dependents(owner) {
             let Some(node) = self.graph.get(&dependent) else { continue };
             let Some(kind) = kind_of(snapshot, &node.key) else { continue };
-            cut_loose(state, kind, &node.key, &[&owner.to_owned()]).await?;
+            remove_references(state, kind, &node.key, &[&owner.to_owned()]).await?;
         }
         Ok(())
     }
@@ -156,9 +179,12 @@ async fn look_up(state: &State, snapshot: &Snapshot, metadata: &Metadata) -> Res
             owners.solid += 1;
             continue;
         }
+        let is_served = kind.api_version() == *api_version;
         let found = state.store.get(&kind.key(&metadata.namespace, name)).await?.object;
         let found = found.map(|object| Metadata::read(&object)).filter(|found| found.uid == *uid);
         match found {
+            // Nobody can look under a version that is not served.
+            None if !is_served => owners.unknown += 1,
             None => owners.absent.push(uid.clone()),
             Some(found) if found.waits_for_dependents() => owners.waiting.push(uid.clone()),
             Some(_) => owners.solid += 1,
@@ -168,7 +194,7 @@ async fn look_up(state: &State, snapshot: &Snapshot, metadata: &Metadata) -> Res
 }
 
 /// Removes the references to `owners`.
-async fn cut_loose(state: &State, kind: &Kind, key: &str, owners: &[&String]) -> Result<(), Failure> {
+async fn remove_references(state: &State, kind: &Kind, key: &str, owners: &[&String]) -> Result<(), Failure> {
     write::modify(state, kind, key, "", |object| {
         let Some(Value::Array(references)) = object["metadata"].get_mut("ownerReferences") else { return false };
         let before = references.len();
@@ -183,7 +209,7 @@ async fn cut_loose(state: &State, kind: &Kind, key: &str, owners: &[&String]) ->
 }
 
 /// Removes a finalizer of the garbage collector.
-async fn let_go(state: &State, kind: &Kind, node: &Node, finalizer: &str) -> Result<(), Failure> {
+async fn remove_finalizer(state: &State, kind: &Kind, node: &Node, finalizer: &str) -> Result<(), Failure> {
     write::modify(state, kind, &node.key, "", |object| {
         let held: Vec<String> = meta::finalizers(object).into_iter().map(str::to_owned).collect();
         let kept: Vec<String> = held.iter().filter(|held| *held != finalizer).cloned().collect();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use nubium_store::Object;
+use nubium_store::{Object, Revision};
 use serde::Deserialize;
 
 use crate::object::meta::{FOREGROUND, ORPHAN};
@@ -64,6 +64,8 @@ impl Metadata {
 #[derive(Debug, Clone)]
 pub(super) struct Node {
     pub key: Arc<str>,
+    /// The version that was read.
+    pub modified: Revision,
     pub metadata: Metadata,
 }
 
@@ -84,7 +86,7 @@ impl Graph {
             for owner in &metadata.owner_references {
                 self.dependents.entry(owner.uid.clone()).or_default().insert(uid.clone());
             }
-            self.nodes.insert(uid.clone(), Node { key: object.key.clone(), metadata });
+            self.nodes.insert(uid.clone(), Node { key: object.key.clone(), modified: object.modified, metadata });
             touched.push(uid);
         }
         touched

@@ -81,7 +81,11 @@ async fn forget_events(state: &Arc<State>) -> Result<(), Failure> {
     for object in page.objects {
         let event: Value = serde_json::from_slice(&object.value).unwrap_or_default();
         if last_write(&event, now) < oldest {
-            write::remove(state, kind, &object.key, meta::text(&event, "uid"), None).await?;
+            let uid = meta::text(&event, "uid");
+            // One event that cannot be removed keeps no other.
+            if let Err(failure) = write::remove(state, kind, &object.key, (uid, Some(object.modified)), None).await {
+                tracing::debug!(key = %object.key, message = failure.message(), "cannot remove an old event");
+            }
         }
     }
     Ok(())

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use nubium_store::{Object, Range};
+use nubium_store::{Object, Range, Revision};
 use serde_json::Value;
 
 use super::graph::Metadata;
@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::kind::{BuiltIn, Kind, NAMESPACE_FINALIZER, set_condition};
 use crate::object::timestamp;
 use crate::state::State;
-use crate::write;
+use crate::write::{self, Removed};
 
 /// The namespaces on their way out.
 #[derive(Default)]
@@ -61,50 +61,77 @@ impl Leaving {
 
     pub async fn work(&mut self, state: &Arc<State>) {
         for name in std::mem::take(&mut self.changed) {
-            if let Err(failure) = self.empty(state, &name).await {
+            if let Err(failure) = empty(state, &name).await {
                 tracing::debug!(namespace = name, message = failure.message(), "a namespace could not be emptied yet");
             }
         }
     }
-
-    async fn empty(&self, state: &Arc<State>, name: &str) -> Result<(), Failure> {
-        let snapshot = state.registry.snapshot();
-        let mut left = Left::default();
-        for kind in snapshot.resources().filter(|kind| kind.namespaced) {
-            sweep(state, kind, name, &mut left).await?;
-        }
-        if !self.names.contains(name) {
-            return Ok(());
-        }
-        let namespaces = snapshot.built_in(BuiltIn::Namespace);
-        let key = namespaces.key("", name);
-        if left.resources.is_empty() {
-            return write::modify(state, namespaces, &key, "finalize", |object| {
-                let Some(Value::Array(held)) = object["spec"].get_mut("finalizers") else { return false };
-                let before = held.len();
-                held.retain(|finalizer| finalizer != NAMESPACE_FINALIZER);
-                before != held.len()
-            })
-            .await;
-        }
-        let now = timestamp((state.config.clock)());
-        write::modify(state, namespaces, &key, "status", |object| {
-            let before = object["status"]["conditions"].clone();
-            left.tell(&mut object["status"], &now);
-            before != object["status"]["conditions"]
-        })
-        .await
-    }
 }
 
-/// Deletes what is in a namespace of one kind, and counts what stays.
-async fn sweep(state: &Arc<State>, kind: &Kind, namespace: &str, left: &mut Left) -> Result<(), Failure> {
+/// Deletes what belonged to a namespace that goes or is gone, and lets the namespace go when nothing is left.
+///
+/// A namespace can be made again under its name: what was created after the present one was, is its own.
+async fn empty(state: &Arc<State>, name: &str) -> Result<(), Failure> {
+    let snapshot = state.registry.snapshot();
+    let namespaces = snapshot.built_in(BuiltIn::Namespace);
+    let key = namespaces.key("", name);
+    let got = state.store.get(&key).await?;
+    let present = got.object.map(|object| (object.created, Metadata::read(&object)));
+    let terminating = present.as_ref().map(|(_, metadata)| metadata).filter(|metadata| metadata.is_terminating());
+    let until = match &present {
+        Some((created, _)) if terminating.is_none() => *created,
+        // Nothing that is not stored by now is looked at.
+        _ => got.revision + 1,
+    };
+    let mut left = Left::default();
+    for kind in snapshot.resources().filter(|kind| kind.namespaced) {
+        sweep(state, kind, name, until, &mut left).await?;
+    }
+    let Some(Metadata { uid, .. }) = terminating else { return Ok(()) };
+    if left.resources.is_empty() {
+        return write::modify(state, namespaces, &key, "finalize", |object| {
+            if object["metadata"]["uid"] != **uid {
+                return false;
+            }
+            let Some(Value::Array(held)) = object["spec"].get_mut("finalizers") else { return false };
+            let before = held.len();
+            held.retain(|finalizer| finalizer != NAMESPACE_FINALIZER);
+            before != held.len()
+        })
+        .await;
+    }
+    let now = timestamp((state.config.clock)());
+    write::modify(state, namespaces, &key, "status", |object| {
+        let before = object["status"]["conditions"].clone();
+        if object["metadata"]["uid"] == **uid {
+            left.report(&mut object["status"], &now);
+        }
+        before != object["status"]["conditions"]
+    })
+    .await
+}
+
+/// Deletes the objects of one kind in a namespace that were created before revision `until`, and counts what stays. An
+/// object that cannot be deleted is counted, and keeps no other.
+async fn sweep(
+    state: &Arc<State>,
+    kind: &Kind,
+    namespace: &str,
+    until: Revision,
+    left: &mut Left,
+) -> Result<(), Failure> {
     let page = state.store.range(Range::all(kind.list_prefix(namespace))).await?;
     let mut count = 0;
-    for object in &page.objects {
+    for object in page.objects.iter().filter(|object| object.created < until) {
         let metadata = Metadata::read(object);
-        if !metadata.is_terminating() && write::remove(state, kind, &object.key, &metadata.uid, None).await? {
-            continue;
+        if !metadata.is_terminating() {
+            match write::remove(state, kind, &object.key, (&metadata.uid, None), None).await {
+                Ok(Removed::Gone) => continue,
+                Ok(Removed::Waiting | Removed::Changed) => {}
+                Err(failure) => {
+                    tracing::debug!(key = %object.key, message = failure.message(), "cannot delete an object");
+                }
+            }
         }
         count += 1;
         for finalizer in metadata.finalizers {
@@ -118,7 +145,7 @@ async fn sweep(state: &Arc<State>, kind: &Kind, namespace: &str, left: &mut Left
 }
 
 impl Left {
-    fn tell(&self, status: &mut Value, now: &str) {
+    fn report(&self, status: &mut Value, now: &str) {
         let resources = format!("Some resources are remaining: {}", self.resources.join(", "));
         set_condition(status, now, "NamespaceContentRemaining", true, "SomeResourcesRemain", &resources);
         let held: Vec<String> =

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use nubium_schema::FieldError;
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::go_duration;
@@ -119,6 +120,7 @@ impl Options {
                 Err(error) => self.errors.push(error),
             },
             "force" => self.force = Some(flag(&value)),
+            "gracePeriodSeconds" => drop(integer(&value)?),
             "propagationPolicy" => match propagation(&value) {
                 Ok(policy) => self.delete.propagation = Some(policy),
                 Err(error) => self.errors.push(error),
@@ -137,32 +139,59 @@ impl Options {
 
 impl DeleteOptions {
     /// Takes in a body; what it says wins over the query.
+    ///
+    /// # Errors
+    /// 400 for what has another type, 422 for values that are not allowed.
     pub fn read(&mut self, body: &Value) -> Result<(), Failure> {
+        let body = DeleteBody::deserialize(body)
+            .map_err(|error| Failure::bad_request(format!("DeleteOptions cannot be read: {error}")))?;
         self.take(body).map_err(|error| Failure::invalid("meta.k8s.io", "DeleteOptions", "", &[error]))
     }
 
-    fn take(&mut self, body: &Value) -> Result<(), FieldError> {
-        if let Some(kind) = body["kind"].as_str().filter(|kind| *kind != "DeleteOptions") {
+    fn take(&mut self, body: DeleteBody) -> Result<(), FieldError> {
+        if let Some(kind) = body.kind.as_deref().filter(|kind| !matches!(*kind, "" | "DeleteOptions")) {
             return Err(FieldError::not_supported("kind", kind, &["DeleteOptions"]));
         }
-        if let Some(policy) = body["propagationPolicy"].as_str() {
+        if let (Some(policy), Some(_)) = (&body.propagation_policy, body.orphan_dependents) {
+            let why = "orphanDependents and deletionPropagation cannot be both set";
+            return Err(FieldError::invalid("propagationPolicy", policy.as_str(), why));
+        }
+        if let Some(policy) = &body.propagation_policy {
             self.propagation = Some(propagation(policy)?);
         }
-        if let Some(orphans) = body["orphanDependents"].as_bool() {
-            if body["propagationPolicy"].is_string() {
-                let why = "orphanDependents and deletionPropagation cannot be both set";
-                return Err(FieldError::invalid("propagationPolicy", body["propagationPolicy"].clone(), why));
-            }
+        if let Some(orphans) = body.orphan_dependents {
             self.propagation = Some(orphan(orphans));
         }
-        let condition = |name: &str| body["preconditions"][name].as_str().map(str::to_owned);
-        self.uid = condition("uid").or(self.uid.take());
-        self.resource_version = condition("resourceVersion").or(self.resource_version.take());
-        for value in body["dryRun"].as_array().into_iter().flatten() {
-            self.dry_run |= dry_run(value.as_str().unwrap_or_default())?;
+        let Preconditions { uid, resource_version } = body.preconditions.unwrap_or_default();
+        self.uid = uid.or(self.uid.take());
+        self.resource_version = resource_version.or(self.resource_version.take());
+        for value in body.dry_run.unwrap_or_default() {
+            self.dry_run |= dry_run(&value)?;
         }
         Ok(())
     }
+}
+
+/// The body of a delete, as Kubernetes' types read it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct DeleteBody {
+    kind: Option<String>,
+    #[serde(rename = "apiVersion")]
+    _api_version: Option<String>,
+    #[serde(rename = "gracePeriodSeconds")]
+    _grace_period_seconds: Option<i64>,
+    preconditions: Option<Preconditions>,
+    orphan_dependents: Option<bool>,
+    propagation_policy: Option<String>,
+    dry_run: Option<Vec<String>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct Preconditions {
+    uid: Option<String>,
+    resource_version: Option<String>,
 }
 
 /// As Kubernetes reads booleans in a query: present and not plainly false.

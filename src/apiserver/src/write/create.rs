@@ -37,10 +37,10 @@ pub(super) async fn new(
         let why = "create not allowed while custom resource definition is terminating";
         return Err(Failure::forbidden(kind.subject(), meta::text(&object, "name"), why));
     }
+    prepare::place(call, kind, &mut object)?;
     if !meta::text(&object, "resourceVersion").is_empty() {
         return Err(Failure::failed("resourceVersion should not be set on objects to be created"));
     }
-    prepare::place(call, kind, &mut object)?;
     let prefix = meta::text(&object, "generateName").to_owned();
     let is_generated = meta::text(&object, "name").is_empty() && !prefix.is_empty();
     let mut draws = if is_generated { DRAWS } else { 1 };

@@ -23,5 +23,5 @@ mod validate;
 pub(crate) use create::create;
 pub(crate) use delete::{delete, delete_collection};
 pub(crate) use patch::patch;
-pub(crate) use system::{ensure_namespace, modify, remove};
+pub(crate) use system::{Removed, ensure_namespace, modify, remove};
 pub(crate) use update::update;

@@ -62,7 +62,7 @@ pub(super) fn apply(call: &Call, kind: &Kind, old: Option<&Value>, config: &Valu
         conversion: Some(&convert),
     };
     let wanted = meta::text(config, "resourceVersion");
-    if let Some(old) = old.filter(|old| !wanted.is_empty() && wanted != meta::text(old, "resourceVersion")) {
+    if let Some(old) = old.filter(|old| !matches!(wanted, "" | "0") && wanted != meta::text(old, "resourceVersion")) {
         return Err(Failure::modified(kind.subject(), meta::text(old, "name")));
     }
     ownership::apply(old, config, &kind.ownership, &request).map_err(|error| match error {

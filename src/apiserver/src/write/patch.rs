@@ -37,6 +37,7 @@ pub(crate) async fn patch(call: &Call, kind: &Kind, body: Bytes) -> Result<Reply
             return apply_new(call, kind, config, duplicates).await;
         };
         let patched = patched(call, kind, &patch, &live.object)?;
+        is_same_kind(kind, &patched)?;
         // A revision that the patch itself names is a condition; else the patch is tried again on what is newer.
         let version = meta::text(&live.object, "resourceVersion");
         let is_conditional = meta::text(&patched, "resourceVersion") != version;
@@ -120,6 +121,26 @@ fn patched(call: &Call, kind: &Kind, patch: &Patch, live: &Value) -> Result<Valu
     Ok(object)
 }
 
+/// Refuses the result of a patch that is an object of another kind, or none.
+fn is_same_kind(kind: &Kind, patched: &Value) -> Result<(), Failure> {
+    let invalid = |why: String| {
+        let error = nubium_schema::FieldError::invalid("patch", patched.to_string(), why);
+        Err(Failure::invalid("", "", "", &[error]))
+    };
+    for (field, want) in [("apiVersion", kind.api_version()), ("kind", kind.kind.clone())] {
+        match &patched[field] {
+            Value::String(found) if *found == want => {}
+            Value::String(found) => return invalid(format!("{field} is {found:?}, it must be {want:?}")),
+            Value::Null => return invalid(format!("{field} must be {want:?}")),
+            _ => return invalid(format!("{field} must be a string")),
+        }
+    }
+    match &patched["metadata"] {
+        Value::Object(_) | Value::Null => Ok(()),
+        _ => invalid("metadata must be an object".to_owned()),
+    }
+}
+
 /// An apply of what is not there: a create, by whoever may create.
 async fn apply_new(call: &Call, kind: &Kind, config: &Value, duplicates: Vec<String>) -> Result<Reply, Failure> {
     let name = &call.target.name;
@@ -134,7 +155,10 @@ async fn apply_new(call: &Call, kind: &Kind, config: &Value, duplicates: Vec<Str
         );
         return Err(Failure::conflict(kind.subject(), name, &why));
     }
-    let object = own::apply(call, kind, None, config)?;
+    let mut object = own::apply(call, kind, None, config)?;
+    if meta::text(&object, "name").is_empty() {
+        meta::set(&mut object, "name", Some(name.as_str().into()));
+    }
     let Intake { object, mut warnings } =
         intake::cleaned(call, kind, object, duplicates, Origin::Patch { is_new: true })?;
     let (object, more) = create::new(call, kind, object, Owners::Given).await?;

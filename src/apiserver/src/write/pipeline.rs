@@ -116,6 +116,7 @@ pub(super) async fn run(call: &Call, kind: &Kind, mut change: Change<'_>) -> Res
     let old = change.old();
     let mut warnings = Vec::new();
     if change.verb != Verb::Delete {
+        prepare::check_lengths(kind, old, &change.new)?;
         match old {
             None => prepare::confine_new(call, kind, &mut change.new),
             Some(old) => {

@@ -1,5 +1,7 @@
 //! What the server itself puts into an object: where it is, which object it is, and how often its spec has changed.
 
+use std::collections::HashSet;
+
 use nubium_schema::FieldError;
 use serde_json::Value;
 
@@ -22,7 +24,13 @@ pub(super) fn place(call: &Call, kind: &Kind, object: &mut Value) -> Result<(), 
                 target.name
             )));
         }
-        meta::set(object, "name", Some(target.name.as_str().into()));
+        let url = &target.name;
+        let why = format!("the name of the object ({url} based on URL) was undeterminable: name must be provided");
+        return Err(Failure::bad_request(why));
+    }
+    // As Kubernetes: revision 0 is none.
+    if meta::text(object, "resourceVersion") == "0" {
+        meta::set(object, "resourceVersion", None);
     }
     let namespace = meta::text(object, "namespace");
     if kind.namespaced {
@@ -32,10 +40,29 @@ pub(super) fn place(call: &Call, kind: &Kind, object: &mut Value) -> Result<(), 
             ));
         }
         meta::set(object, "namespace", Some(target.namespace.as_str().into()));
-    } else if namespace.is_empty() {
+    } else {
         meta::set(object, "namespace", None);
     }
     Ok(())
+}
+
+/// The most entries that a list of the metadata may have.
+const MOST_ENTRIES: usize = 1000;
+
+/// Refuses lists of the metadata that are too long to work with. What is stored already may keep its length.
+pub(super) fn check_lengths(kind: &Kind, old: Option<&Value>, object: &Value) -> Result<(), Failure> {
+    let length = |object: &Value, field: &str| object["metadata"][field].as_array().map_or(0, Vec::len);
+    let mut errors = Vec::new();
+    for field in ["ownerReferences", "finalizers", "managedFields"] {
+        let (before, after) = (old.map_or(0, |old| length(old, field)), length(object, field));
+        if after > MOST_ENTRIES.max(before) {
+            errors.push(FieldError::too_many(format!("metadata.{field}"), after as u64, MOST_ENTRIES as u64));
+        }
+    }
+    if errors.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::invalid(&kind.group, &kind.kind, meta::text(object, "name"), &errors))
 }
 
 /// Sets the system fields of a new object.
@@ -128,7 +155,7 @@ pub(super) fn count_generation(kind: &Kind, old: &Value, object: &mut Value) {
 /// Drops owners that are named twice.
 fn unique_owners(object: &mut Value) {
     if let Some(owners) = object["metadata"].get_mut("ownerReferences").and_then(Value::as_array_mut) {
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         owners.retain(|owner| seen.insert(owner.clone()));
     }
 }

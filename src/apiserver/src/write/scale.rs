@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::intake;
 use super::pipeline::{self, Change, Live, Owners, TRIES};
 use crate::call::Call;
-use crate::failure::Failure;
+use crate::failure::{Failure, Subject};
 use crate::http::media::{PatchForm, patch_form};
 use crate::http::reply::Reply;
 use crate::kind::{Kind, Scale};
@@ -77,21 +77,66 @@ pub(crate) async fn set(call: &Call, kind: &Kind, is_patch: bool, body: Bytes) -
                 ]));
             }
         }
-        let replicas = scale["spec"]["replicas"].as_i64().unwrap_or(0);
-        if replicas < 0 {
-            let error = FieldError::invalid("spec.replicas", replicas, "should be a non-negative integer");
-            return Err(Failure::invalid("autoscaling", "Scale", &call.target.name, &[error]));
-        }
+        let replicas = replicas(&scale, call, &live.object)?;
         let said = meta::text(&scale, "resourceVersion");
         if !said.is_empty() && said != meta::text(&object, "resourceVersion") {
             return Err(Failure::modified(kind.subject(), &call.target.name));
         }
         put(&mut object, &paths.spec, replicas.into());
-        if let Some(written) = pipeline::run(call, kind, Change::update(call, &live, object, Owners::Given)).await? {
+        if let Some(written) = pipeline::run(call, kind, Change::update(call, &live, object, Owners::Compute)).await? {
             return Ok(Reply::value(StatusCode::OK, &scale_of(paths, &written.object)));
         }
     }
     Err(Failure::modified(kind.subject(), &call.target.name))
+}
+
+/// The number that a Scale asks for, if it is a Scale of this object.
+fn replicas(scale: &Value, call: &Call, object: &Value) -> Result<i64, Failure> {
+    let refused = |why: String| Err(Failure::bad_request(format!("Scale in version \"v1\" cannot be read: {why}")));
+    for (field, want) in [("kind", "Scale"), ("apiVersion", "autoscaling/v1")] {
+        match &scale[field] {
+            Value::Null => {}
+            Value::String(found) if found == want => {}
+            found => return refused(format!("{field} is {found}, it must be {want:?}")),
+        }
+    }
+    let (name, uid) = (&call.target.name, meta::text(scale, "uid"));
+    match meta::text(scale, "name") {
+        "" => {
+            let why = format!("the name of the object ({name} based on URL) was undeterminable: name must be provided");
+            return Err(Failure::bad_request(why));
+        }
+        found if found != name => {
+            let why = format!("the name of the object ({found}) does not match the name on the URL ({name})");
+            return Err(Failure::bad_request(why));
+        }
+        _ => {}
+    }
+    let namespace = meta::text(scale, "namespace");
+    if !namespace.is_empty() && namespace != call.target.namespace {
+        let why = "the namespace of the provided object does not match the namespace sent on the request";
+        return Err(Failure::bad_request(why));
+    }
+    if !uid.is_empty() && uid != meta::text(object, "uid") {
+        let record = meta::text(object, "uid");
+        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {record}");
+        return Err(Failure::conflict(Subject { group: "autoscaling", resource: "scales" }, name, &why));
+    }
+    if !scale["spec"].is_object() && !scale["spec"].is_null() {
+        return refused("spec must be an object".to_owned());
+    }
+    let replicas = match &scale["spec"]["replicas"] {
+        Value::Null => 0,
+        value => match value.as_i64().filter(|number| i32::try_from(*number).is_ok()) {
+            Some(number) => number,
+            None => return refused(format!("spec.replicas is {value}, it must be a 32-bit integer")),
+        },
+    };
+    if replicas < 0 {
+        let error = FieldError::invalid("spec.replicas", replicas, "should be a non-negative integer");
+        return Err(Failure::invalid("autoscaling", "Scale", name, &[error]));
+    }
+    Ok(replicas)
 }
 
 fn put(object: &mut Value, path: &str, value: Value) {

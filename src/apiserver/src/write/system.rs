@@ -1,7 +1,7 @@
 //! Writes that the server makes on its own: cleaning up, and what must be there from the start.
 
 use nubium_schema::ownership::{self, Request, keep_times_if_unchanged};
-use nubium_store::{Expect, Outcome};
+use nubium_store::{Expect, Outcome, Revision};
 use serde_json::{Value, json};
 
 use super::commit::{self, Swap};
@@ -87,28 +87,42 @@ pub(crate) async fn modify(
     Err(Failure::internal(format!("{key} is written too often by others")))
 }
 
-/// Deletes the object under `key` if it is still the one with this uid. Answers whether it is gone.
+/// What became of an object that was to be removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Removed {
+    Gone,
+    /// It is marked for deletion and waits for its finalizers.
+    Waiting,
+    /// It is not the version that was looked at, and stays.
+    Changed,
+}
+
+/// Deletes the object under `key` if it is still the one with this uid, and of this version where one is given.
 pub(crate) async fn remove(
     state: &State,
     kind: &Kind,
     key: &str,
-    uid: &str,
+    (uid, version): (&str, Option<Revision>),
     propagation: Option<Propagation>,
-) -> Result<bool, Failure> {
+) -> Result<Removed, Failure> {
     for _ in 0..TRIES {
-        let Some(stored) = state.store.get(key).await?.object else { return Ok(true) };
+        let Some(stored) = state.store.get(key).await?.object else { return Ok(Removed::Gone) };
+        if version.is_some_and(|version| version != stored.modified) {
+            return Ok(Removed::Changed);
+        }
         let Live { stored, object } = Live::read(kind, stored)?;
         if object["metadata"]["uid"] != uid {
-            return Ok(true);
+            return Ok(Removed::Gone);
         }
         let marked = marked(kind, &object, propagation, &timestamp((state.config.clock)()));
         let is_gone = commit::is_released(kind, &marked);
+        let removed = if is_gone { Removed::Gone } else { Removed::Waiting };
         if marked == object && !is_gone {
-            return Ok(false);
+            return Ok(removed);
         }
         if let Swap::Done(_) = commit::swap(state, kind, &stored, marked).await? {
-            return Ok(is_gone);
+            return Ok(removed);
         }
     }
-    Ok(false)
+    Ok(Removed::Changed)
 }

@@ -80,7 +80,7 @@ fn owners(metadata: &Value, at: &str) -> Vec<FieldError> {
     let mut controller: Option<String> = None;
     for owner in list(metadata, "ownerReferences") {
         let version = text(owner, "apiVersion");
-        if version.rsplit('/').next().unwrap_or_default().is_empty() {
+        if version.matches('/').count() > 1 || version.rsplit('/').next().unwrap_or_default().is_empty() {
             errors.push(FieldError::invalid(format!("{at}.apiVersion"), version, "version must not be empty"));
         }
         for name in ["kind", "name", "uid"] {
