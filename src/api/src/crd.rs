@@ -57,6 +57,7 @@ fn tidy(schema: &mut Value) {
                 values.retain(|value| !value.is_null());
             }
             as_strict_as_the_type(map);
+            as_kubernetes_merges(map);
             for bound in ["minimum", "maximum"] {
                 whole_number(map, bound);
             }
@@ -87,6 +88,17 @@ fn as_strict_as_the_type(map: &mut Map<String, Value>) {
     };
     map.entry("minimum").or_insert(least.into());
     map.entry("maximum").or_insert(most.into());
+}
+
+/// A label selector is merged as Kubernetes merges its own: its requirements as one, since none of them has a key.
+fn as_kubernetes_merges(map: &mut Map<String, Value>) {
+    if let Some(properties) = map.get_mut("properties").and_then(Value::as_object_mut)
+        && properties.contains_key("matchLabels")
+        && let Some(requirements) = properties.get_mut("matchExpressions")
+    {
+        requirements["x-kubernetes-list-type"] = "atomic".into();
+        requirements["items"]["properties"]["values"]["x-kubernetes-list-type"] = "atomic".into();
+    }
 }
 
 fn whole_number(map: &mut Map<String, Value>, key: &str) {
@@ -130,6 +142,24 @@ mod tests {
                 }
             });
         }
+    }
+
+    #[test]
+    fn every_label_selector_merges_as_in_kubernetes() {
+        let mut selectors = 0;
+        for crd in crds() {
+            walk("", &crd["spec"]["versions"][0]["schema"], &mut |path, schema| {
+                let Some(requirements) = schema.get("properties").and_then(|fields| fields.get("matchExpressions"))
+                else {
+                    return;
+                };
+                selectors += 1;
+                assert_eq!(requirements["x-kubernetes-list-type"], "atomic", "{path}");
+                let values = &requirements["items"]["properties"]["values"];
+                assert_eq!(values["x-kubernetes-list-type"], "atomic", "{path}");
+            });
+        }
+        assert!(selectors > 0);
     }
 
     #[test]

@@ -262,6 +262,10 @@ pub struct ServerResources {
     pub cpu: CpuCount,
     /// Memory.
     pub memory: Quantity,
+    /// The Flavor whose size this is, where it is one's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub flavor: Option<String>,
 }
 
 /// One NIC's address.

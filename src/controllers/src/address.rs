@@ -19,6 +19,7 @@ use nubium_runtime::{
 use crate::{
     claims::terminating,
     error::{Error, calling},
+    pass,
     verdict::{Verdict, writer},
     world::{World, by, of_uid},
 };
@@ -40,7 +41,8 @@ pub(crate) async fn run(world: Arc<World>) {
         }
     });
     let settings = Loop { name: "ip-address", workers: 8, resync: Some(Duration::from_secs(60)) };
-    nubium_runtime::run(settings, queue, move |key| reconcile(world.clone(), key)).await;
+    let (all, kind) = (world.clone(), world.addresses.clone());
+    pass::run(all, kind, &contract::ADDRESS, settings, queue, move |key| reconcile(world.clone(), key)).await;
 }
 
 async fn reconcile(world: Arc<World>, key: Key) -> Result<Next, Error> {

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use kube::ResourceExt;
-use nubium_api::{MadeFor, Port, Server, Volume, contract};
+use nubium_api::{MadeFor, Nic, Port, Server, Volume, child_name, contract};
 
 use crate::verdict::holds;
 
@@ -48,8 +48,11 @@ pub(crate) fn volume_users(volume: &Volume, servers: Vec<Arc<Server>>) -> Vec<Ar
 pub(crate) fn port_users(port: &Port, servers: Vec<Arc<Server>>) -> Vec<Arc<Server>> {
     let name = port.name_any();
     in_turn(servers, port.metadata.uid.as_ref(), |server| {
-        let named = server.spec.nics.iter().any(|nic| nic.port.as_ref() == Some(&name));
-        named || made_for(port.spec.made_for.as_ref(), server) || has(server, port.metadata.uid.as_ref())
+        let names = |nic: &Nic| match &nic.port {
+            Some(named) => *named == name,
+            None => made_for(port.spec.made_for.as_ref(), server) && child_name(&server.name_any(), &nic.name) == name,
+        };
+        server.spec.nics.iter().any(names) || has(server, port.metadata.uid.as_ref())
     })
 }
 

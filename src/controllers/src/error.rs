@@ -1,13 +1,21 @@
 //! What can go wrong in a pass: a call to the API server.
 
 use kube::Resource;
-use nubium_runtime::{Key, PassError, Wait, already_exists, conflict, not_found};
+use nubium_runtime::{Key, PassError, Wait, already_exists, conflict, not_found, refused};
 
 /// Why a pass could not be finished.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cannot {verb} {kind} {key}")]
     Call { verb: &'static str, kind: String, key: Key, source: kube::Error },
+}
+
+impl Error {
+    /// Whether the API server will refuse it again: nothing but a change of something helps.
+    pub fn is_refused(&self) -> bool {
+        let Self::Call { source, .. } = self;
+        refused(source)
+    }
 }
 
 impl PassError for Error {

@@ -9,6 +9,7 @@ use nubium_runtime::{Key, Loop, Next, Queue, StatusWriter, apply_status};
 use crate::{
     claims::terminating,
     error::{Error, calling},
+    pass,
     verdict::{Verdict, writer},
     world::World,
 };
@@ -20,7 +21,8 @@ pub(crate) async fn run(world: Arc<World>) {
     let queue = Queue::new();
     world.flavors.feed_own(&queue);
     let settings = Loop { name: "flavor", workers: 2, resync: None };
-    nubium_runtime::run(settings, queue, move |key| reconcile(world.clone(), key)).await;
+    let (all, kind) = (world.clone(), world.flavors.clone());
+    pass::run(all, kind, &contract::FLAVOR, settings, queue, move |key| reconcile(world.clone(), key)).await;
 }
 
 async fn reconcile(world: Arc<World>, key: Key) -> Result<Next, Error> {

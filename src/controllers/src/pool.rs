@@ -14,6 +14,7 @@ use nubium_runtime::{
 use crate::{
     claims::terminating,
     error::{Error, calling},
+    pass,
     verdict::{Verdict, names, writer},
     world::{World, by, pool_name},
 };
@@ -39,7 +40,8 @@ pub(crate) async fn run(world: Arc<World>) {
         pools.map(|pool| Key::cluster(pool.name.clone())).collect()
     });
     let settings = Loop { name: "storage-pool", workers: 2, resync: Some(Duration::from_secs(60)) };
-    nubium_runtime::run(settings, queue, move |key| reconcile(world.clone(), key)).await;
+    let (all, kind) = (world.clone(), world.pools.clone());
+    pass::run(all, kind, &contract::POOL, settings, queue, move |key| reconcile(world.clone(), key)).await;
 }
 
 async fn reconcile(world: Arc<World>, key: Key) -> Result<Next, Error> {

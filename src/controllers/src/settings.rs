@@ -15,6 +15,7 @@ use nubium_runtime::{Key, Loop, Next, Queue, StatusWriter, already_exists, apply
 
 use crate::{
     error::{Error, calling},
+    pass,
     verdict::{Verdict, writer},
     world::World,
 };
@@ -28,7 +29,11 @@ pub(crate) async fn run(world: Arc<World>, allow: Vec<Ipv4Net>) {
     queue.add(Key::cluster(CLOUD_SETTINGS));
     let settings = Loop { name: "cloud-settings", workers: 1, resync: None };
     let allow = Arc::new(allow);
-    nubium_runtime::run(settings, queue, move |key| reconcile(world.clone(), allow.clone(), key)).await;
+    let (all, kind) = (world.clone(), world.settings.clone());
+    pass::run(all, kind, &contract::CLOUD_SETTINGS, settings, queue, move |key| {
+        reconcile(world.clone(), allow.clone(), key)
+    })
+    .await;
 }
 
 async fn reconcile(world: Arc<World>, allow: Arc<Vec<Ipv4Net>>, key: Key) -> Result<Next, Error> {

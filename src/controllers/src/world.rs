@@ -14,7 +14,10 @@ use nubium_api::{
 use nubium_runtime::{Key, Recorder, Shared, SharedBuilder, not_found};
 use serde::de::DeserializeOwned;
 
-use crate::error::{Error, calling};
+use crate::{
+    error::{Error, calling},
+    heartbeat::Beats,
+};
 
 /// The names of the indexes. The value is a key (`namespace/name`), a name or a UID, as said.
 pub(crate) mod by {
@@ -57,6 +60,8 @@ pub(crate) struct World {
     pub hosts: Shared<Host>,
     pub leases: Shared<Lease>,
     pub settings: Shared<CloudSettings>,
+    /// When each host was heard of last.
+    pub beats: Beats,
 }
 
 /// Makes the watches. The controllers are the one process that says of an object that it cannot be read.
@@ -134,7 +139,9 @@ impl World {
             leases: shared.in_namespace(HOSTS_NAMESPACE).start(),
             client,
             recorder,
+            beats: Beats::default(),
         };
+        world.beats.follow(&world.leases);
         tokio::join!(
             world.servers.synced(),
             world.ports.synced(),
@@ -149,6 +156,13 @@ impl World {
             world.settings.synced(),
         );
         Arc::new(world)
+    }
+
+    /// Whether a host may still have something: its object is there, or cannot be read, or its agent is alive all the same.
+    /// To delete a Host says that the machine is lost; while it is heard of, it is not.
+    pub fn host_may_hold(&self, host: &str) -> bool {
+        let unreadable = || self.hosts.unreadable_in("").iter().any(|object| object.key().name == host);
+        self.hosts.get(&Key::cluster(host)).is_some() || unreadable() || self.beats.is_alive(host)
     }
 
     /// The objects of a namespace that are there and cannot be read, in words: nobody knows what they use, so nothing that

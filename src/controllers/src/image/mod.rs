@@ -16,6 +16,7 @@ use nubium_runtime::{
 use crate::{
     claims::terminating,
     error::{Error, calling},
+    pass,
     release::{ReleasePhase, leave},
     verdict::writer,
     world::{World, by, volume_keys},
@@ -55,7 +56,8 @@ pub(crate) async fn run(world: Arc<World>) {
         }
     });
     let settings = Loop { name: "image", workers: 4, resync: Some(Duration::from_secs(60)) };
-    nubium_runtime::run(settings, queue, move |key| reconcile(world.clone(), key)).await;
+    let (all, kind) = (world.clone(), world.images.clone());
+    pass::run(all, kind, &contract::IMAGE, settings, queue, move |key| reconcile(world.clone(), key)).await;
 }
 
 async fn reconcile(world: Arc<World>, key: Key) -> Result<Next, Error> {
@@ -63,7 +65,7 @@ async fn reconcile(world: Arc<World>, key: Key) -> Result<Next, Error> {
     let api = world.api::<Image>(&key);
     let generation = image.metadata.generation;
     let seen = image.status.clone().unwrap_or_default();
-    let exists = |host: &str| world.hosts.get(&Key::cluster(host)).is_some();
+    let exists = |host: &str| world.host_may_hold(host);
     let status = if terminating(image.as_ref()) {
         if !has_finalizer(image.as_ref(), IMAGE_FINALIZER) {
             return Ok(Next::Settled);

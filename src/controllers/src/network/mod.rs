@@ -22,6 +22,7 @@ use parking_lot::Mutex;
 use crate::{
     claims::terminating,
     error::{Error, calling},
+    pass,
     release::{ReleasePhase, leave},
     verdict::writer,
     world::{World, by},
@@ -49,7 +50,11 @@ pub(crate) async fn run(world: Arc<World>) {
     world.settings.on_change(move |_, _| all.list().iter().for_each(|network| woken.add(Key::of(network.as_ref()))));
     let numbers = Arc::new(Numbers::default());
     let settings = Loop { name: "network", workers: 4, resync: Some(Duration::from_secs(60)) };
-    nubium_runtime::run(settings, queue, move |key| reconcile(world.clone(), numbers.clone(), key)).await;
+    let (all, kind) = (world.clone(), world.networks.clone());
+    pass::run(all, kind, &contract::NETWORK, settings, queue, move |key| {
+        reconcile(world.clone(), numbers.clone(), key)
+    })
+    .await;
 }
 
 async fn reconcile(world: Arc<World>, numbers: Arc<Numbers>, key: Key) -> Result<Next, Error> {
@@ -58,7 +63,7 @@ async fn reconcile(world: Arc<World>, numbers: Arc<Numbers>, key: Key) -> Result
     let uid = network.uid().unwrap_or_default();
     let generation = network.metadata.generation;
     let seen = network.status.clone().unwrap_or_default();
-    let holding = plan::holding(&seen.hosts, |host| world.hosts.get(&Key::cluster(host)).is_some());
+    let holding = plan::holding(&seen.hosts, |host| world.host_may_hold(host));
     if terminating(network.as_ref()) {
         if !has_finalizer(network.as_ref(), NETWORK_FINALIZER) {
             return Ok(Next::Settled);
@@ -89,8 +94,7 @@ async fn reconcile(world: Arc<World>, numbers: Arc<Numbers>, key: Key) -> Result
     add_finalizer(&api, &network, NETWORK_FINALIZER).await.map_err(calling::<Network>("add the finalizer to", &key))?;
     let vni = seen.vni.unwrap_or_else(|| number(&world, &numbers, &uid));
     let ranges = world.settings.get(&Key::cluster(CLOUD_SETTINGS)).map(|found| found.spec.networks.host_access());
-    let exists = |host: &str| world.hosts.get(&Key::cluster(host)).is_some();
-    let verdict = plan::verdict(&network, ranges.as_ref(), &seen.hosts, exists);
+    let verdict = plan::verdict(&network, ranges.as_ref(), &seen.hosts, |host| world.host_may_hold(host));
     let status = NetworkStatus {
         observed_generation: generation,
         conditions: verdict.conditions(generation),

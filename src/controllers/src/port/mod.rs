@@ -27,6 +27,7 @@ use tokio::time::Instant;
 use crate::{
     claims::terminating,
     error::{Error, calling},
+    pass,
     verdict::{State, Verdict, writer},
     world::{World, by, device_uids, of_uid, port_keys},
 };
@@ -57,7 +58,9 @@ pub(crate) async fn run(world: Arc<World>) {
     let reserved = Arc::new(Reserved::default());
     wake(&world, &queue, &reserved);
     let settings = Loop { name: "port", workers: 16, resync: Some(Duration::from_secs(60)) };
-    nubium_runtime::run(settings, queue, move |key| reconcile(world.clone(), reserved.clone(), key)).await;
+    let (all, kind) = (world.clone(), world.ports.clone());
+    pass::run(all, kind, &contract::PORT, settings, queue, move |key| reconcile(world.clone(), reserved.clone(), key))
+        .await;
 }
 
 async fn reconcile(world: Arc<World>, reserved: Arc<Reserved>, key: Key) -> Result<Next, Error> {

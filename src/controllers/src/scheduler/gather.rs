@@ -56,11 +56,13 @@ pub(super) fn request(world: &World, server: &Server) -> Result<Request, Unplace
 
 fn resources(world: &World, server: &Server) -> Result<ServerResources, Unplaced> {
     if let Some(said) = &server.spec.resources {
-        return Ok(ServerResources { cpu: said.cpu.clone(), memory: said.memory.clone() });
+        return Ok(ServerResources { cpu: said.cpu.clone(), memory: said.memory.clone(), flavor: None });
     }
     let name = server.spec.flavor.clone().unwrap_or_default();
     match world.flavors.get(&Key::cluster(name.clone())) {
-        Some(flavor) => Ok(ServerResources { cpu: flavor.spec.cpu.clone(), memory: flavor.spec.memory.clone() }),
+        Some(flavor) => {
+            Ok(ServerResources { cpu: flavor.spec.cpu.clone(), memory: flavor.spec.memory.clone(), flavor: Some(name) })
+        }
         None => Err(Unplaced::Waits("FlavorNotFound", format!("waits for Flavor {name}, which does not exist"))),
     }
 }

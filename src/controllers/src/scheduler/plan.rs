@@ -41,8 +41,7 @@ pub(super) struct Candidate {
 pub(super) enum Unplaced {
     /// Something about the Server itself: reason and message.
     Waits(&'static str, String),
-    /// A host that is Ready has not said what it runs: until then nobody knows what room there is, or whether the
-    /// Server runs there already.
+    /// None fits of those that have reported what they run, and these have not yet.
     Unreported(Vec<String>),
     /// No host fits: each host and what it lacks.
     NoHostFits(Vec<(String, String)>),
@@ -79,11 +78,6 @@ impl fmt::Display for Unplaced {
 
 /// The host for `request`: of those that fit, the one with most memory left over, then the first by name.
 pub(super) fn place(request: &Request, hosts: &[Candidate]) -> Result<String, Unplaced> {
-    let silent = |host: &&Candidate| host.ready && !host.reported;
-    let unreported: Vec<String> = hosts.iter().filter(silent).map(|host| format!("host {}", host.name)).collect();
-    if !unreported.is_empty() {
-        return Err(Unplaced::Unreported(unreported));
-    }
     let (mut fitting, mut lacking) = (Vec::new(), Vec::new());
     for host in hosts {
         match lack(request, host) {
@@ -92,8 +86,15 @@ pub(super) fn place(request: &Request, hosts: &[Candidate]) -> Result<String, Un
         }
     }
     let best = fitting.into_iter().min_by_key(|host| (Reverse(host.memory_free), &host.name));
-    best.map(|host| host.name.clone()).ok_or(Unplaced::NoHostFits(lacking))
+    best.map(|host| host.name.clone()).ok_or_else(|| {
+        let unreported = hosts.iter().filter(|host| lack(request, host).as_deref() == Some(UNREPORTED));
+        let unreported: Vec<String> = unreported.map(|host| format!("host {}", host.name)).collect();
+        if unreported.is_empty() { Unplaced::NoHostFits(lacking) } else { Unplaced::Unreported(unreported) }
+    })
 }
+
+/// What a host lacks whose agent has not written yet what runs there: until then nobody knows its room.
+const UNREPORTED: &str = "has not reported yet what runs there";
 
 /// Why `host` does not fit, as the end of a sentence that begins with its name.
 fn lack(request: &Request, host: &Candidate) -> Option<String> {
@@ -109,6 +110,9 @@ fn lack(request: &Request, host: &Candidate) -> Option<String> {
     }
     if !host.ready {
         return Some("is not ready".into());
+    }
+    if !host.reported {
+        return Some(UNREPORTED.into());
     }
     if host.unschedulable {
         return Some("is unschedulable".into());

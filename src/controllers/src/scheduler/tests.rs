@@ -11,7 +11,11 @@ const GIB: u64 = 1 << 30;
 
 fn request(cpu: u64, gib: u64) -> Request {
     Request {
-        resources: ServerResources { cpu: CpuCount(cpu.to_string()), memory: Quantity::from_bytes(gib * GIB) },
+        resources: ServerResources {
+            cpu: CpuCount(cpu.to_string()),
+            memory: Quantity::from_bytes(gib * GIB),
+            flavor: None,
+        },
         cpu,
         memory: gib * GIB,
         host: None,
@@ -50,15 +54,15 @@ fn an_impossible_size_says_which_host_lacks_what() {
 }
 
 #[test]
-fn nothing_is_placed_before_every_ready_host_has_reported() {
-    let mut silent = host("b", 8, 8);
+fn a_host_that_has_not_reported_stops_nothing_but_itself() {
+    let mut silent = host("b", 9, 9);
     silent.reported = false;
-    assert_eq!(
-        place(&request(1, 1), &[host("a", 8, 8), silent.clone()]).unwrap_err(),
-        Unplaced::Unreported(vec!["host b".into()])
-    );
+    assert_eq!(place(&request(1, 1), &[host("a", 8, 8), silent.clone()]).unwrap(), "a", "b has most room");
+    let unreported = Unplaced::Unreported(vec!["host b".into()]);
+    assert_eq!(place(&request(9, 9), &[host("a", 8, 8), silent.clone()]).unwrap_err(), unreported);
     silent.ready = false;
-    assert_eq!(place(&request(1, 1), &[host("a", 8, 8), silent]).unwrap(), "a");
+    let error = place(&request(9, 9), &[host("a", 9, 8), silent]).unwrap_err();
+    assert_eq!(error.to_string(), "0/2 hosts fit: a lacks 1Gi memory; b is not ready");
 }
 
 #[test]

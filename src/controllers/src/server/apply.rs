@@ -5,14 +5,18 @@ use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::{Api, Resource, ResourceExt, api::PostParams};
 use nubium_api::{
     Port, Server, Volume,
-    contract::{SEED_TYPE, SERVER_FINALIZER, seed_name},
+    contract::{self, SEED_TYPE, SERVER_FINALIZER, seed_name},
     host_namespace,
 };
 use nubium_runtime::{
     Key, Live, add_finalizer, already_exists, conflicting, has_finalizer, live_get, not_found, remove_finalizer,
 };
 
-use super::plan::{Plan, Step};
+use super::{
+    gather::digest_of,
+    plan::{Plan, Step},
+    seed,
+};
 use crate::{
     error::{Error, calling},
     world::{World, of_uid},
@@ -21,24 +25,27 @@ use crate::{
 /// What was done, as far as it is remembered.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
-    /// The seed is in the host's namespace.
-    pub seeded: bool,
+    /// The seed is in the host's namespace, rendered from the cloudInit of this digest.
+    pub seeded: Option<Option<String>>,
 }
 
 pub(super) async fn apply(world: &World, server: &Server, plan: &Plan) -> Result<Outcome, Error> {
     let mut outcome = Outcome::default();
     for stage in &plan.stages {
         for done in join_all(stage.iter().map(|step| take(world, server, step))).await {
-            done?;
+            if let Some(digest) = done? {
+                outcome.seeded = Some(digest);
+            }
         }
-        outcome.seeded |= stage.iter().any(|step| matches!(step, Step::CreateSeed { .. }));
     }
     Ok(outcome)
 }
 
-async fn take(world: &World, server: &Server, step: &Step) -> Result<(), Error> {
+/// Gives, of a seed, the digest that is recorded with it.
+async fn take(world: &World, server: &Server, step: &Step) -> Result<Option<Option<String>>, Error> {
     let key = Key::of(server);
-    match step {
+    let done = match step {
+        Step::CreateSeed { host, files } => return create_seed(world, server, host, files).await.map(Some),
         Step::Hold => {
             let held = add_finalizer(&world.api::<Server>(&key), server, SERVER_FINALIZER).await;
             held.map(drop).map_err(calling::<Server>("add the finalizer to", &key))
@@ -46,7 +53,6 @@ async fn take(world: &World, server: &Server, step: &Step) -> Result<(), Error> 
         Step::Confirm => confirm(world, server).await.map_err(calling::<Server>("confirm", &key)),
         Step::CreateVolume(volume) => create::<Volume>(world, volume).await,
         Step::CreatePort(port) => create::<Port>(world, port).await,
-        Step::CreateSeed { host, files } => create_seed(world, server, host, files).await,
         Step::DeleteVolume { key, uid } => world.delete::<Volume>(key, of_uid(Some(uid.clone()))).await,
         Step::DeletePort { key, uid } => world.delete::<Port>(key, of_uid(Some(uid.clone()))).await,
         Step::DeleteSeed { host } => {
@@ -57,15 +63,21 @@ async fn take(world: &World, server: &Server, step: &Step) -> Result<(), Error> 
             let gone = remove_finalizer(&world.api::<Server>(&key), server, SERVER_FINALIZER).await;
             gone.map(drop).map_err(calling::<Server>("remove the finalizer from", &key))
         }
-    }
+    };
+    done.map(|()| None)
 }
 
-/// A conflict if the Server is not, now, what the cache says: then another picture is on its way.
+/// A conflict if the Server is not, now, what the cache says: then a newer version is on its way.
 async fn confirm(world: &World, server: &Server) -> Result<(), kube::Error> {
     let api = world.api::<Server>(&Key::of(server));
     match live_get(&api, &server.name_any(), &server.uid().unwrap_or_default()).await? {
-        Live::Wanted(live) if has_finalizer(live.as_ref(), SERVER_FINALIZER) => Ok(()),
-        Live::Wanted(_) | Live::Marked(_) | Live::Gone(_) => Err(conflicting("the Server is going, or gone")),
+        Live::Wanted(live)
+            if has_finalizer(live.as_ref(), SERVER_FINALIZER)
+                && live.metadata.generation == server.metadata.generation =>
+        {
+            Ok(())
+        }
+        Live::Wanted(_) | Live::Marked(_) | Live::Gone(_) => Err(conflicting("the Server changed, or is going")),
     }
 }
 
@@ -88,7 +100,8 @@ async fn create_seed(
     server: &Server,
     host: &str,
     files: &std::collections::BTreeMap<String, k8s_openapi::ByteString>,
-) -> Result<(), Error> {
+) -> Result<Option<String>, Error> {
+    let digest = seed::digest(server);
     let key = Key::new(host_namespace(host), seed_name(&server.uid().unwrap_or_default()));
     let mut secret = Secret { type_: Some(SEED_TYPE.to_owned()), data: Some(files.clone()), ..Secret::default() };
     secret.metadata.name = Some(key.name.clone());
@@ -97,6 +110,7 @@ async fn create_seed(
         ("nubium.dev/namespace".to_owned(), server.namespace().unwrap_or_default()),
         ("nubium.dev/server".to_owned(), server.name_any()),
     ]));
+    secret.metadata.annotations = Some([(contract::SEED_DIGEST.to_owned(), digest.clone())].into());
     secret.immutable = Some(true);
     let secrets: Api<Secret> = world.api(&key);
     let mut made = secrets.create(&PostParams::default(), &secret).await;
@@ -112,8 +126,11 @@ async fn create_seed(
         made = secrets.create(&PostParams::default(), &secret).await;
     }
     match made {
-        Ok(_) => Ok(()),
-        Err(error) if already_exists(&error) => Ok(()),
+        Ok(_) => Ok(Some(digest)),
+        Err(error) if already_exists(&error) => {
+            let found = secrets.get(&key.name).await.map_err(calling::<Secret>("get", &key))?;
+            Ok(digest_of(&found))
+        }
         Err(error) => Err(calling::<Secret>("create", &key)(error)),
     }
 }

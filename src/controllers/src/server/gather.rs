@@ -58,8 +58,8 @@ pub(super) enum Bound {
 pub(super) enum Seed {
     /// No host needs one yet, or any more.
     NotNeeded,
-    /// It is in the host's namespace.
-    There,
+    /// It is in the host's namespace, rendered from the cloudInit of this digest (None: nobody wrote it down).
+    There(Option<String>),
     /// It can be rendered from these.
     From(Sources),
     /// These of its sources are missing.
@@ -67,19 +67,16 @@ pub(super) enum Seed {
 }
 
 impl Seed {
-    pub fn is_there(&self) -> bool {
-        matches!(self, Self::There)
-    }
-
     pub fn missing(&self) -> &[MissingSource] {
         match self {
             Self::Missing(sources) => sources,
-            Self::NotNeeded | Self::There | Self::From(_) => &[],
+            Self::NotNeeded | Self::There(_) | Self::From(_) => &[],
         }
     }
 }
 
-pub(super) async fn gather(world: &World, server: Arc<Server>, seeded: bool) -> Result<Gathered, Error> {
+/// `seeded`: the seed was seen already.
+pub(super) async fn gather(world: &World, server: Arc<Server>, seeded: Option<Seed>) -> Result<Gathered, Error> {
     let key = Key::of(server.as_ref());
     let uid = server.uid().unwrap_or_default();
     let mut volumes = BTreeMap::new();
@@ -117,7 +114,7 @@ pub(super) async fn gather(world: &World, server: Arc<Server>, seeded: bool) -> 
         volumes,
         ports,
         host,
-        seed: if seeded { Seed::There } else { Seed::NotNeeded },
+        seed: seeded.clone().unwrap_or(Seed::NotNeeded),
         server,
     };
     let unbound = matches!(seen.host, Bound::Nowhere | Bound::ToNoMore(_));
@@ -137,7 +134,7 @@ pub(super) async fn gather(world: &World, server: Arc<Server>, seeded: bool) -> 
         let mine = |port: &Arc<Port>| made_for(port.spec.made_for.as_ref(), &server);
         seen.made_ports.extend(ports.into_iter().filter(mine));
     }
-    if !seeded
+    if seeded.is_none()
         && !terminating(seen.server.as_ref())
         && let Bound::To(host) | Bound::ToSilent(host) = &seen.host
     {
@@ -158,6 +155,7 @@ async fn bound(world: &World, server: &Server) -> Result<Bound, Error> {
     match world.hosts.get(&key) {
         Some(host) if host_answers(&host) => Ok(Bound::To(name)),
         Some(_) => Ok(Bound::ToSilent(name)),
+        None if world.host_may_hold(&name) => Ok(Bound::ToSilent(name)),
         // Only a Server that waits for its release asks; for all others a Host that is not there is a silent one.
         None if terminating(server) && !is_released(server) => {
             let hosts: Api<Host> = Api::all(world.client.clone());
@@ -177,10 +175,15 @@ async fn seed(world: &World, server: &Server, host: &str) -> Result<Seed, Error>
     let secrets: Api<Secret> = world.api(&there);
     let here = Key::of(server);
     let (found, sources) = tokio::join!(secrets.get_opt(&there.name), sources(world, &here, init));
-    if found.map_err(calling::<Secret>("get", &there))?.is_some() {
-        return Ok(Seed::There);
+    if let Some(found) = found.map_err(calling::<Secret>("get", &there))? {
+        return Ok(Seed::There(digest_of(&found)));
     }
     sources
+}
+
+/// The digest that was recorded with a seed.
+pub(super) fn digest_of(seed: &Secret) -> Option<String> {
+    seed.annotations().get(contract::SEED_DIGEST).cloned()
 }
 
 fn has_sources(init: &CloudInit) -> bool {

@@ -8,6 +8,7 @@
 
 mod apply;
 mod awaited;
+mod changed;
 mod desired;
 mod gather;
 mod plan;
@@ -17,7 +18,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use kube::ResourceExt;
 use nubium_api::{Server, contract};
@@ -26,6 +27,7 @@ use parking_lot::Mutex;
 
 use crate::{
     error::{Error, calling},
+    pass,
     verdict::{State, writer},
     world::{World, by, pool_name},
 };
@@ -33,8 +35,8 @@ use awaited::Awaited;
 
 /// What this controller remembers between passes; all of it can be lost.
 struct Memory {
-    /// UIDs of Servers whose seed was seen, so that it is not looked for in every pass.
-    seeded: Mutex<HashSet<String>>,
+    /// The digests of the seeds that were seen, by the Server's UID, so that they are not looked for in every pass.
+    seeded: Mutex<HashMap<String, Option<String>>>,
     awaited: Awaited,
     patience: StatusDebounce,
 }
@@ -57,7 +59,9 @@ pub(crate) async fn run(world: Arc<World>) {
     let awaited = Awaited::new(world.client.clone(), queue.clone());
     let memory = Arc::new(Memory { seeded: Mutex::default(), awaited, patience: StatusDebounce::default() });
     let settings = Loop { name: "server", workers: 16, resync: Some(Duration::from_secs(60)) };
-    nubium_runtime::run(settings, queue, move |key| reconcile(world.clone(), memory.clone(), key)).await;
+    let (all, kind) = (world.clone(), world.servers.clone());
+    pass::run(all, kind, &contract::SERVER, settings, queue, move |key| reconcile(world.clone(), memory.clone(), key))
+        .await;
 }
 
 async fn reconcile(world: Arc<World>, memory: Arc<Memory>, key: Key) -> Result<Next, Error> {
@@ -66,14 +70,17 @@ async fn reconcile(world: Arc<World>, memory: Arc<Memory>, key: Key) -> Result<N
         return Ok(Next::Gone);
     };
     let uid = server.uid().unwrap_or_default();
-    let seeded = memory.seeded.lock().contains(&uid);
-    let seen = gather::gather(&world, server, seeded).await?;
+    let seeded = memory.seeded.lock().get(&uid).cloned().map(gather::Seed::There);
+    let mut seen = gather::gather(&world, server, seeded).await?;
     let look = memory.awaited.miss(&key, seen.seed.missing());
     let want = desired::desired(&seen);
     let plan = plan::plan(&want, &seen);
     let done = apply::apply(&world, &seen.server, &plan).await?;
-    if done.seeded || seen.seed.is_there() {
-        memory.seeded.lock().insert(uid.clone());
+    if let Some(digest) = done.seeded {
+        seen.seed = gather::Seed::There(digest);
+    }
+    if let gather::Seed::There(digest) = &seen.seed {
+        memory.seeded.lock().insert(uid.clone(), digest.clone());
     }
     if plan.lets_go() {
         memory.forget(&key, Some(&uid));

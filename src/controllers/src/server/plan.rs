@@ -66,7 +66,7 @@ fn make(want: &Desired, seen: &Gathered) -> Vec<Vec<Step>> {
         .map(|(disk, spec)| Step::CreateVolume(Box::new(volume(server, disk, spec))))
         .chain(new_ports.map(|(nic, spec)| Step::CreatePort(Box::new(port(server, nic, spec)))));
     let seed = seed.iter().map(|(host, files)| Step::CreateSeed { host: host.clone(), files: files.clone() });
-    let made: Vec<Step> = children.chain(seed).collect();
+    let made: Vec<Step> = children.chain(seed).chain(unasked(server, seen)).collect();
     // The cache may be of a time before the Server was let go: what is made then, nobody would ever take away.
     let first = match (has_finalizer(server.as_ref(), SERVER_FINALIZER), made.is_empty()) {
         (false, _) => vec![Step::Hold],
@@ -74,6 +74,19 @@ fn make(want: &Desired, seen: &Gathered) -> Vec<Vec<Step>> {
         (true, true) => vec![],
     };
     vec![first, made]
+}
+
+/// Ports that were made for NICs which the Server no longer has. Each goes as soon as no guest has it. A disk's Volume
+/// holds data, and is for its owner to delete.
+fn unasked(server: &Server, seen: &Gathered) -> Vec<Step> {
+    let me = server.name_any();
+    let is_asked = |port: &Port| {
+        let mut made = server.spec.nics.iter().filter(|nic| nic.port.is_none());
+        let named = server.spec.nics.iter().any(|nic| nic.port.as_ref() == Some(&port.name_any()));
+        named || made.any(|nic| child_name(&me, &nic.name) == port.name_any())
+    };
+    let unasked = seen.made_ports.iter().filter(|port| !terminating(port.as_ref()) && !is_asked(port));
+    unasked.map(|port| Step::DeletePort { key: Key::of(port.as_ref()), uid: port.uid().unwrap_or_default() }).collect()
 }
 
 fn unmake(seen: &Gathered) -> Vec<Vec<Step>> {

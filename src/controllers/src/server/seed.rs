@@ -13,6 +13,7 @@ use k8s_openapi::ByteString;
 use kube::ResourceExt;
 use nubium_api::{DEFAULT_MTU, EgressType, Network, Port, Server};
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
 use super::gather::Gathered;
 use crate::subnet::Range;
@@ -85,6 +86,13 @@ fn wire(name: &str, port: &Port, network: &Network) -> Option<Wired> {
     let mtu = network.status.as_ref().and_then(|status| status.mtu).unwrap_or(DEFAULT_MTU);
     let egress = network.spec.egress.type_ != EgressType::None;
     Some(Wired { name: name.to_owned(), mac: status.mac_address.clone()?, mtu, egress, fixed })
+}
+
+/// Tells one cloudInit from another: recorded with the seed, since a guest reads it only at its first boot.
+pub(super) fn digest(server: &Server) -> String {
+    let init = server.spec.cloud_init.clone().unwrap_or_default();
+    let text = serde_json::to_vec(&init).expect("a cloudInit is plain data");
+    Sha256::digest(text).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The files of the seed by name.

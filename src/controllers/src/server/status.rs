@@ -4,19 +4,22 @@ use kube::{Resource, ResourceExt};
 use nubium_api::{Condition, ConditionStatus, PowerState, ServerAddress, ServerStatus, Volume, condition, contract};
 
 use super::{
+    changed,
     desired::Desired,
     gather::{Bound, Gathered, Seed},
-    size,
+    seed, size,
 };
 use crate::{
     claims::{is_released, made_for, terminating},
-    verdict::{Verdict, current, holds, names},
+    verdict::{Verdict, current, fact, holds, names},
     world::pool_name,
 };
 
 /// The writer's part of the status.
 pub(super) fn status(verdict: &Verdict, seen: &Gathered) -> ServerStatus {
     let generation = seen.server.metadata.generation;
+    let mut conditions = verdict.conditions(generation);
+    conditions.extend(cloud_init(seen));
     let addresses = seen.server.spec.nics.iter().filter_map(|nic| {
         let (port, _) = seen.ports.get(&nic.name).filter(|(port, turn)| is_ours(port, turn.as_ref(), seen))?;
         let status = port.status.as_ref()?;
@@ -29,10 +32,22 @@ pub(super) fn status(verdict: &Verdict, seen: &Gathered) -> ServerStatus {
     });
     ServerStatus {
         observed_generation: generation,
-        conditions: verdict.conditions(generation),
+        conditions,
         addresses: addresses.collect(),
         ..ServerStatus::default()
     }
+}
+
+/// Whether the guest was given another cloudInit than the spec says now. That takes nothing from its being ready.
+fn cloud_init(seen: &Gathered) -> Option<Condition> {
+    let Seed::There(Some(digest)) = &seen.seed else { return None };
+    if terminating(seen.server.as_ref()) || *digest == seed::digest(&seen.server) {
+        return None;
+    }
+    let message = "cloudInit was edited after the guest got it at its first boot: it counts for the next Server of this \
+                   name, made after this one is deleted";
+    let generation = seen.server.metadata.generation;
+    Some(fact(contract::CLOUD_INIT_CURRENT, ConditionStatus::False, generation, "EditedAfterFirstBoot", message))
 }
 
 fn is_ours(port: &nubium_api::Port, turn: Option<&String>, seen: &Gathered) -> bool {
@@ -45,6 +60,7 @@ pub(super) fn verdict(want: &Desired, seen: &Gathered) -> Verdict {
         return going(seen);
     }
     None.or_else(|| name_taken(want, seen))
+        .or_else(|| changed::pending(want, seen))
         .or_else(|| missing(seen))
         .or_else(|| in_use(seen))
         .or_else(|| port_trouble(seen))
@@ -107,13 +123,19 @@ fn name_taken(want: &Desired, seen: &Gathered) -> Option<Verdict> {
     Some(Verdict::working("NameTaken", message))
 }
 
+/// Whether the Server was placed with the size of that Flavor, which may be gone since: the size is the Server's.
+fn is_placed_as(seen: &Gathered, flavor: &str) -> bool {
+    let resources = seen.server.status.as_ref().and_then(|status| status.resources.as_ref());
+    resources.is_some_and(|resources| resources.flavor.as_deref() == Some(flavor))
+}
+
 /// What is named and is not there. What a disk was made from counts only until it is made, and the flavor until the
-/// Server is placed.
+/// Server is placed with it.
 fn missing(seen: &Gathered) -> Option<Verdict> {
     let server = &seen.server;
     let mut absent: Vec<(&str, String)> = Vec::new();
-    let placed = seen.host != Bound::Nowhere;
-    if let Some(flavor) = server.spec.flavor.as_ref().filter(|_| !placed && seen.flavor.is_none()) {
+    if let Some(flavor) = server.spec.flavor.as_ref().filter(|name| seen.flavor.is_none() && !is_placed_as(seen, name))
+    {
         absent.push(("Flavor", flavor.clone()));
     }
     for nic in &server.spec.nics {

@@ -103,7 +103,7 @@ fn seen(state: State_, conditions: &[Value]) -> Gathered {
         made_ports: ours(state.port).then_some(port).into_iter().collect(),
         host: if state.bound { Bound::To("host-a".into()) } else { Bound::Nowhere },
         seed: match (state.seed, state.bound && !state.deleted) {
-            (true, _) => Seed::There,
+            (true, _) => Seed::There(None),
             (false, true) => Seed::From(Sources::default()),
             (false, false) => Seed::NotNeeded,
         },
@@ -373,4 +373,84 @@ fn a_disk_that_says_retain_and_one_that_is_no_more_in_the_spec_keep_their_volume
     let retain = |server: &mut Server| server.spec.disks[0].deletion_policy = Some(nubium_api::DeletionPolicy::Retain);
     assert!(!steps(retain).contains("DeleteVolume"));
     assert!(!steps(|server| server.spec.disks[0].name = "other".into()).contains("DeleteVolume"));
+}
+
+/// A Server that runs as its spec says, with all that it made.
+fn settled() -> Gathered {
+    let state = State_ {
+        held: true,
+        deleted: false,
+        bound: true,
+        released: false,
+        volume: Child::Ours,
+        port: Child::Ours,
+        seed: true,
+    };
+    let facts = [
+        fact("VolumesReady", "True", "VolumesReady"),
+        fact("NetworkReady", "True", "NetworkReady"),
+        fact("Running", "True", "Running"),
+    ];
+    seen(state, &facts)
+}
+
+/// That Server with another spec, of which its host has said the same.
+fn edited(edit: impl Fn(&mut Value)) -> Gathered {
+    let mut seen = settled();
+    let mut object = serde_json::to_value(seen.server.as_ref()).unwrap();
+    edit(&mut object["spec"]);
+    seen.server = Arc::new(serde_json::from_value(object).unwrap());
+    seen
+}
+
+#[test]
+fn no_edit_is_ready_that_was_not_carried_out() {
+    assert_eq!(says(&settled()), (State::Ready, "Running".into()));
+    let pending = |edit: fn(&mut Value)| says(&edited(edit));
+    let waits = |reason: &str| (State::Working, reason.to_owned());
+    let flavor = |spec: &mut Value| {
+        spec["resources"] = Value::Null;
+        spec["flavor"] = json!("unknown");
+    };
+    assert_eq!(pending(flavor), waits("FlavorNotFound"));
+    assert_eq!(pending(|spec| spec["nics"][0]["network"] = json!("red")), waits("NicChangePending"));
+    assert_eq!(pending(|spec| spec["nics"][0]["address"] = json!("10.0.0.77")), waits("NicChangePending"));
+    assert_eq!(pending(|spec| spec["disks"][0]["pool"] = json!("other")), waits("DiskChangePending"));
+    let from_another = |spec: &mut Value| spec["disks"][0]["image"] = json!("another");
+    assert_eq!(pending(from_another), waits("DiskChangePending"));
+
+    // A Flavor may go once a Server was placed with its size.
+    let mut placed = edited(flavor);
+    let mut server = placed.server.as_ref().clone();
+    let resources = json!({"cpu": 1, "memory": "64Mi", "flavor": "unknown"});
+    server.status.as_mut().unwrap().resources = Some(serde_json::from_value(resources).unwrap());
+    placed.server = Arc::new(server);
+    assert_eq!(says(&placed), (State::Ready, "Running".into()));
+}
+
+#[test]
+fn the_port_of_a_nic_that_was_taken_away_goes_and_the_volume_of_a_disk_stays() {
+    let without = edited(|spec| {
+        spec["nics"] = json!([]);
+        spec["disks"] = json!([{"name": "other", "volume": "data"}]);
+    });
+    let steps = plan(&desired(&without), &without).stages.concat();
+    let deletes = |step: &&Step| matches!(step, Step::DeletePort { key, .. } if key.name == "web-1-eth0");
+    assert_eq!(steps.iter().filter(deletes).count(), 1);
+    assert!(steps.contains(&Step::Confirm), "only what is asked now, seen live, lets a Port go");
+    assert!(!steps.iter().any(|step| matches!(step, Step::DeleteVolume { .. })));
+    let settled = settled();
+    assert!(plan(&desired(&settled), &settled).stages.is_empty());
+}
+
+#[test]
+fn an_edited_cloud_init_is_said_and_takes_nothing_from_ready() {
+    let mut edited = edited(|spec| spec["cloudInit"] = json!({"hostname": "other"}));
+    edited.seed = Seed::There(Some(super::seed::digest(&settled().server)));
+    let verdict = verdict(&desired(&edited), &edited);
+    assert_eq!(verdict.state, State::Ready);
+    let told = super::status::status(&verdict, &edited).conditions;
+    assert!(told.iter().any(|fact| fact.type_ == "CloudInitCurrent" && fact.reason == "EditedAfterFirstBoot"));
+    edited.seed = Seed::There(Some(super::seed::digest(&edited.server)));
+    assert!(!super::status::status(&verdict, &edited).conditions.iter().any(|fact| fact.type_ == "CloudInitCurrent"));
 }

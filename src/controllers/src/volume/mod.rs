@@ -18,6 +18,7 @@ use nubium_runtime::{
 use crate::{
     claims::{terminating, volume_users},
     error::{Error, calling},
+    pass,
     release::{ReleasePhase, leave},
     verdict::{holds, writer},
     world::{World, by, pool_name, volume_keys},
@@ -57,7 +58,11 @@ pub(crate) async fn run(world: Arc<World>) {
     });
     let settings = Loop { name: "volume", workers: 16, resync: Some(Duration::from_secs(60)) };
     let patience = Arc::new(StatusDebounce::default());
-    nubium_runtime::run(settings, queue, move |key| reconcile(world.clone(), patience.clone(), key)).await;
+    let (all, kind) = (world.clone(), world.volumes.clone());
+    pass::run(all, kind, &contract::VOLUME, settings, queue, move |key| {
+        reconcile(world.clone(), patience.clone(), key)
+    })
+    .await;
 }
 
 async fn reconcile(world: Arc<World>, patience: Arc<StatusDebounce>, key: Key) -> Result<Next, Error> {
@@ -138,7 +143,7 @@ async fn holding(world: &World, volume: &Volume) -> Result<Vec<String>, Error> {
     let released = holds(conditions, contract::RELEASED, volume.metadata.generation);
     let Some(host) = plan::host_of(volume).filter(|_| !released) else { return Ok(Vec::new()) };
     let key = Key::cluster(host);
-    if world.hosts.get(&key).is_none() {
+    if !world.host_may_hold(host) {
         let hosts: Api<Host> = Api::all(world.client.clone());
         if hosts.get_opt(host).await.map_err(calling::<Host>("get", &key))?.is_none() {
             return Ok(Vec::new());

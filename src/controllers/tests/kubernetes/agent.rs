@@ -12,12 +12,14 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, ResourceExt,
-    api::{ObjectMeta, Patch, PatchParams, PostParams},
+    api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams},
 };
 use nubium_api::contract::{IN_USE, seed_name};
 use nubium_api::*;
 use nubium_runtime::{Key, Live, Loop, Next, Queue, Shared, StatusWriter, apply_status, live_get, run};
 use serde_json::json;
+
+use crate::cloud::until;
 
 const MANAGER: &str = "nubium-agent";
 
@@ -73,6 +75,18 @@ pub async fn give_up(client: &Client, host: &str) {
     let leases: Api<Lease> = Api::namespaced(client.clone(), HOSTS_NAMESPACE);
     let nobody = Patch::Merge(json!({"spec": {"holderIdentity": null}}));
     leases.patch(host, &PatchParams::default(), &nobody).await.unwrap();
+}
+
+/// The machine is lost: no heartbeat is left, and the controllers have seen it.
+pub async fn lose(client: &Client, host: &str) {
+    let leases: Api<Lease> = Api::namespaced(client.clone(), HOSTS_NAMESPACE);
+    leases.delete(host, &DeleteParams::default()).await.unwrap();
+    let hosts: Api<Host> = Api::all(client.clone());
+    until("its silence is seen", || async {
+        let status = hosts.get(host).await.unwrap().status?;
+        condition(&status.conditions, "Ready").filter(|ready| ready.reason == "NoHeartbeat").map(drop)
+    })
+    .await;
 }
 
 /// One heartbeat.

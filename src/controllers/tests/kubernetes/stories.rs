@@ -420,6 +420,7 @@ async fn foreground_deletion_takes_nothing_from_a_server_that_still_runs() {
     assert_eq!(story.names::<IPAddress>().await, ["10-10-0-2.blue"]);
     let volume = story.api::<Volume>().get("web-1-root").await.unwrap();
     assert_eq!(volume.metadata.deletion_timestamp, None);
+    agent::lose(&story.client, host).await;
     let hosts: Api<Host> = Api::all(story.client.clone());
     hosts.delete(host, &DeleteParams::default()).await.unwrap();
     if story.namespaces_end {

@@ -2,47 +2,38 @@
 //! gives the Lease up because its machine was started anew, `Ready` turns Unknown, and that of its Servers with it.
 //! Nothing is done to them: silence is not death.
 
-mod heartbeat;
+use std::sync::Arc;
 
-use std::{collections::HashMap, sync::Arc};
-
-use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Resource};
 use nubium_api::{ConditionStatus, HOSTS_NAMESPACE, Host, HostStatus, condition, contract};
 use nubium_runtime::{Key, Loop, Next, Note, NoteKind, Queue, StatusWriter, apply_status};
-use parking_lot::Mutex;
-use tokio::time::Instant;
 
 use crate::{
     error::{Error, calling},
+    heartbeat::{self, PATIENCE},
+    pass,
     verdict::writer,
     world::World,
 };
-use heartbeat::{Beat, PATIENCE};
 
 const OWNER: StatusWriter<'_> = writer(&contract::HOST);
-
-/// The last heartbeat of every host, as it was heard here: other machines' clocks do not matter.
-type Beats = Mutex<HashMap<String, Beat>>;
 
 /// Runs passes for Hosts for ever.
 pub(crate) async fn run(world: Arc<World>) {
     let queue = Queue::new();
     world.hosts.feed_own(&queue);
     world.leases.feed(&queue, |lease| lease.metadata.name.iter().map(Key::cluster).collect());
-    let beats = Arc::new(Beats::default());
     let settings = Loop { name: "host", workers: 4, resync: None };
-    nubium_runtime::run(settings, queue, move |key| reconcile(world.clone(), beats.clone(), key)).await;
+    let (all, kind) = (world.clone(), world.hosts.clone());
+    pass::run(all, kind, &contract::HOST, settings, queue, move |key| reconcile(world.clone(), key)).await;
 }
 
-async fn reconcile(world: Arc<World>, beats: Arc<Beats>, key: Key) -> Result<Next, Error> {
+async fn reconcile(world: Arc<World>, key: Key) -> Result<Next, Error> {
     let Some(host) = world.hosts.get(&key) else {
-        beats.lock().remove(&key.name);
         return Ok(Next::Gone);
     };
     let lease = world.leases.get(&Key::new(HOSTS_NAMESPACE, key.name.clone()));
-    let renewed = lease.as_deref().and_then(heartbeat::renewed);
-    let silence = heard(&beats, &key.name, renewed);
+    let silence = world.beats.silence(&key.name);
     let given_up = lease.as_deref().is_some_and(heartbeat::given_up);
     let generation = host.metadata.generation;
     let seen = host.status.clone().unwrap_or_default();
@@ -64,14 +55,4 @@ async fn reconcile(world: Arc<World>, beats: Arc<Beats>, key: Key) -> Result<Nex
     // The next heartbeat wakes this; the clock is for the one that does not come.
     let rest = silence.filter(|_| !given_up).and_then(|silence| PATIENCE.checked_sub(silence));
     Ok(rest.filter(|rest| !rest.is_zero()).map_or(Next::Settled, Next::After))
-}
-
-/// For how long no heartbeat was heard; None when there never was one.
-fn heard(beats: &Beats, host: &str, renewed: Option<Timestamp>) -> Option<std::time::Duration> {
-    let renewed = renewed?;
-    let mut beats = beats.lock();
-    let last = beats.get(host).copied();
-    let beat = heartbeat::hear(last, renewed, Instant::now(), Timestamp::now());
-    beats.insert(host.to_owned(), beat);
-    Some(beat.heard.elapsed() + beat.before)
 }

@@ -1,19 +1,22 @@
-//! When a heartbeat was heard, and what its silence means, or that its agent gave the Lease up. Pure.
+//! When a heartbeat was heard, and what its silence means, or that its agent gave the Lease up.
 
-use std::time::Duration;
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use k8s_openapi::{api::coordination::v1::Lease, jiff::Timestamp};
+use kube::ResourceExt;
 use nubium_api::{Condition, ConditionStatus};
+use nubium_runtime::Shared;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::verdict::Verdict;
 
 /// A host that was silent for longer is Unknown: four heartbeats of ten seconds.
-pub(super) const PATIENCE: Duration = Duration::from_secs(40);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A heartbeat as it was heard here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Beat {
+struct Beat {
     /// What the Lease said: only whether it changes matters.
     pub renewed: Timestamp,
     /// When that was first seen here.
@@ -23,7 +26,7 @@ pub(super) struct Beat {
 }
 
 /// Takes note of what the Lease says now.
-pub(super) fn hear(last: Option<Beat>, renewed: Timestamp, now: Instant, clock: Timestamp) -> Beat {
+fn hear(last: Option<Beat>, renewed: Timestamp, now: Instant, clock: Timestamp) -> Beat {
     match last {
         Some(last) if last.renewed == renewed => last,
         Some(_) => Beat { renewed, heard: now, before: Duration::ZERO },
@@ -35,23 +38,57 @@ pub(super) fn hear(last: Option<Beat>, renewed: Timestamp, now: Instant, clock: 
     }
 }
 
+/// The last heartbeat of every host, as it was heard here: other machines' clocks do not matter.
+#[derive(Clone, Default)]
+pub(crate) struct Beats(Arc<Mutex<HashMap<String, Beat>>>);
+
+impl Beats {
+    /// Notes every heartbeat from now on.
+    pub fn follow(&self, leases: &Shared<Lease>) {
+        let beats = self.clone();
+        leases.on_change(move |old, new| match (old, new) {
+            (_, Some(lease)) => beats.note(lease),
+            (Some(lease), None) => drop(beats.0.lock().remove(&lease.name_any())),
+            (None, None) => {}
+        });
+    }
+
+    fn note(&self, lease: &Lease) {
+        let Some(renewed) = renewed(lease).filter(|_| !given_up(lease)) else { return };
+        let mut beats = self.0.lock();
+        let name = lease.name_any();
+        let beat = hear(beats.get(&name).copied(), renewed, Instant::now(), Timestamp::now());
+        beats.insert(name, beat);
+    }
+
+    /// For how long no heartbeat was heard; None when there never was one.
+    pub fn silence(&self, host: &str) -> Option<Duration> {
+        self.0.lock().get(host).map(|beat| beat.heard.elapsed() + beat.before)
+    }
+
+    /// Whether it was heard of a moment ago.
+    pub fn is_alive(&self, host: &str) -> bool {
+        self.silence(host).is_some_and(|silence| silence < PATIENCE)
+    }
+}
+
 /// When the Lease was renewed last.
-pub(super) fn renewed(lease: &Lease) -> Option<Timestamp> {
+fn renewed(lease: &Lease) -> Option<Timestamp> {
     lease.spec.as_ref()?.renew_time.as_ref().map(|time| time.0)
 }
 
 /// Whether nobody holds the Lease: the agent gave it up, and takes it again when it has told all that it runs.
-pub(super) fn given_up(lease: &Lease) -> bool {
+pub(crate) fn given_up(lease: &Lease) -> bool {
     lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_ref()).is_none_or(String::is_empty)
 }
 
 /// How a host stands whose Lease was given up: when it was heard of last does not matter.
-pub(super) fn begun_anew() -> Verdict {
+pub(crate) fn begun_anew() -> Verdict {
     Verdict::unknown("StartedAnew", "its agent was started anew and has not told yet what runs on it")
 }
 
 /// How a host stands whose Lease is held. `silence` is the time since its last heartbeat, None when there never was one.
-pub(super) fn verdict(silence: Option<Duration>, agent: Option<&Condition>) -> Verdict {
+pub(crate) fn verdict(silence: Option<Duration>, agent: Option<&Condition>) -> Verdict {
     match silence {
         None => Verdict::unknown("NoHeartbeat", "its agent has not been heard of yet"),
         Some(silence) if silence >= PATIENCE => {
@@ -107,5 +144,31 @@ mod tests {
         let trouble = fact("AgentReady", ConditionStatus::False, Some(1), "LibvirtDown", "libvirt does not answer");
         let verdict = verdict(Some(Duration::ZERO), Some(&trouble));
         assert_eq!((verdict.state, verdict.reason.as_str()), (State::Working, "LibvirtDown"));
+    }
+
+    fn lease(renewed: Timestamp) -> Lease {
+        serde_json::from_value(serde_json::json!({
+            "metadata": {"name": "host-a"}, "spec": {"holderIdentity": "host-a", "renewTime": renewed.to_string()},
+        }))
+        .unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_host_is_alive_as_long_as_its_lease_is_renewed() {
+        let beats = Beats::default();
+        assert!(!beats.is_alive("host-a"), "never heard of");
+        let now = Timestamp::now();
+        let later = now + Duration::from_secs(20);
+        beats.note(&lease(now - Duration::from_secs(3600)));
+        assert!(!beats.is_alive("host-a"), "left behind by a host that is no more");
+        beats.note(&lease(now));
+        tokio::time::advance(PATIENCE / 2).await;
+        assert!(beats.is_alive("host-a") && !beats.is_alive("host-b"));
+        beats.note(&lease(later));
+        tokio::time::advance(PATIENCE / 2).await;
+        assert!(beats.is_alive("host-a"), "renewed meanwhile");
+        beats.note(&lease(later));
+        tokio::time::advance(PATIENCE / 2).await;
+        assert!(!beats.is_alive("host-a"), "the same Lease again is no heartbeat");
     }
 }

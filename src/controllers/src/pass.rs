@@ -1,0 +1,148 @@
+//! How every controller here runs its passes: what fails ends in a condition of the object, not only in a log.
+
+use std::{collections::HashMap, fmt::Debug, future::Future, sync::Arc};
+
+use kube::{Api, Client, Resource, core::DynamicResourceScope};
+use nubium_api::{
+    Condition,
+    contract::{READY, RECONCILING, STALLED, Writer},
+};
+use nubium_runtime::{Chain, Key, Loop, Next, PassError, Queue, Shared, Wait, apply_status};
+use parking_lot::Mutex;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    error::Error,
+    verdict::{Verdict, writer},
+    world::World,
+};
+
+/// A failure that may pass is written after this many: a busy API server is no news of the object.
+const PATIENCE: u32 = 3;
+
+/// Runs passes for one kind for ever. A pass that fails says so in `Ready` of its object, by the kind's own writer.
+pub(crate) async fn run<K, F, Fut>(
+    world: Arc<World>,
+    kind: Shared<K>,
+    part: &'static Writer,
+    settings: Loop,
+    queue: Queue<Key>,
+    pass: F,
+) where
+    K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static,
+    F: Fn(Key) -> Fut,
+    Fut: Future<Output = Result<Next, Error>> + Send + 'static,
+{
+    let failures = Arc::new(Mutex::new(HashMap::<Key, u32>::new()));
+    let reported = |key: Key| {
+        let (work, failures) = (pass(key.clone()), failures.clone());
+        let (client, kind) = (world.client.clone(), kind.clone());
+        async move {
+            let done = work.await;
+            let Err(error) = &done else {
+                failures.lock().remove(&key);
+                return done;
+            };
+            if error.wait() == Wait::Backoff {
+                let count = {
+                    let mut failures = failures.lock();
+                    let count = failures.entry(key.clone()).or_default();
+                    *count = count.saturating_add(1);
+                    *count
+                };
+                if error.is_refused() || count >= PATIENCE {
+                    report(client, &kind, part, &key, error).await;
+                }
+            }
+            done
+        }
+    };
+    nubium_runtime::run(settings, queue, reported).await;
+}
+
+/// Writes that the pass failed. Where that fails too, the log has both.
+async fn report<K>(client: Client, kind: &Shared<K>, part: &Writer, key: &Key, error: &Error)
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static,
+{
+    let Some(object) = kind.get(key) else { return };
+    let verdict = Verdict::working("StepFailed", format!("trying again: {}", Chain(error)));
+    let status = failed(&json!(*object)["status"], part, &verdict.conditions(object.meta().generation));
+    let api: Api<Addressed<K>> = match key.namespace.as_str() {
+        "" => Api::all_with(client, &()),
+        namespace => Api::namespaced_with(client, namespace, &()),
+    };
+    if let Err(error) = apply_status(&api, &Addressed(object.as_ref().clone()), &writer(part), &status).await {
+        tracing::debug!(error = %Chain(&error), "cannot write that the pass failed");
+    }
+}
+
+/// The writer's part as it stands, with another summary: what it decided before is kept.
+fn failed(status: &Value, part: &Writer, summary: &[Condition]) -> Value {
+    let mut own: Map<String, Value> =
+        part.fields.iter().filter_map(|field| Some(((*field).to_owned(), status.get(*field)?.clone()))).collect();
+    let others = status["conditions"].as_array().cloned().unwrap_or_default().into_iter().filter(|condition| {
+        let type_ = condition["type"].as_str().unwrap_or_default();
+        part.conditions.contains(&type_) && ![READY, RECONCILING, STALLED].contains(&type_)
+    });
+    let conditions: Vec<Value> = summary.iter().map(|condition| json!(condition)).chain(others).collect();
+    own.insert("conditions".to_owned(), conditions.into());
+    own.into()
+}
+
+/// An object whose scope is known only by its key.
+#[derive(Debug, Clone, Serialize, serde::Deserialize)]
+#[serde(transparent)]
+struct Addressed<K>(K);
+
+impl<K: Resource<DynamicType = ()>> Resource for Addressed<K> {
+    type DynamicType = ();
+    type Scope = DynamicResourceScope;
+
+    fn kind((): &()) -> std::borrow::Cow<'_, str> {
+        K::kind(&())
+    }
+
+    fn group((): &()) -> std::borrow::Cow<'_, str> {
+        K::group(&())
+    }
+
+    fn version((): &()) -> std::borrow::Cow<'_, str> {
+        K::version(&())
+    }
+
+    fn plural((): &()) -> std::borrow::Cow<'_, str> {
+        K::plural(&())
+    }
+
+    fn meta(&self) -> &kube::api::ObjectMeta {
+        self.0.meta()
+    }
+
+    fn meta_mut(&mut self) -> &mut kube::api::ObjectMeta {
+        self.0.meta_mut()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nubium_api::contract;
+
+    use super::*;
+
+    #[test]
+    fn a_failed_pass_keeps_what_was_decided_and_is_not_ready() {
+        let status = json!({"vni": 5000, "mtu": 1430, "observedGeneration": 1, "hosts": [{"name": "a"}], "conditions": [
+            {"type": "Ready", "status": "True"}, {"type": "InUse", "status": "False"}, {"type": "Others", "status": "True"},
+        ]});
+        let verdict = Verdict::working("StepFailed", "no").conditions(Some(2));
+        let own = failed(&status, &contract::NETWORK, &verdict);
+        assert_eq!((&own["vni"], &own["mtu"], own.get("hosts")), (&json!(5000), &json!(1430), None));
+        let types: Vec<_> =
+            own["conditions"].as_array().unwrap().iter().map(|fact| (&fact["type"], &fact["status"])).collect();
+        let expected =
+            [("Ready", "False"), ("Reconciling", "True"), ("InUse", "False")].map(|(a, b)| (json!(a), json!(b)));
+        assert_eq!(types, expected.iter().map(|(a, b)| (a, b)).collect::<Vec<_>>());
+    }
+}
