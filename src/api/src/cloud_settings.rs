@@ -4,7 +4,7 @@ use ipnet::Ipv4Net;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::Condition;
+use crate::{Condition, whole};
 
 /// The name of the only CloudSettings object.
 pub const CLOUD_SETTINGS: &str = "default";
@@ -57,7 +57,7 @@ pub struct NetworkSettings {
 #[serde(rename_all = "camelCase")]
 pub struct CloudSettingsStatus {
     /// The metadata.generation this status speaks of; -1 until somebody looked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "whole::optional")]
     pub observed_generation: Option<i64>,
     /// Facts about these settings: Ready.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
