@@ -4,8 +4,14 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use crate::{PRIVATE_FILE, Process};
+
+/// How long a lock whose holder cannot be told is waited for: its holder has only just begun, or it is a child between
+/// `fork` and `exec` that inherited the file of a holder that ended.
+const UNKNOWN_HOLDER: Duration = Duration::from_secs(1);
 
 /// Why a lock could not be taken.
 #[derive(Debug)]
@@ -28,13 +34,20 @@ impl Lock {
     /// # Errors
     /// [`LockError::Taken`] when another process has it.
     pub fn take(path: &Path) -> Result<Self, LockError> {
+        let end = Instant::now() + UNKNOWN_HOLDER;
         loop {
             let mut options = OpenOptions::new();
             options.read(true).write(true).create(true).truncate(false).mode(PRIVATE_FILE);
             let mut file = options.open(path).map_err(LockError::File)?;
             match file.try_lock() {
                 Ok(()) => {}
-                Err(TryLockError::WouldBlock) => return Err(LockError::Taken(holder(path).unwrap_or_default())),
+                Err(TryLockError::WouldBlock) => match holder(path).unwrap_or_default() {
+                    None if Instant::now() < end => {
+                        sleep(Duration::from_millis(20));
+                        continue;
+                    }
+                    known => return Err(LockError::Taken(known)),
+                },
                 Err(TryLockError::Error(error)) => return Err(LockError::File(error)),
             }
             // Removed between the two calls (by a purge): the lock is on a file that nobody will find again.
@@ -84,7 +97,6 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use std::process::Command;
-    use std::time::Duration;
 
     use super::*;
 
