@@ -8,6 +8,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
@@ -36,6 +38,9 @@ pub enum FileError {
         source: io::Error,
     },
 }
+
+/// A writer that is about to close the file (or a child of it, between `fork` and `exec`) is waited for so long.
+const CLOSING: Duration = Duration::from_millis(200);
 
 /// The folders whose files can be images; none by default.
 #[derive(Debug, Clone, Default)]
@@ -88,8 +93,12 @@ fn open_beneath(folder: &Path, below: &Path, path: &str) -> Result<File, FileErr
     if !about.is_file() {
         return Err(FileError::NotRegular { path: named() });
     }
-    if has_writer(&file) {
-        return Err(FileError::BeingWritten { path: named() });
+    let end = Instant::now() + CLOSING;
+    while has_writer(&file) {
+        if Instant::now() >= end {
+            return Err(FileError::BeingWritten { path: named() });
+        }
+        sleep(Duration::from_millis(10));
     }
     Ok(file)
 }
