@@ -13,7 +13,28 @@ use tokio::time::Instant;
 use tracing::{Instrument, info, warn};
 
 use super::desired::Desired;
-use super::observe::Import;
+
+/// What this process does, or did last, to get the image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Import {
+    Idle,
+    /// Under way; `last` says why the try before failed.
+    Running {
+        progress: Progress,
+        last: Option<(&'static str, String)>,
+    },
+    /// It failed, and is tried again: now if `due`, else after `wait`.
+    Failed {
+        reason: &'static str,
+        message: String,
+        due: bool,
+        wait: Duration,
+    },
+    /// The very bytes that the checksum asks for cannot be used.
+    Unsafe {
+        message: String,
+    },
+}
 
 /// Progress is looked at, and so written, no more often than this.
 pub(super) const PROGRESS_EVERY: Duration = Duration::from_secs(2);

@@ -29,8 +29,9 @@ mod tests;
 use nubium_host::storage::image::Images;
 
 pub use desired::{Desired, Invalid, Presence, file_of};
+pub use imports::Import;
 pub use imports::Imports;
-pub use observe::{Import, Seen};
+pub use observe::Seen;
 pub use pass::{Context, run};
 pub use plan::{Step, next};
 pub use status::{Looked, entry};

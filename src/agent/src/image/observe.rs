@@ -1,40 +1,16 @@
 //! One look: the file in the pool, and what this process is doing about it.
 
-use std::time::Duration;
-
 use nubium_host::storage::VolumeError;
-use nubium_host::storage::image::{ImageSeen, Images, Progress};
+use nubium_host::storage::image::{ImageSeen, Images};
 
 use super::desired::Desired;
-use super::imports::Imports;
+use super::imports::{Import, Imports};
 
 /// The pool and the imports as they are now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
     pub file: Option<ImageSeen>,
     pub import: Import,
-}
-
-/// What this process does, or did last, to get the image.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Import {
-    Idle,
-    /// Under way; `last` says why the try before failed.
-    Running {
-        progress: Progress,
-        last: Option<(&'static str, String)>,
-    },
-    /// It failed, and is tried again: now if `due`, else after `wait`.
-    Failed {
-        reason: &'static str,
-        message: String,
-        due: bool,
-        wait: Duration,
-    },
-    /// The very bytes that the checksum asks for cannot be used.
-    Unsafe {
-        message: String,
-    },
 }
 
 pub(super) async fn observe(

@@ -12,8 +12,8 @@ use nubium_host::storage::Pools;
 use nubium_runtime::{Key, Live, Loop, Next, Note, NoteKind, Queue, Recorder, Shared, apply_status, live_get};
 
 use super::desired::{Desired, Presence, desired};
+use super::imports::Import;
 use super::imports::{Imports, PROGRESS_EVERY};
-use super::observe::Import;
 use super::{Looked, reconcile, status};
 use crate::pool;
 

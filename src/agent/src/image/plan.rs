@@ -1,7 +1,8 @@
 //! The next step towards the presence. Pure.
 
 use super::desired::Presence;
-use super::observe::{Import, Seen};
+use super::imports::Import;
+use super::observe::Seen;
 
 /// One step; each is idempotent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

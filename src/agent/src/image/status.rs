@@ -6,7 +6,8 @@ use nubium_host::storage::image::Progress;
 use nubium_runtime::Chain;
 
 use super::desired::{Desired, Presence};
-use super::observe::{Import, Seen};
+use super::imports::Import;
+use super::observe::Seen;
 use crate::pool;
 
 /// What one look, after the steps, showed; or why nobody could look or a step failed.

@@ -4,7 +4,8 @@ use std::fmt;
 
 use nubium_api::CLOUD_SETTINGS;
 
-use super::plan::{Found, Refusal, Step};
+use super::plan::{Found, Step};
+use super::refusal::Refusal;
 
 impl fmt::Display for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -92,7 +93,7 @@ impl Refusal {
     pub fn reason(&self) -> &'static str {
         match self {
             Refusal::HeldByStranger { .. } => "HeldByStranger",
-            Refusal::OlderWish { .. } => "OlderWish",
+            Refusal::OlderGeneration { .. } => "OlderGeneration",
             Refusal::InUse { .. } => "InUse",
             Refusal::RangeTaken { .. } => "RangeTaken",
             Refusal::HostAccessRefused { .. } => "HostAccessRefused",
@@ -112,7 +113,7 @@ impl fmt::Display for Refusal {
                 "the network namespace of this name holds Servers of an earlier Network (UID {uid}): they are left alone; \
                  stop them, or give this Network another name"
             ),
-            Refusal::OlderWish { there } => {
+            Refusal::OlderGeneration { there } => {
                 write!(f, "this host already made generation {there} of it, and waits to see that one")
             }
             Refusal::InUse { taps } => write!(f, "Servers are still attached to it here ({})", taps.join(", ")),

@@ -7,9 +7,9 @@
 //! | iptables, Docker's or ufw's rules | True: the first Network with an uplink puts two rules before theirs |
 //! | nothing of the kind | True |
 
-use nubium_host::network::{FirewallSeen, HostFirewallSeen};
+use nubium_host::network::HostFirewallSeen;
 
-use super::plan::Refusal;
+use super::refusal::blocked;
 
 /// What was seen of the uplink.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,9 +30,4 @@ pub fn egress(seen: &HostFirewallSeen) -> Egress {
             message: "no other firewall on this host drops what Networks send".to_owned(),
         },
     }
-}
-
-/// What a Network cannot do anything about.
-pub(super) fn blocked(firewall: &FirewallSeen) -> Option<Refusal> {
-    (!firewall.blocked_by.is_empty()).then(|| Refusal::Blocked { by: firewall.blocked_by.clone() })
 }

@@ -16,6 +16,7 @@ mod observe;
 mod pass;
 mod plan;
 mod readiness;
+mod refusal;
 mod status;
 mod teardown;
 #[cfg(test)]
@@ -33,8 +34,9 @@ pub use netd::Netd;
 pub use nubium_netd::{Dhcp, DhcpError, DhcpSeen};
 pub use observe::{LookError, Seen, observe};
 pub use pass::{BY_NETWORK, Context, network_of, run};
-pub use plan::{Found, Plan, Refusal, Step};
+pub use plan::{Found, Plan, Step};
 pub use readiness::Readiness;
+pub use refusal::Refusal;
 pub use status::{Blind, Report};
 pub use teardown::{TeardownError, teardown};
 pub use unfinished::Unfinished;

@@ -17,8 +17,8 @@ use nubium_netd as netd;
 
 use super::{
     desired::{Desired, DnsServers, HostAccess},
-    egress,
     observe::Seen,
+    refusal::{self, Refusal},
 };
 
 /// What was found in place of what should be.
@@ -104,29 +104,6 @@ pub enum Step {
     },
 }
 
-/// What cannot be done, and no step can help.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
-    /// The namespace holds guests of a Network that is no more: they are left alone.
-    HeldByStranger { uid: String },
-    /// What is there was made for a later generation than the input we were given.
-    OlderWish { there: i64 },
-    /// It shall go, and these taps are still in it.
-    InUse { taps: Vec<String> },
-    /// `hostAccess`: the host uses that range for something else.
-    RangeTaken { range: Ipv4Net, by: RangeUser },
-    /// `hostAccess`: the cloud's admin does not allow it for that range.
-    HostAccessRefused { why: String },
-    /// `hostAccess`: which ranges are allowed is not known yet.
-    HostAccessUnknown,
-    /// DHCP has no DNS server to name: guests cannot reach those that the host asks.
-    NoDns { resolvers: Vec<Ipv4Addr> },
-    /// The transit range is used for something else, or full.
-    NoTransit { because: String },
-    /// Another firewall drops what is forwarded.
-    Blocked { by: Vec<String> },
-}
-
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Plan {
     pub steps: Vec<Step>,
@@ -139,7 +116,7 @@ impl Plan {
         match &seen.network {
             Some(there) if foreign(want, there) => plan.beside_another(want, there),
             Some(there) if want.present && newer(want, there).is_some() => {
-                plan.refusals.extend(newer(want, there).map(|there| Refusal::OlderWish { there }));
+                plan.refusals.extend(newer(want, there).map(|there| Refusal::OlderGeneration { there }));
                 return plan;
             }
             _ => {}
@@ -325,7 +302,7 @@ impl Plan {
                 self.steps.push(Step::AllowInFirewall { chain: chain.clone() });
             }
         }
-        self.refusals.extend(egress::blocked(&host.host_firewall.firewall));
+        self.refusals.extend(refusal::blocked(&host.host_firewall.firewall));
     }
 
     fn dhcp(&mut self, want: &Desired, there: Option<&NetworkSeen>, seen: &Seen) {

@@ -9,7 +9,8 @@ use super::{
     apply::Outcome,
     desired::{Desired, Invalid},
     observe::{LookError, Seen},
-    plan::{Plan, Refusal, Step},
+    plan::{Plan, Step},
+    refusal::Refusal,
 };
 
 /// The result of one pass.
@@ -124,7 +125,7 @@ fn ports(want: &Desired, after: &Seen, rest: &Plan) -> BTreeMap<String, bool> {
 fn port_ready(want: &Desired, tap: &str, after: &Seen, rest: &Plan) -> bool {
     let Some(network) = &after.network else { return false };
     let Some(wanted) = want.guests.get(tap) else { return false };
-    if rest.refusals.iter().any(|r| matches!(r, Refusal::HeldByStranger { .. } | Refusal::OlderWish { .. })) {
+    if rest.refusals.iter().any(|r| matches!(r, Refusal::HeldByStranger { .. } | Refusal::OlderGeneration { .. })) {
         return false;
     }
     let filtered =

@@ -472,7 +472,7 @@ async fn what_cannot_be_is_refused_with_the_reason() {
 
     // A input out of an old cache.
     sim.world().namespaces.get_mut(&blue()).unwrap().owner = Some(MadeFrom { uid: uid(1), generation: 3 });
-    assert_eq!(reason(&pass(&want, &sim).await), "OlderWish");
+    assert_eq!(reason(&pass(&want, &sim).await), "OlderGeneration");
 
     // The range, and the transit range, in use by the host for something else.
     for (range, expected) in [("10.0.0.0/8", "RangeTaken"), ("198.18.0.0/15", "NoTransit"), ("0.0.0.0/1", "Ready")] {

@@ -6,7 +6,8 @@ use std::mem::discriminant;
 use nubium_runtime::Key;
 use parking_lot::Mutex;
 
-use super::plan::{Plan, Refusal, Step};
+use super::plan::{Plan, Step};
+use super::refusal::Refusal;
 use super::status::Report;
 
 /// What of each Network's input was never done. All of it can be lost.
@@ -46,7 +47,7 @@ impl Plan {
 impl Refusal {
     fn keeps_from(&self, step: &Step) -> bool {
         match self {
-            Refusal::HeldByStranger { .. } | Refusal::OlderWish { .. } => true,
+            Refusal::HeldByStranger { .. } | Refusal::OlderGeneration { .. } => true,
             Refusal::NoTransit { .. } => matches!(
                 step,
                 Step::SetHostFirewall { .. }

@@ -9,7 +9,7 @@ use nubium_api::{
     ConditionStatus, DEFAULT_MTU, DEFAULT_POOL, Device, MadeFor, Network, Port, PowerState, Server, Volume, child_name,
     condition,
 };
-use nubium_host::libvirt::{Accelerator, QemuIds};
+use nubium_host::libvirt::{Accelerator, QemuIds, domain_name};
 use nubium_host::network::{MacAddr, Netns, names};
 use nubium_host::seed::Seed;
 use nubium_host::storage::FileName;
@@ -327,6 +327,11 @@ impl Desired {
 }
 
 impl Desired {
+    /// The name of its domain.
+    pub(super) fn domain_name(&self) -> String {
+        domain_name(&self.namespace, &self.name)
+    }
+
     /// A name that exists without our mark is never adopted: its data and its address are another's.
     fn is_made_for_this(&self, mark: Option<&MadeFor>) -> bool {
         mark.is_some_and(|mark| mark.uid.parse() == Ok(self.uid))

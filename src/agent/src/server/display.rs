@@ -79,7 +79,7 @@ impl Refusal {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::NotOurs | Self::HeldByStranger { .. } => "HeldByStranger",
-            Self::OlderWish { .. } => "OlderWish",
+            Self::OlderGeneration { .. } => "OlderGeneration",
             Self::Waiting { volumes, .. } if !volumes.is_empty() => "WaitingForVolumes",
             Self::Waiting { networks, .. } if !networks.is_empty() => "WaitingForNetwork",
             Self::Waiting { .. } => "WaitingForSeed",
@@ -100,7 +100,7 @@ impl fmt::Display for Refusal {
                 "the domain of this name on this host belongs to an earlier Server (UID {uid}): it is left alone; \
                  stop and undefine it, or give this Server another name"
             ),
-            Self::OlderWish { there } => {
+            Self::OlderGeneration { there } => {
                 write!(f, "this host already made generation {there} of it, and waits to see that one")
             }
             Self::Waiting { volumes, networks, seed } => {

@@ -61,7 +61,7 @@ pub async fn observe<D: Domains, T: Taps, V: Disks, S: Seeds>(
     let domain = host.domains.look(want.uid).await?;
     let name_held_by = match &domain {
         Some(_) => None,
-        None => host.domains.named(super::plan::domain_name(want)).await?.filter(|other| *other != want.uid),
+        None => host.domains.named(want.domain_name()).await?.filter(|other| *other != want.uid),
     };
     let folder = want.folder(host.settings);
     let mut seen = Seen {

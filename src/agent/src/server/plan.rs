@@ -109,7 +109,7 @@ pub enum Refusal {
     /// A domain of that name belongs to an earlier Server.
     HeldByStranger { uid: Uuid },
     /// What is there was made for a later generation than the input we were given.
-    OlderWish { there: i64 },
+    OlderGeneration { there: i64 },
     /// What a start needs is not there yet.
     Waiting { volumes: Vec<String>, networks: Vec<String>, seed: bool },
     /// The guest has no place for that many devices.
@@ -151,17 +151,12 @@ fn define_again(domain: &DomainSeen) -> Option<Step> {
     (!domain.persistent).then(|| Step::DefineAgain { name: domain.name.clone(), xml: xml() })
 }
 
-/// As people see it in `virsh list`.
-pub(super) fn domain_name(want: &Desired) -> String {
-    format!("nubium.{}.{}", want.namespace, want.name)
-}
-
 fn refuse(want: &Desired, seen: &Seen) -> Option<Refusal> {
     match (&seen.domain, seen.name_held_by) {
         (Some(DomainSeen { owner: Some(owner), .. }), _) if owner.uid != want.uid => Some(Refusal::NotOurs),
         (Some(DomainSeen { owner: Some(owner), .. }), _) => {
             let newer = owner.generation > want.generation && want.presence == Presence::Present;
-            newer.then_some(Refusal::OlderWish { there: owner.generation })
+            newer.then_some(Refusal::OlderGeneration { there: owner.generation })
         }
         (Some(DomainSeen { owner: None, .. }), _) => Some(Refusal::NotOurs),
         (None, Some(uid)) if want.presence == Presence::Present => Some(Refusal::HeldByStranger { uid }),

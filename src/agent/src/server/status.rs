@@ -218,7 +218,7 @@ fn running(want: &Desired, after: &Seen, rest: &Plan, failed: Option<&str>) -> S
         return Said::truth(contract::RUNNING, is_running(after), "StepFailed", failed);
     }
     let said = |reason, message: &str| Said::truth(contract::RUNNING, false, reason, message);
-    if let Some(refusal @ (Refusal::NotOurs | Refusal::HeldByStranger { .. } | Refusal::OlderWish { .. })) =
+    if let Some(refusal @ (Refusal::NotOurs | Refusal::HeldByStranger { .. } | Refusal::OlderGeneration { .. })) =
         &rest.refusal
     {
         return said(refusal.reason(), &refusal.to_string());

@@ -367,7 +367,7 @@ async fn nothing_is_touched_without_proof_or_by_an_older_wish() {
     world.want.running = false;
     let report = world.pass().await;
     assert_eq!(report.done, []);
-    assert_eq!(says(&report, "Running").1, "OlderWish");
+    assert_eq!(says(&report, "Running").1, "OlderGeneration");
     assert_eq!(world.state().await, Some(DomainState::Running));
 }
 

@@ -136,7 +136,7 @@ pub fn a_changed_wish_changes_the_host() {
 
     // A wish from before, out of somebody's old cache, changes nothing.
     let report = agent.pass(&blue, std::slice::from_ref(&web.port), true);
-    assert_eq!(report.entry.and_then(|e| e.reason).as_deref(), Some("OlderWish"));
+    assert_eq!(report.entry.and_then(|e| e.reason).as_deref(), Some("OlderGeneration"));
     assert!(report.done.is_empty() && !web.fetches(SERVICE));
 
     // Neither does the host's own way in and out of it, opened and closed, mend anything.

@@ -6,7 +6,7 @@ use kube::ResourceExt;
 use nubium_api::{IPAddress, Network, Port, Server};
 use nubium_runtime::Key;
 
-use super::plan;
+use super::mac::mac;
 use crate::{
     claims::{is_released, port_users, terminating},
     error::{Error, calling},
@@ -59,9 +59,7 @@ pub(super) async fn gather(world: &World, port: Arc<Port>) -> Result<Gathered, E
 pub(super) fn goes_before(other: &Port, port: &Port) -> bool {
     let age = |port: &Port| (port.creation_timestamp().map(|time| time.0), port.name_any());
     let addressed = other.status.as_ref().is_some_and(|status| !status.addresses.is_empty());
-    other.metadata.uid != port.metadata.uid
-        && plan::mac(other) == plan::mac(port)
-        && (addressed || age(other) < age(port))
+    other.metadata.uid != port.metadata.uid && mac(other) == mac(port) && (addressed || age(other) < age(port))
 }
 
 /// Looks, live, for the Server that this Port was made for or last served. A guest may run with this Port's address:

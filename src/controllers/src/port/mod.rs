@@ -5,6 +5,7 @@
 //! else gives addresses out. A Port keeps what it got for as long as it exists.
 
 mod gather;
+mod mac;
 mod plan;
 #[cfg(test)]
 mod tests;
@@ -172,7 +173,7 @@ async fn tell(world: &World, seen: &Gathered, verdict: &Verdict, address: Option
     let status = PortStatus {
         observed_generation: generation,
         conditions: verdict.conditions(generation),
-        mac_address: Some(plan::mac(&seen.port)),
+        mac_address: Some(mac::mac(&seen.port)),
         addresses: address.into_iter().map(named).collect(),
         server: user.map(|server| server.name_any()),
         host: user.and_then(|server| crate::claims::host_of(server)).map(str::to_owned),

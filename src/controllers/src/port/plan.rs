@@ -3,9 +3,9 @@
 use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use kube::ResourceExt;
-use nubium_api::{IPAddress, Port};
+use nubium_api::IPAddress;
 
-use super::gather::Gathered;
+use super::{gather::Gathered, mac::mac};
 use crate::{
     claims::terminating,
     subnet::{Range, Refusal},
@@ -100,22 +100,6 @@ pub(super) fn surplus(seen: &Gathered) -> Vec<&IPAddress> {
 
 fn told(seen: &Gathered) -> Option<Ipv4Addr> {
     seen.port.status.as_ref()?.addresses.first()?.address.parse().ok()
-}
-
-/// The MAC: the one it asked for, else a locally administered one with the last 40 bits of its UID.
-pub(super) fn mac(port: &Port) -> String {
-    if let Some(wished) = &port.spec.mac_address {
-        return wished.clone();
-    }
-    let digits: Vec<u8> = port.uid().unwrap_or_default().bytes().filter(u8::is_ascii_hexdigit).collect();
-    let tail = &digits[digits.len().saturating_sub(10)..];
-    let tail = String::from_utf8_lossy(tail).to_ascii_lowercase();
-    let mut mac = "02".to_owned();
-    for pair in format!("{tail:0>10}").as_bytes().chunks(2) {
-        mac.push(':');
-        mac.push_str(&String::from_utf8_lossy(pair));
-    }
-    mac
 }
 
 /// Why a Port that is being deleted must stay.

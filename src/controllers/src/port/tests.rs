@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 
 use super::{
     gather::{Gathered, goes_before},
-    plan::{Addressing, addressing, kept, mac, surplus},
+    mac::mac,
+    plan::{Addressing, addressing, kept, surplus},
 };
 
 fn port(spec: Value) -> Arc<Port> {

@@ -12,10 +12,7 @@ use nubium_api::{
 };
 use nubium_runtime::{Key, has_finalizer};
 
-use super::{
-    awaited::{MissingSource, SourceKind},
-    seed::Sources,
-};
+use super::awaited::{MissingSource, SourceKind};
 use crate::{
     claims::{host_of, is_released, made_for, port_users, terminating, volume_users},
     error::{Error, calling},
@@ -51,6 +48,15 @@ pub(super) enum Bound {
     ToSilent(String),
     /// Looked for live, the Host object is no more: its admin declared the machine gone.
     ToNoMore(String),
+}
+
+/// What a Server's seed takes from other objects.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Sources {
+    /// Values of the ConfigMaps: keys, one or several lines each.
+    pub keys: Vec<String>,
+    /// From the Secret.
+    pub user_data: Option<Vec<u8>>,
 }
 
 /// How far the seed is.

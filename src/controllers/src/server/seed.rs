@@ -15,17 +15,8 @@ use nubium_api::{DEFAULT_MTU, EgressType, Network, Port, Server};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::gather::Gathered;
+use super::gather::{Gathered, Sources};
 use crate::subnet::Range;
-
-/// What is taken from other objects.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Sources {
-    /// Values of the ConfigMaps: keys, one or several lines each.
-    pub keys: Vec<String>,
-    /// From the Secret.
-    pub user_data: Option<Vec<u8>>,
-}
 
 /// A NIC as the guest must know it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,9 +11,8 @@ use serde_json::{Value, json};
 use super::{
     awaited::{MissingSource, SourceKind},
     desired::desired,
-    gather::{Bound, Gathered, Seed},
+    gather::{Bound, Gathered, Seed, Sources},
     plan::{Step, plan},
-    seed::Sources,
     status::verdict,
 };
 use crate::verdict::State;

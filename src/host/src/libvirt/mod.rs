@@ -21,7 +21,7 @@ pub use connection::Connection;
 pub use domains::{DomainList, DomainSeen, DomainState, Domains, Off, Pause, Unreadable};
 pub use error::LibvirtError;
 pub use pool::{Pool, PoolError};
-pub use record::{DomainRecord, METADATA_KEY, METADATA_URI, Stop};
+pub use record::{DomainRecord, METADATA_KEY, METADATA_URI, Stop, domain_name};
 pub use xml::{
     Accelerator, DiskFacts, DiskFile, DiskFormat, DiskSpec, DomainSpec, Element, Facts, NicFacts, NicSpec, QemuIds,
     Slot, XmlError, alias, merge,

@@ -44,11 +44,17 @@ pub enum Stop {
     Guest,
 }
 
+/// The name of a Server's domain, as people see it in `virsh list`.
+#[must_use]
+pub fn domain_name(namespace: &str, server: &str) -> String {
+    format!("nubium.{namespace}.{server}")
+}
+
 impl DomainRecord {
     /// The domain's name, as people see it in `virsh list`.
     #[must_use]
     pub fn domain_name(&self) -> String {
-        format!("nubium.{}.{}", self.namespace, self.name)
+        domain_name(&self.namespace, &self.name)
     }
 
     /// The element that [`virDomainSetMetadata`] takes: without a prefix, which libvirt adds.
