@@ -335,7 +335,8 @@ impl Host {
             let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
             assert!(state.is_empty() || state.contains(") Z"), "{state}");
         }
-        assert!(!self.libvirt.answers());
+        // A child that libvirtd had only just forked has its sockets until it starts its program.
+        wait_for("the socket to close", || !self.libvirt.answers());
     }
 
     /// A guest that runs `code` from the boot sector of a base, through an overlay.

@@ -135,8 +135,8 @@ fn set_up(layout: &Layout) -> Result<Option<Lock>, PrivateError> {
     setsid().map_err(setup("setsid"))?;
     nix::sys::prctl::set_child_subreaper(true).map_err(setup("subreaper"))?;
     if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        let wished = hard.max(1_048_576);
-        if setrlimit(Resource::RLIMIT_NOFILE, wished, wished).is_err() {
+        let limit = hard.max(1_048_576);
+        if setrlimit(Resource::RLIMIT_NOFILE, limit, limit).is_err() {
             setrlimit(Resource::RLIMIT_NOFILE, hard, hard).ok();
         }
     }
@@ -200,8 +200,11 @@ fn keep(layout: &Layout) {
             break;
         }
     }
-    for service in services.iter().rev() {
-        if let Some(process) = service.running() {
+    for (index, service) in services.iter().enumerate().rev() {
+        // One that was started a moment ago has not written its number yet; a child keeps it until it was waited for.
+        let child = owns[index].pid.and_then(|pid| u32::try_from(pid.as_raw()).ok());
+        let process = service.running().or_else(|| Process::open(child?).ok()?);
+        if let Some(process) = process {
             stop(&process, &mut owns);
         }
     }
