@@ -1,8 +1,8 @@
 //! How controllers and agents meet: finalizers, conditions, field managers, the seed's name, and who writes what of which
 //! status. They meet only through the API, so this is all that they share.
 //!
-//! Status writes, the rights of hosts in the API server, `manifests/rbac.yaml` and `manifests/admission.yaml` are all made
-//! from the tables here: [`WRITERS`] and [`HOST_RULES`].
+//! Status writes, `manifests/rbac.yaml` and `manifests/admission.yaml` are made from the tables here: [`WRITERS`] and
+//! [`HOST_RULES`]. Our own API server still has its copy of the hosts' part, in `apiserver/src/access`.
 //!
 //! The agent's Lease in `nubium-hosts` is its heartbeat: it vouches for the status of the Servers there. A Lease without a
 //! holder says that the host was started anew, and that what was written about its Servers before no longer counts.
