@@ -143,7 +143,7 @@ pub struct ImageHost {
     /// Whether a verified copy was seen in the pool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready: Option<bool>,
-    /// One word on why it is or is not ready: Imported, Downloading, Converting, DownloadFailed, ChecksumMismatch, NoSpace, SourceRefused, SourceChanging, SourceTruncated, SourceDamaged, NotFound, UnsafeImage.
+    /// One word on why it is or is not ready: Imported, Queued, Downloading, Converting, DownloadFailed, TooSlow, ChecksumMismatch, NoSpace, SourceRefused, SourceChanging, SourceTruncated, SourceDamaged, NotFound, UnsafeImage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// One sentence on it.

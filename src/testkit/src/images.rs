@@ -17,6 +17,8 @@ pub enum SimSource {
     Good { virtual_size: u64 },
     /// A download that is half done until [`SimPools::arrive`], and then good.
     Slow { virtual_size: u64 },
+    /// A download that comes at once, and is half converted until [`SimPools::arrive`].
+    SlowToConvert { virtual_size: u64 },
     /// Bytes that an inspection refuses.
     Refused(Refused),
     /// Bytes with another checksum than the one wanted.
@@ -29,7 +31,7 @@ impl SimPools {
         self.lock().sources.insert(name.to_owned(), source);
     }
 
-    /// Ends every slow download that is under way.
+    /// Ends every slow download and conversion that is under way.
     pub fn arrive(&self) {
         self.arrived.notify_waiters();
     }
@@ -40,11 +42,20 @@ impl SimPools {
     }
 }
 
+/// What a simulated download brought.
+#[derive(Debug)]
+pub struct SimFetched {
+    imported: Imported,
+    slow_to_convert: bool,
+}
+
 /// The images of a [`SimPools`].
 #[derive(Debug, Clone)]
 pub struct SimImages(pub(crate) SimPools);
 
 impl Images for SimImages {
+    type Fetched = SimFetched;
+
     async fn look(&self, image: &FileName) -> Result<Option<ImageSeen>, VolumeError> {
         let mut state = self.0.lock();
         state.fail(Verb::Look)?;
@@ -56,19 +67,19 @@ impl Images for SimImages {
         Ok(self.0.lock().images.keys().cloned().collect())
     }
 
-    async fn import(
+    async fn fetch(
         &self,
-        image: &FileName,
         source: &Source,
         checksum: Option<&Checksum>,
         progress: &watch::Sender<Progress>,
-    ) -> Result<Imported, ImportError> {
+    ) -> Result<SimFetched, ImportError> {
         let (Source::File { path: name } | Source::Http { url: name }) = source;
         let found = {
             let mut state = self.0.lock();
             state.fail(Verb::Import)?;
             state.sources.get(name).cloned()
         };
+        let slow_to_convert = matches!(found, Some(SimSource::SlowToConvert { .. }));
         let virtual_size = match found {
             None => return Err(FileError::NotFound { path: name.clone() }.into()),
             Some(SimSource::Refused(why)) => return Err(ImportError::Refused(why)),
@@ -76,7 +87,7 @@ impl Images for SimImages {
                 let want = checksum.map(Checksum::to_string).unwrap_or_default();
                 return Err(ImportError::Checksum { want, got: Checksum::Sha256([0; 32]).to_string() });
             }
-            Some(SimSource::Good { virtual_size }) => virtual_size,
+            Some(SimSource::Good { virtual_size } | SimSource::SlowToConvert { virtual_size }) => virtual_size,
             Some(SimSource::Slow { virtual_size }) => {
                 let arrived = self.0.arrived.notified();
                 progress.send_replace(Progress::Downloading { done: virtual_size / 2, total: Some(virtual_size) });
@@ -84,9 +95,25 @@ impl Images for SimImages {
                 virtual_size
             }
         };
-        self.0.lock().images.insert(image.clone(), virtual_size);
         let digest = checksum.cloned().unwrap_or(Checksum::Sha256([0; 32]));
-        Ok(Imported { format: Format::Raw, digest, length: virtual_size, virtual_size })
+        let imported = Imported { format: Format::Raw, digest, length: virtual_size, virtual_size };
+        Ok(SimFetched { imported, slow_to_convert })
+    }
+
+    async fn convert(
+        &self,
+        image: &FileName,
+        fetched: SimFetched,
+        progress: &watch::Sender<Progress>,
+    ) -> Result<Imported, ImportError> {
+        let SimFetched { imported, slow_to_convert } = fetched;
+        if slow_to_convert {
+            let arrived = self.0.arrived.notified();
+            progress.send_replace(Progress::Converting { percent: 50 });
+            arrived.await;
+        }
+        self.0.lock().images.insert(image.clone(), imported.virtual_size);
+        Ok(imported)
     }
 
     async fn delete(&self, image: &FileName) -> Result<(), VolumeError> {

@@ -1,4 +1,7 @@
 //! The imports of this process: each a task of its own, so that a long one blocks no other image and no pass.
+//!
+//! Downloads and conversions wait for turns of their own: a source that is slow keeps no processor waiting, and however many
+//! images a namespace has, others' turns come.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,12 +10,13 @@ use std::time::Duration;
 use nubium_host::storage::image::{FileError, Format, HttpError, Images, ImportError, Progress};
 use nubium_host::storage::{FileName, Refused};
 use nubium_runtime::{Chain, Key, Queue};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::{Instrument, info, warn};
 
 use super::desired::Desired;
+use super::turns::{Shares, Turns};
 
 /// What this process does, or did last, to get the image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +25,7 @@ pub enum Import {
     /// Under way; `last` says why the try before failed.
     Running {
         progress: Progress,
+        waits: Option<Waits>,
         last: Option<(&'static str, String)>,
     },
     /// It failed, and is tried again: now if `due`, else after `wait`.
@@ -36,10 +41,19 @@ pub enum Import {
     },
 }
 
+/// Whose turn an import waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waits {
+    Download(Shares),
+    Conversion(Shares),
+}
+
 /// Progress is looked at, and so written, no more often than this.
 pub(super) const PROGRESS_EVERY: Duration = Duration::from_secs(2);
-/// Imports under way at a time; further ones wait.
-const AT_ONCE: usize = 4;
+/// Downloads cost little but room, which is looked at before each.
+const DOWNLOADS: Shares = Shares { all: 8, each: 2 };
+/// A conversion keeps a processor busy.
+const CONVERSIONS: Shares = Shares { all: 2, each: 1 };
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(60);
 
@@ -50,7 +64,8 @@ type Failure = (&'static str, String);
 /// The imports by pool and file.
 pub struct Imports {
     imports: Arc<parking_lot::Mutex<HashMap<Id, State>>>,
-    slots: Arc<Semaphore>,
+    downloads: Turns,
+    conversions: Turns,
     wake: Queue<Key>,
 }
 
@@ -58,7 +73,8 @@ enum State {
     Running {
         task: JoinHandle<()>,
         progress: watch::Receiver<Progress>,
-        shown: Progress,
+        waits: watch::Receiver<Option<Waits>>,
+        shown: (Progress, Option<Waits>),
         shown_at: Instant,
         last: Option<Failure>,
     },
@@ -79,18 +95,20 @@ enum State {
 impl Imports {
     /// `wake` gets the key of an image whose import ended.
     pub fn new(wake: Queue<Key>) -> Self {
-        Self { imports: Arc::default(), slots: Arc::new(Semaphore::new(AT_ONCE)), wake }
+        let (downloads, conversions) = (Turns::new(DOWNLOADS), Turns::new(CONVERSIONS));
+        Self { imports: Arc::default(), downloads, conversions, wake }
     }
 
     pub(super) fn look(&self, pool: &str, file: &FileName) -> Import {
         let now = Instant::now();
         match self.imports.lock().get_mut(&(pool.to_owned(), file.clone())) {
             None | Some(State::Done { .. }) => Import::Idle,
-            Some(State::Running { progress, shown, shown_at, last, .. }) => {
+            Some(State::Running { progress, waits, shown, shown_at, last, .. }) => {
                 if now.duration_since(*shown_at) >= PROGRESS_EVERY {
-                    (*shown, *shown_at) = (*progress.borrow_and_update(), now);
+                    (*shown, *shown_at) = ((*progress.borrow(), *waits.borrow()), now);
                 }
-                Import::Running { progress: *shown, last: last.clone() }
+                let (progress, waits) = *shown;
+                Import::Running { progress, waits, last: last.clone() }
             }
             Some(State::Failed { reason, message, retry_at, .. }) => {
                 let wait = retry_at.saturating_duration_since(now);
@@ -118,12 +136,23 @@ impl Imports {
             _ => (0, None),
         };
         let (sender, progress) = watch::channel(Progress::Starting);
-        let (all, slots, wake) = (Arc::clone(&self.imports), Arc::clone(&self.slots), self.wake.clone());
+        let (waiting, waits) = watch::channel(None);
+        let (all, wake) = (Arc::clone(&self.imports), self.wake.clone());
+        let (downloads, conversions) = (self.downloads.clone(), self.conversions.clone());
         let (want, done_id) = (want.clone(), id.clone());
         let work = async move {
-            let _slot = slots.acquire().await;
-            let done = images.import(&want.file, &want.source, want.checksum.as_ref(), &sender).await;
-            let ended = match done {
+            let import = async {
+                waiting.send_replace(Some(Waits::Download(DOWNLOADS)));
+                let turn = downloads.take(want.file.namespace()).await;
+                waiting.send_replace(None);
+                let fetched = images.fetch(&want.source, want.checksum.as_ref(), &sender).await?;
+                drop(turn);
+                waiting.send_replace(Some(Waits::Conversion(CONVERSIONS)));
+                let _turn = conversions.take(want.file.namespace()).await;
+                waiting.send_replace(None);
+                images.convert(&want.file, fetched, &sender).await
+            };
+            let ended = match import.await {
                 Ok(imported) => {
                     info!(image = %want.file, format = imported.format.as_str(), bytes = imported.length, "imported an image");
                     State::Done { format: imported.format }
@@ -135,7 +164,8 @@ impl Imports {
         };
         let task = tokio::spawn(work.in_current_span());
         let now = Instant::now();
-        imports.insert(id, State::Running { task, progress, shown: Progress::Starting, shown_at: now, last });
+        let shown = (Progress::Starting, None);
+        imports.insert(id, State::Running { task, progress, waits, shown, shown_at: now, last });
     }
 
     /// Takes over a verdict that was recorded before this process began: source and checksum never change, and fetching
@@ -193,6 +223,7 @@ fn reason(error: &ImportError) -> &'static str {
         ImportError::Http(HttpError::Status { status, .. }) if matches!(status.as_u16(), 404 | 410) => "NotFound",
         ImportError::Http(HttpError::Forbidden { .. } | HttpError::NotHttp { .. }) => "SourceRefused",
         ImportError::Http(_) => "DownloadFailed",
+        ImportError::TooSlow(_) => "TooSlow",
         ImportError::TooLong { .. } | ImportError::Refused(Refused::TooLarge { .. }) => "SourceRefused",
         ImportError::Checksum { .. } => "ChecksumMismatch",
         ImportError::Refused(Refused::Truncated | Refused::Short { .. }) => "SourceTruncated",

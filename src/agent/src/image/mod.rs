@@ -3,7 +3,7 @@
 //! ```text
 //!            ┌───────── due again ─────────┐
 //!            ▼                             │
-//!  Idle ── Start ──▶ Running ──▶ Failed ───┘      a download error, a wrong checksum, a full pool
+//!  Idle ── Start ──▶ Running ──▶ Failed ───┘      a download error, a slow source, a wrong checksum, a full pool
 //!   ▲                  │  │
 //!   │                  │  └────▶ Unsafe           verified bytes that must not be used: only another Image helps
 //!   └── file is there ◀┘
@@ -25,16 +25,17 @@ mod plan;
 mod status;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use nubium_host::storage::image::Images;
 
 pub use desired::{Desired, Invalid, Presence, file_of};
-pub use imports::Import;
-pub use imports::Imports;
+pub use imports::{Import, Imports, Waits};
 pub use observe::Seen;
 pub use pass::{Context, run};
 pub use plan::{Step, next};
 pub use status::{Looked, entry};
+pub use turns::Shares;
 
 /// More than the longest way through the table: stop, delete, look.
 const STEPS: usize = 3;

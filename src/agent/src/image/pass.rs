@@ -12,8 +12,7 @@ use nubium_host::storage::Pools;
 use nubium_runtime::{Key, Live, Loop, Next, Note, NoteKind, Queue, Recorder, Shared, apply_status, live_get};
 
 use super::desired::{Desired, Presence, desired};
-use super::imports::Import;
-use super::imports::{Imports, PROGRESS_EVERY};
+use super::imports::{Import, Imports, PROGRESS_EVERY};
 use super::{Looked, reconcile, status};
 use crate::pool;
 
@@ -173,7 +172,7 @@ fn tell<P>(world: &World<P>, image: &Image, before: Option<&ImageHost>, now: &Im
     }
     let kind = match reason.as_str() {
         "Imported" => NoteKind::Normal,
-        "Downloading" | "Converting" | "Deleting" | "Released" => return,
+        "Queued" | "Downloading" | "Converting" | "Deleting" | "Released" => return,
         _ => NoteKind::Warning,
     };
     let text = format!("{}: {}", world.context.host, now.message.clone().unwrap_or_default());

@@ -6,8 +6,9 @@ use nubium_host::storage::image::Progress;
 use nubium_runtime::Chain;
 
 use super::desired::{Desired, Presence};
-use super::imports::Import;
+use super::imports::{Import, Waits};
 use super::observe::Seen;
+use super::turns::Shares;
 use crate::pool;
 
 /// What one look, after the steps, showed; or why nobody could look or a step failed.
@@ -36,7 +37,8 @@ pub fn entry(want: &Desired, looked: &Looked) -> ImageHost {
         }
         (_, Import::Unsafe { message }) => said(Some(false), "UnsafeImage", message.clone()),
         (_, Import::Failed { reason, message, .. }) => said(Some(false), reason, message.clone()),
-        (_, Import::Running { progress: Progress::Starting, last: Some((reason, message)) }) => {
+        (_, Import::Running { waits: Some(waits), last, .. }) => queued(*waits, last.as_ref()),
+        (_, Import::Running { progress: Progress::Starting, last: Some((reason, message)), .. }) => {
             said(Some(false), reason, message.clone())
         }
         (_, Import::Running { progress, .. }) => running(*progress),
@@ -54,6 +56,20 @@ pub fn no_pool(presence: Presence) -> ImageHost {
 
 pub(super) fn said(ready: Option<bool>, reason: &str, message: String) -> ImageHost {
     ImageHost { ready, reason: Some(reason.to_owned()), message: Some(message), ..ImageHost::default() }
+}
+
+fn queued(waits: Waits, last: Option<&(&'static str, String)>) -> ImageHost {
+    let (turn, shares, verb) = match waits {
+        Waits::Download(shares) => ("download", shares, "fetches"),
+        Waits::Conversion(shares) => ("conversion", shares, "converts"),
+    };
+    let Shares { all, each } = shares;
+    let mut message =
+        format!("its {turn} waits: this host {verb} at most {all} images at a time, and {each} of one namespace");
+    if let Some((_, failure)) = last {
+        message = format!("{message}; the last try failed: {failure}");
+    }
+    said(Some(false), "Queued", message)
 }
 
 fn running(progress: Progress) -> ImageHost {

@@ -1,6 +1,7 @@
 //! Images against a simulated pool: what is asserted is the pool and the words people read.
 
 mod passes;
+mod turns;
 
 use std::time::Duration;
 
@@ -219,7 +220,7 @@ async fn a_look_that_fails_is_never_an_absence() {
 
 #[test]
 fn progress_is_told_in_words() {
-    let seen = |progress| Ok(Seen { file: None, import: Import::Running { progress, last: None } });
+    let seen = |progress| Ok(Seen { file: None, import: Import::Running { progress, waits: None, last: None } });
     let told = |progress| entry(&want(Presence::Present), &seen(progress)).message.unwrap();
     assert_eq!(told(Progress::Downloading { done: 3 << 20, total: None }), "3 MiB fetched");
     assert_eq!(told(Progress::Downloading { done: 1, total: Some(0) }), "0 MiB fetched");

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::inspect::{Format, InspectError, Inspected, inspect};
+use super::pace::Pace;
 use super::receive::{self, Destination};
 use super::source::address_policy::AddressPolicy;
 use super::source::file::Folders;
@@ -32,7 +33,7 @@ pub struct Rules {
     pub limits: Limits,
 }
 
-/// The largest of everything, in bytes, and the longest silence of a server.
+/// The largest of everything, in bytes, the longest silence of a server, and the least pace of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Of a source's bytes.
@@ -42,12 +43,27 @@ pub struct Limits {
     /// Of the file in the pool.
     pub file: u64,
     pub idle: Duration,
+    pub pace: Pace,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { source: 64 << 30, virtual_size: 16 << 40, file: 256 << 30, idle: Duration::from_secs(30) }
+        Self {
+            source: 64 << 30,
+            virtual_size: 16 << 40,
+            file: 256 << 30,
+            idle: Duration::from_secs(30),
+            pace: Pace::default(),
+        }
     }
+}
+
+/// A verified copy of a source, in a folder of its own in the pool.
+#[derive(Debug)]
+pub struct Fetched {
+    staging: Staging,
+    received: receive::Received,
+    inspected: Inspected,
 }
 
 /// Fetches images into a directory pool. Cheap to clone.
@@ -64,7 +80,7 @@ impl Importer {
         Self { pool, rules, sandbox }
     }
 
-    async fn fetch(
+    async fn copy(
         &self,
         staging: &Staging,
         source: &Source,
@@ -75,7 +91,9 @@ impl Importer {
         let file = staging.create("source").map_err(ImportError::writing)?;
         let (limit, room) = (self.rules.limits.source, self.room().await?);
         let into = Destination { file, checksum, limit: limit.min(room), progress };
-        let received = self.receive(source, into).await.map_err(|error| match error {
+        let receiving = self.receive(source, into);
+        let received = self.rules.limits.pace.hold(source, progress.subscribe(), receiving).await;
+        let received = received.map_err(|error| match error {
             ImportError::TooLong { limit: reached } if reached < limit => self.no_space(),
             other => other,
         })?;
@@ -111,18 +129,27 @@ impl Importer {
         ImportError::NoSpace { pool: self.pool.root().to_owned() }
     }
 
-    async fn make(
+    async fn fetch_copy(
         &self,
-        image: &FileName,
         source: &Source,
         checksum: Option<&Checksum>,
         progress: &watch::Sender<Progress>,
-    ) -> Result<Imported, ImportError> {
+    ) -> Result<Fetched, ImportError> {
         let staging = Staging::new(&self.pool).map_err(ImportError::writing)?;
-        let received = self.fetch(&staging, source, checksum, progress).await?;
-        let limits = self.rules.limits;
+        let received = self.copy(&staging, source, checksum, progress).await?;
         let copy = fs::File::open(staging.path("source")).map_err(ImportError::reading)?;
-        let inspected = inspected(copy, limits.virtual_size).await?;
+        let inspected = inspected(copy, self.rules.limits.virtual_size).await?;
+        Ok(Fetched { staging, received, inspected })
+    }
+
+    async fn make(
+        &self,
+        image: &FileName,
+        fetched: Fetched,
+        progress: &watch::Sender<Progress>,
+    ) -> Result<Imported, ImportError> {
+        let Fetched { staging, received, inspected } = fetched;
+        let limits = self.rules.limits;
         convert::check_source(&self.sandbox, &staging, inspected).await?;
         let room = self.room().await?;
         let converting = convert::to_qcow2(&self.sandbox, &staging, inspected, limits.file.min(room), progress);
@@ -165,6 +192,8 @@ async fn inspected_result(file: &fs::File, limit: u64) -> Result<Inspected, Impo
 }
 
 impl Images for Importer {
+    type Fetched = Fetched;
+
     async fn look(&self, image: &FileName) -> Result<Option<ImageSeen>, VolumeError> {
         let path = self.pool.image_path(image);
         let look = move |_: &DirectoryPool| {
@@ -181,14 +210,23 @@ impl Images for Importer {
         self.pool.off_thread(|pool| names_below(&pool.images())).await
     }
 
-    async fn import(
+    async fn fetch(
         &self,
-        image: &FileName,
         source: &Source,
         checksum: Option<&Checksum>,
         progress: &watch::Sender<Progress>,
+    ) -> Result<Fetched, ImportError> {
+        let fetched = self.fetch_copy(source, checksum, progress).await;
+        fetched.map_err(|error| error.at_pool(self.pool.root()))
+    }
+
+    async fn convert(
+        &self,
+        image: &FileName,
+        fetched: Fetched,
+        progress: &watch::Sender<Progress>,
     ) -> Result<Imported, ImportError> {
-        let made = self.make(image, source, checksum, progress).await;
+        let made = self.make(image, fetched, progress).await;
         made.map_err(|error| error.at_pool(self.pool.root()))
     }
 

@@ -1,6 +1,7 @@
 //! Images: fetched from where a tenant says, verified, inspected, converted once, then read-only in the pool.
 //!
 //! ```text
+//! ├──────────────────────── fetch ─────────────────────────┤├─────────────────── convert ────────────────────┤
 //! source ──stream──▶ checksum ──▶ private copy ──▶ inspect ──▶ qemu-img, shut in ──▶ inspect ──▶ flush, rename, sync ──▶ <pool>/images/…
 //!  (fences)             wrong: gone                 unsafe: gone
 //! ```
@@ -12,6 +13,7 @@ pub mod checksum;
 mod convert;
 mod import;
 pub mod inspect;
+mod pace;
 mod receive;
 pub mod source;
 #[cfg(test)]
@@ -26,6 +28,7 @@ use tokio::sync::watch;
 pub use checksum::{BadChecksum, Checksum};
 pub use import::{Importer, Limits, Rules};
 pub use inspect::{Format, InspectError};
+pub use pace::{Pace, TooSlow};
 pub use source::Source;
 pub use source::address_policy::AddressPolicy;
 pub use source::file::{FileError, Folders};
@@ -79,6 +82,8 @@ pub enum ImportError {
     File(#[from] FileError),
     #[error(transparent)]
     Http(#[from] HttpError),
+    #[error(transparent)]
+    TooSlow(#[from] TooSlow),
     #[error("the source is longer than the {limit} bytes this host takes")]
     TooLong { limit: u64 },
     #[error("wrong checksum: {got} came, {want} was wanted")]
@@ -126,16 +131,24 @@ impl ImportError {
 
 /// The images of one pool.
 pub trait Images: Send + Sync {
+    /// A verified copy that waits in the pool to be converted; gone when it is dropped.
+    type Fetched: Send;
     /// What is there; `None` only when the pool answered and the file is not in it.
     fn look(&self, image: &FileName) -> impl Future<Output = Result<Option<ImageSeen>, VolumeError>> + Send;
     /// Every image in the pool, by name.
     fn list(&self) -> impl Future<Output = Result<Vec<FileName>, VolumeError>> + Send;
-    /// Fetches, verifies, inspects, converts and publishes. Stops, and leaves nothing, when the future is dropped.
-    fn import(
+    /// Fetches, verifies and inspects. Stops, and leaves nothing, when the future is dropped.
+    fn fetch(
         &self,
-        image: &FileName,
         source: &Source,
         checksum: Option<&Checksum>,
+        progress: &watch::Sender<Progress>,
+    ) -> impl Future<Output = Result<Self::Fetched, ImportError>> + Send;
+    /// Converts what was fetched, and publishes it. Stops, and leaves nothing, when the future is dropped.
+    fn convert(
+        &self,
+        image: &FileName,
+        fetched: Self::Fetched,
         progress: &watch::Sender<Progress>,
     ) -> impl Future<Output = Result<Imported, ImportError>> + Send;
     /// Removes an image that no volume of the pool is a clone of; one that is not there is removed already.

@@ -161,7 +161,7 @@ impl Download {
 }
 
 /// An address as it may be shown: without the password it may carry.
-fn shown(url: &Url) -> String {
+pub(super) fn shown(url: &Url) -> String {
     let mut url = url.clone();
     if url.password().is_some() {
         let _ = url.set_password(Some("…")); // fails only for addresses without a host, which carry none

@@ -12,3 +12,13 @@ pub enum Source {
     /// An `http` or `https` address.
     Http { url: String },
 }
+
+impl Source {
+    /// Its name as it may be shown: without the password that an address may carry.
+    pub fn shown(&self) -> String {
+        match self {
+            Self::File { path } => path.clone(),
+            Self::Http { url } => reqwest::Url::parse(url).map_or_else(|_| url.clone(), |url| http::shown(&url)),
+        }
+    }
+}

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::server::{Answer, Server, ok, redirect, short};
+use super::server::{Answer, Server, Then, ok, redirect, short};
 use super::*;
 
 /// A world whose admin allowed loopback, or only this one address of it.
@@ -41,7 +41,7 @@ async fn a_download_is_verified_and_tells_how_far_it_is() {
     chunked.extend(b"0\r\n\r\n");
     let answers = HashMap::from([
         ("/disk", ok(&disk)),
-        ("/chunked", Answer { bytes: chunked, stall: false }),
+        ("/chunked", Answer { bytes: chunked, then: Then::Close }),
         ("/moved", redirect("/disk")),
         ("/loop", redirect("/loop")),
     ]);
@@ -67,13 +67,13 @@ async fn a_download_is_verified_and_tells_how_far_it_is() {
 async fn a_download_that_fails_says_how() {
     let world = open_world("127.0.0.1/32");
     let disk = raw_disk();
-    let stalled = Answer { stall: true, ..short(&disk[..MIB], disk.len()) };
+    let stalled = Answer { then: Then::Stall, ..short(&disk[..MIB], disk.len()) };
     let mut chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n100000\r\n".to_vec();
     chunked.extend(&disk[..1000]);
     let answers = HashMap::from([
         ("/short", short(&disk[..MIB], disk.len())),
         ("/stalled", stalled),
-        ("/chunked", Answer { bytes: chunked, stall: false }),
+        ("/chunked", Answer { bytes: chunked, then: Then::Close }),
         ("/nowhere", redirect("http://[")),
         ("/other", redirect("ftp://127.0.0.1/x")),
     ]);
@@ -98,11 +98,25 @@ async fn a_download_that_fails_says_how() {
 }
 
 #[tokio::test]
+async fn a_download_that_trickles_is_given_up_although_it_is_never_silent() {
+    let trickle = Answer { then: Then::Trickle, ..short(b"", 4 * MIB) };
+    let server = Server::start(HashMap::from([("/disk", trickle)])).await;
+    let world = World::with(|rules| {
+        rules.fence.allow.push("127.0.0.0/8".parse().unwrap());
+        rules.limits.pace = Pace { rate: 1 << 30, window: Duration::from_millis(100), ..Pace::default() };
+    });
+    let error = world.import(&http(server.url("/disk")), Some(&sha256(&raw_disk()))).await.unwrap_err();
+    assert!(matches!(error, ImportError::TooSlow(TooSlow::Rate { .. })), "{error:?}");
+    assert!(error.to_string().contains(&server.url("/disk")), "{error}");
+    world.assert_nothing_came().await;
+}
+
+#[tokio::test]
 async fn a_download_is_never_longer_than_allowed() {
     let mut endless = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
     endless.extend(raw_disk());
     let server = Server::start(HashMap::from([
-        ("/endless", Answer { bytes: endless, stall: true }),
+        ("/endless", Answer { bytes: endless, then: Then::Stall }),
         ("/said", ok(&raw_disk())),
     ]))
     .await;

@@ -51,7 +51,8 @@ impl World {
     }
 
     async fn import(&self, source: &Source, checksum: Option<&Checksum>) -> Result<Imported, ImportError> {
-        self.importer.import(&image(), source, checksum, &self.progress).await
+        let fetched = self.importer.fetch(source, checksum, &self.progress).await?;
+        self.importer.convert(&image(), fetched, &self.progress).await
     }
 
     async fn import_file(&self, path: &str) -> Result<Imported, ImportError> {
