@@ -312,9 +312,57 @@ pub const HOST_RULES: &[Rule] = &[
     rule(&["get"], "", ["secrets", "", "nubium-host-{host}", "*"]),
 ];
 
+/// A field that another one has replaced. It still means what it meant; who writes it is told of the other one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeprecatedField {
+    /// The kind's plural name in lower case.
+    pub resource: &'static str,
+    /// Where it is, such as `spec.nics[].address`: `[]` stands for every item of a list.
+    pub path: &'static str,
+    /// The field beside it that replaces it.
+    pub instead: &'static str,
+}
+
+impl DeprecatedField {
+    /// What the user is told.
+    pub fn warning(&self) -> String {
+        format!("{} is deprecated: give {}, a list, instead", self.path, self.instead)
+    }
+}
+
+/// Every field of a spec that another one has replaced.
+pub const DEPRECATED_FIELDS: &[DeprecatedField] = &[
+    DeprecatedField { resource: "networks", path: "spec.subnets[].pool", instead: "allocationPools" },
+    DeprecatedField { resource: "ports", path: "spec.address", instead: "addresses" },
+    DeprecatedField { resource: "servers", path: "spec.nics[].address", instead: "addresses" },
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_field_is_described_as_deprecated_exactly_if_its_use_is_answered_with_a_warning() {
+        fn deprecated(path: &str, schema: &serde_json::Value, found: &mut Vec<String>) {
+            for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
+                let path = format!("{path}.{name}");
+                if schema["description"].as_str().is_some_and(|text| text.starts_with("Deprecated")) {
+                    found.push(path.clone());
+                }
+                deprecated(&path, schema, found);
+                deprecated(&format!("{path}[]"), &schema["items"], found);
+            }
+        }
+        let mut described = Vec::new();
+        for crd in crate::crds() {
+            let resource = crd["spec"]["names"]["plural"].as_str().unwrap();
+            let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+            deprecated(&format!("{resource}: spec"), &schema["properties"]["spec"], &mut described);
+        }
+        described.sort();
+        let warned: Vec<_> = DEPRECATED_FIELDS.iter().map(|it| format!("{}: {}", it.resource, it.path)).collect();
+        assert_eq!(described, warned);
+    }
 
     #[test]
     fn every_part_of_every_status_has_exactly_one_writer() {

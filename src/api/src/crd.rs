@@ -11,6 +11,9 @@ use crate::{
 /// A time in any zone, in years that every reader knows, to the nanosecond.
 const DATE_TIME: &str = r"^[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$";
 
+/// How long a string and a list may be that say nothing else.
+const LONGEST: usize = 1024;
+
 /// The CRDs in the order in which a person would read them.
 pub fn crds() -> Vec<Value> {
     [
@@ -57,6 +60,7 @@ fn tidy(schema: &mut Value) {
                 values.retain(|value| !value.is_null());
             }
             as_strict_as_the_type(map);
+            bounded(map);
             as_kubernetes_merges(map);
             for bound in ["minimum", "maximum"] {
                 whole_number(map, bound);
@@ -88,6 +92,17 @@ fn as_strict_as_the_type(map: &mut Map<String, Value>) {
     };
     map.entry("minimum").or_insert(least.into());
     map.entry("maximum").or_insert(most.into());
+}
+
+/// A bound for whatever says none of its own: nobody fills the store, or makes a status that another one cannot add to.
+fn bounded(map: &mut Map<String, Value>) {
+    let bound = match map.get("type").and_then(Value::as_str) {
+        Some("string") if !map.contains_key("enum") => "maxLength",
+        Some("array") => "maxItems",
+        Some("object") if map.contains_key("additionalProperties") => "maxProperties",
+        _ => return,
+    };
+    map.entry(bound).or_insert(LONGEST.into());
 }
 
 /// A label selector is merged as Kubernetes merges its own: its requirements as one, since none of them has a key.
@@ -141,6 +156,27 @@ mod tests {
                     });
                 }
             });
+        }
+    }
+
+    #[test]
+    fn every_string_list_and_map_is_bounded() {
+        for crd in crds() {
+            let kind = crd["spec"]["names"]["kind"].as_str().unwrap();
+            let properties = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
+            let mut check = |path: &str, schema: &Map<String, Value>| {
+                // A field may be called type, too: a schema says it in a word.
+                let bound = match schema.get("type").and_then(Value::as_str) {
+                    Some("string") if !schema.contains_key("enum") => "maxLength",
+                    Some("array") => "maxItems",
+                    Some("object") if schema.contains_key("additionalProperties") => "maxProperties",
+                    _ if schema.contains_key("x-kubernetes-int-or-string") => "maxLength",
+                    _ => return,
+                };
+                assert!(schema.get(bound).is_some_and(Value::is_u64), "{path}: {bound}");
+            };
+            walk(&format!("{kind}.spec"), &properties["spec"], &mut check);
+            walk(&format!("{kind}.status"), &properties["status"], &mut check);
         }
     }
 

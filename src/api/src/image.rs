@@ -124,6 +124,7 @@ pub struct ImageStatus {
     pub progress: Option<String>,
     /// What each host has of it; every host writes its own entry.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 5000))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub hosts: Vec<ImageHost>,
 }
@@ -148,6 +149,7 @@ pub struct ImageHost {
     pub reason: Option<String>,
     /// One sentence on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
     pub message: Option<String>,
     /// Bytes fetched so far.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "whole::optional")]

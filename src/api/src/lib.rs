@@ -21,6 +21,7 @@ mod port;
 mod quantity;
 mod server;
 mod storage_pool;
+mod subnet;
 mod volume;
 mod whole;
 
@@ -28,7 +29,7 @@ pub use cloud_settings::{
     CLOUD_SETTINGS, CloudSettings, CloudSettingsSpec, CloudSettingsStatus, DEFAULT_HOST_ACCESS_RANGE, HostAccessRanges,
     NetworkSettings,
 };
-pub use condition::{Condition, ConditionStatus, condition};
+pub use condition::{Condition, ConditionStatus, LONGEST_HOST_MESSAGE, at_most, condition};
 pub use crd::crds;
 pub use flavor::{Flavor, FlavorSpec, FlavorStatus};
 pub use held::is_held;
@@ -49,6 +50,7 @@ pub use server::{
     ServerAddress, ServerResources, ServerSpec, ServerStatus, UserDataSource, child_name,
 };
 pub use storage_pool::{DirectoryPool, StoragePool, StoragePoolSpec, StoragePoolStatus};
+pub use subnet::{AddressRefusal, Allocation, SubnetError, SubnetRange};
 pub use volume::{AttachedTo, DeletionPolicy, Volume, VolumeSpec, VolumeStatus};
 
 /// The API group of every kind here.

@@ -47,12 +47,10 @@ pub struct NetworkSpec {
 
 /// One address range of a Network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[x_kube(validation = Rule::new("isCIDR(self.cidr) && cidr(self.cidr).ip().family() == 4").message("cidr must be an IPv4 range such as 10.10.0.0/24"))]
-#[x_kube(validation = Rule::new("!isCIDR(self.cidr) || cidr(self.cidr) == cidr(self.cidr).masked()").message("cidr must be the first address of its range: 10.10.0.0/24, not 10.10.0.7/24"))]
-#[x_kube(validation = Rule::new("!isCIDR(self.cidr) || (cidr(self.cidr).prefixLength() >= 8 && cidr(self.cidr).prefixLength() <= 29)").message("cidr must be between /8 and /29"))]
-#[x_kube(validation = Rule::new("!isCIDR(self.cidr) || cidr(self.cidr).ip().family() != 4 || !['0.0.0.0/8', '127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/3'].exists(range, cidr(range).containsCIDR(self.cidr))").message("cidr must be a range that machines can have addresses of, such as 10.10.0.0/24: not 0.x, loopback, link-local, multicast or above"))]
 #[x_kube(validation = Rule::new("!isCIDR(self.cidr) || !has(self.gateway) || (isIP(self.gateway) && cidr(self.cidr).containsIP(self.gateway))").message("gateway must be an address of cidr"))]
 #[x_kube(validation = Rule::new("!isCIDR(self.cidr) || !has(self.pool) || (isIP(self.pool.start) && isIP(self.pool.end) && cidr(self.cidr).containsIP(self.pool.start) && cidr(self.cidr).containsIP(self.pool.end))").message("pool.start and pool.end must be addresses of cidr"))]
+#[x_kube(validation = Rule::new("!has(self.pool) || !has(self.allocationPools)").message("pool is the old form of allocationPools: give allocationPools only"))]
+#[x_kube(validation = Rule::new("!isCIDR(self.cidr) || !has(self.allocationPools) || self.allocationPools.all(pool, isIP(pool.start) && isIP(pool.end) && cidr(self.cidr).containsIP(pool.start) && cidr(self.cidr).containsIP(pool.end))").message("the start and end of each of allocationPools must be addresses of cidr"))]
 #[x_kube(validation = Rule::new("self.cidr == oldSelf.cidr").message("a subnet's cidr cannot change while addresses are given out from it: make another Network"))]
 #[x_kube(validation = Rule::new("has(self.gateway) == has(oldSelf.gateway) && (!has(self.gateway) || self.gateway == oldSelf.gateway)").message("a subnet's gateway cannot change: make another Network"))]
 #[serde(rename_all = "camelCase")]
@@ -62,18 +60,27 @@ pub struct Subnet {
     pub name: String,
     /// The range, such as 10.10.0.0/24.
     #[schemars(length(max = 18), regex(pattern = r"^[0-9.]+/[0-9]+$"))]
+    #[x_kube(validation = Rule::new("isCIDR(self) && cidr(self).ip().family() == 4").message("cidr must be an IPv4 range such as 10.10.0.0/24"))]
+    #[x_kube(validation = Rule::new("!isCIDR(self) || cidr(self) == cidr(self).masked()").message("cidr must be the first address of its range: 10.10.0.0/24, not 10.10.0.7/24"))]
+    #[x_kube(validation = Rule::new("!isCIDR(self) || (cidr(self).prefixLength() >= 8 && cidr(self).prefixLength() <= 29)").message("cidr must be between /8 and /29"))]
+    #[x_kube(validation = Rule::new("!isCIDR(self) || cidr(self).ip().family() != 4 || !['0.0.0.0/8', '127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/3'].exists(range, cidr(range).containsCIDR(self))").message("cidr must be a range that machines can have addresses of, such as 10.10.0.0/24: not 0.x, loopback, link-local, multicast or above"))]
     pub cidr: String,
     /// The Network's own address, which Servers use as router. Default: the first of the range.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 15), regex(pattern = r"^[0-9.]+$"))]
     pub gateway: Option<String>,
-    /// From where to where addresses are given out to Servers that ask for none. Default: all but the gateway.
+    /// From where to where addresses are given out to Servers that ask for none, in this order. Default: all but the gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["start".into()]))]
+    pub allocation_pools: Option<Vec<AddressPool>>,
+    /// Deprecated: use allocationPools, a list of such runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<AddressPool>,
-    /// DNS servers told by DHCP. Default: the ones that the host itself uses.
+    /// DNS servers told by DHCP. Default: the ones that the host itself uses, as far as Servers can reach them; none without egress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4), inner(length(max = 15), regex(pattern = r"^[0-9.]+$")))]
-    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    #[x_kube(merge_strategy = ListMerge::Atomic, validation = Rule::new("self.all(server, isIP(server) && ip(server).family() == 4)").message("dnsServers must be IPv4 addresses such as 192.0.2.53"))]
     pub dns_servers: Option<Vec<String>>,
     /// Whether DHCP answers the Network's Servers. Default: true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -82,6 +89,7 @@ pub struct Subnet {
 
 /// A run of addresses, both ends included.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = Rule::new("!(isIP(self.start) && ip(self.start).family() == 4 && isIP(self.end) && ip(self.end).family() == 4) || int(self.start.split('.')[0]) * 16777216 + int(self.start.split('.')[1]) * 65536 + int(self.start.split('.')[2]) * 256 + int(self.start.split('.')[3]) <= int(self.end.split('.')[0]) * 16777216 + int(self.end.split('.')[1]) * 65536 + int(self.end.split('.')[2]) * 256 + int(self.end.split('.')[3])").message("a pool's start must not come after its end"))]
 #[serde(rename_all = "camelCase")]
 pub struct AddressPool {
     /// First address.
@@ -128,6 +136,7 @@ pub struct NetworkStatus {
     pub mtu: Option<i32>,
     /// What each host has of it; every host writes its own entry.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 5000))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub hosts: Vec<NetworkHost>,
 }
@@ -149,6 +158,7 @@ pub struct NetworkHost {
     pub reason: Option<String>,
     /// One sentence on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
     pub message: Option<String>,
     /// True once the host, asked to delete it, saw nothing of it left.
     #[serde(default, skip_serializing_if = "Option::is_none")]

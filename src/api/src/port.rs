@@ -34,16 +34,23 @@ use crate::{Condition, MadeFor, whole};
 )]
 #[x_kube(validation = Rule::new("self.network == oldSelf.network").message("a Port's network cannot change: make another Port"))]
 #[x_kube(validation = Rule::new("has(self.macAddress) == has(oldSelf.macAddress) && (!has(self.macAddress) || self.macAddress == oldSelf.macAddress)").message("a Port's MAC address cannot change: make another Port"))]
-#[x_kube(validation = Rule::new("has(self.address) == has(oldSelf.address) && (!has(self.address) || self.address == oldSelf.address)").message("a Port's address cannot change: make another Port"))]
+#[x_kube(validation = Rule::new("(has(self.addresses) ? self.addresses : has(self.address) ? [self.address] : []) == (has(oldSelf.addresses) ? oldSelf.addresses : has(oldSelf.address) ? [oldSelf.address] : [])").message("a Port's addresses cannot change: make another Port"))]
+#[x_kube(validation = Rule::new("!has(self.address) || !has(self.addresses)").message("address is the old form of addresses: give addresses only"))]
 #[x_kube(validation = Rule::new("has(self.madeFor) == has(oldSelf.madeFor) && (!has(self.madeFor) || self.madeFor == oldSelf.madeFor)").message("madeFor is set by Nubium and cannot change"))]
 #[serde(rename_all = "camelCase")]
 pub struct PortSpec {
     /// The Network, by name in this namespace.
     #[schemars(length(min = 1, max = 63))]
     pub network: String,
-    /// The address it shall have. Default: one from the Network's pool.
+    /// The addresses it shall have, one for each subnet. Default: one from each subnet's allocationPools.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1), inner(length(max = 15), regex(pattern = r"^[0-9.]+$")))]
+    #[x_kube(merge_strategy = ListMerge::Atomic, validation = Rule::new("self.all(address, isIP(address) && ip(address).family() == 4)").message("addresses must be IPv4 addresses such as 10.10.0.5"))]
+    pub addresses: Option<Vec<String>>,
+    /// Deprecated: use addresses, a list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 15), regex(pattern = r"^[0-9.]+$"))]
+    #[x_kube(validation = Rule::new("isIP(self) && ip(self).family() == 4").message("address must be an IPv4 address such as 10.10.0.5"))]
     pub address: Option<String>,
     /// The MAC address it shall have. Default: made from this Port's UID.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -52,6 +59,14 @@ pub struct PortSpec {
     /// The Server whose NIC this is; set by Nubium on the Ports it makes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub made_for: Option<MadeFor>,
+}
+
+impl PortSpec {
+    /// The addresses that are asked for, in whichever of the two forms.
+    #[must_use]
+    pub fn requested_addresses(&self) -> &[String] {
+        self.addresses.as_deref().or(self.address.as_ref().map(std::slice::from_ref)).unwrap_or_default()
+    }
 }
 
 /// What was seen of a Port.

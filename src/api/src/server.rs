@@ -123,6 +123,14 @@ pub struct Disk {
     pub deletion_policy: Option<DeletionPolicy>,
 }
 
+impl Disk {
+    /// The name of its Volume: the one that it names, or else the one that is made for it.
+    #[must_use]
+    pub fn volume_name(&self, server: &str) -> String {
+        self.volume.clone().unwrap_or_else(|| child_name(server, &self.name))
+    }
+}
+
 /// An empty disk.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct Blank {}
@@ -130,7 +138,8 @@ pub struct Blank {}
 /// A NIC: exactly one of network or port.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(validation = Rule::new("has(self.network) != has(self.port)").message("a NIC needs exactly one of network or port"))]
-#[x_kube(validation = Rule::new("!has(self.port) || !has(self.address)").message("the address of a NIC that names a port is said in that Port"))]
+#[x_kube(validation = Rule::new("!has(self.port) || !(has(self.address) || has(self.addresses))").message("the addresses of a NIC that names a port are said in that Port"))]
+#[x_kube(validation = Rule::new("!has(self.address) || !has(self.addresses)").message("address is the old form of addresses: give addresses only"))]
 #[serde(rename_all = "camelCase")]
 pub struct Nic {
     /// A name of your choice, such as eth0.
@@ -144,10 +153,30 @@ pub struct Nic {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub port: Option<String>,
-    /// The address it shall have on the network. Default: one from the Network's pool.
+    /// The addresses it shall have on the network, one for each subnet. Default: one from each subnet's allocationPools.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1), inner(length(max = 15), regex(pattern = r"^[0-9.]+$")))]
+    #[x_kube(merge_strategy = ListMerge::Atomic, validation = Rule::new("self.all(address, isIP(address) && ip(address).family() == 4)").message("addresses must be IPv4 addresses such as 10.10.0.5"))]
+    pub addresses: Option<Vec<String>>,
+    /// Deprecated: use addresses, a list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 15), regex(pattern = r"^[0-9.]+$"))]
+    #[x_kube(validation = Rule::new("isIP(self) && ip(self).family() == 4").message("address must be an IPv4 address such as 10.10.0.5"))]
     pub address: Option<String>,
+}
+
+impl Nic {
+    /// The name of its Port: the one that it names, or else the one that is made for it.
+    #[must_use]
+    pub fn port_name(&self, server: &str) -> String {
+        self.port.clone().unwrap_or_else(|| child_name(server, &self.name))
+    }
+
+    /// The addresses that are asked for, in whichever of the two forms.
+    #[must_use]
+    pub fn requested_addresses(&self) -> &[String] {
+        self.addresses.as_deref().or(self.address.as_ref().map(std::slice::from_ref)).unwrap_or_default()
+    }
 }
 
 /// What cloud-init in the guest is told.

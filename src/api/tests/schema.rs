@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::coordination::v1::Lease;
 use nubium_api::{
-    CLOUD_SETTINGS, CloudSettings, CpuCount, Flavor, Host, IPAddress, Image, Network, Port, Quantity, Server,
-    StoragePool, Volume, crds,
+    CLOUD_SETTINGS, CloudSettings, Condition, ConditionStatus, CpuCount, Flavor, Host, IPAddress, Image, Network, Port,
+    Quantity, Server, StoragePool, Volume, crds,
 };
 use nubium_schema::{Structural, structural::OBJECT_META};
 use proptest::{
@@ -45,13 +45,14 @@ fn specs(kind: &str) -> (Vec<Value>, Read) {
             vec![
                 json!({"flavor": "small", "restartedAt": "2026-01-01T00:00:00Z", "powerState": "Running",
                        "disks": [{"name": "root", "image": "i", "size": "10Gi", "pool": "p", "deletionPolicy": "Retain"}],
-                       "nics": [{"name": "eth0", "network": "n", "address": "10.0.0.5"}],
+                       "nics": [{"name": "eth0", "network": "n", "addresses": ["10.0.0.5"]}],
                        "cloudInit": {"sshAuthorizedKeys": ["k"], "sshAuthorizedKeysFrom": [{"name": "k"}], "userData": "x", "hostname": "h"},
                        "scheduling": {"host": "h", "hostSelector": {"matchLabels": {"a": "b"}, "matchExpressions": [{"key": "k", "operator": "In", "values": ["v"]}]}}}),
                 json!({"resources": {"cpu": 1, "memory": "1Gi"}, "disks": [{"name": "root", "volume": "v"}],
                        "nics": [{"name": "eth0", "port": "p"}],
                        "cloudInit": {"userDataFrom": {"secretKeyRef": {"name": "n", "key": "k"}}}}),
-                json!({"flavor": "small", "disks": [{"name": "root", "blank": {}, "size": "10Gi"}]}),
+                json!({"flavor": "small", "disks": [{"name": "root", "blank": {}, "size": "10Gi"}],
+                       "nics": [{"name": "eth0", "network": "n", "address": "10.0.0.5"}]}),
             ],
             read::<Server>,
         ),
@@ -67,14 +68,18 @@ fn specs(kind: &str) -> (Vec<Value>, Read) {
             read::<Volume>,
         ),
         "Network" => (
-            vec![json!({"egress": {"type": "NAT"}, "hostAccess": true, "subnets": [{
-                "name": "v4", "cidr": "10.0.0.0/24", "gateway": "10.0.0.1", "dnsServers": ["9.9.9.9"], "dhcp": true,
-                "pool": {"start": "10.0.0.2", "end": "10.0.0.9"}}]})],
+            vec![
+                json!({"egress": {"type": "NAT"}, "hostAccess": true, "subnets": [{
+                    "name": "v4", "cidr": "10.0.0.0/24", "gateway": "10.0.0.1", "dnsServers": ["9.9.9.9"], "dhcp": true,
+                    "allocationPools": [{"start": "10.0.0.2", "end": "10.0.0.9"}]}]}),
+                json!({"subnets": [{"name": "v4", "cidr": "10.0.0.0/24", "pool": {"start": "10.0.0.2", "end": "10.0.0.9"}}]}),
+            ],
             read::<Network>,
         ),
         "Port" => (
             vec![
-                json!({"network": "n", "address": "10.0.0.5", "macAddress": "02:00:00:00:00:01", "madeFor": made_for}),
+                json!({"network": "n", "addresses": ["10.0.0.5"], "macAddress": "02:00:00:00:00:01", "madeFor": made_for}),
+                json!({"network": "n", "address": "10.0.0.5"}),
             ],
             read::<Port>,
         ),
@@ -383,6 +388,104 @@ fn whatever_a_crd_accepts_of_random_values_the_type_reads() {
             }
         }
     }
+}
+
+/// Specs that an earlier release took and this one refuses.
+fn refused_since() -> Vec<(&'static str, Value)> {
+    let subnet = |fields: Value| {
+        let mut subnet = json!({"name": "v4", "cidr": "10.0.0.0/24"});
+        subnet.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        ("Network", json!({"subnets": [subnet]}))
+    };
+    let server =
+        |nic: Value| ("Server", json!({"flavor": "small", "disks": [{"name": "root", "image": "i"}], "nics": [nic]}));
+    vec![
+        subnet(json!({"cidr": "010.0.0.0/24"})),
+        subnet(json!({"cidr": "10.0.0.0/08"})),
+        subnet(json!({"dnsServers": ["1.2.3.999"]})),
+        subnet(json!({"pool": {"start": "10.0.0.9", "end": "10.0.0.5"}})),
+        subnet(json!({"pool": {"start": "10.0.0.10", "end": "10.0.0.9"}})),
+        server(json!({"name": "eth0", "network": "n", "address": "10.0.0.999"})),
+        ("Port", json!({"network": "n", "address": "10.0.0.999"})),
+    ]
+}
+
+#[test]
+fn what_a_new_rule_refuses_stays_readable_editable_elsewhere_and_deletable() {
+    for kind in kinds() {
+        for (_, spec) in refused_since().into_iter().filter(|(name, _)| *name == kind.name) {
+            let stored = json!({"apiVersion": "nubium.dev/v1alpha1", "kind": kind.name,
+                "metadata": {"name": "one", "finalizers": ["nubium.dev/x"]}, "spec": spec});
+            assert!(refusal(&kind, &stored).is_some(), "taken: {spec}");
+            (kind.read)(&stored).unwrap();
+            let mut released = stored.clone();
+            released["metadata"]["finalizers"] = json!([]);
+            let mut labelled = stored.clone();
+            labelled["metadata"]["labels"] = json!({"a": "b"});
+            let mut reported = stored.clone();
+            reported["status"] = json!({"observedGeneration": 1});
+            let mut edited = stored.clone();
+            match kind.name.as_str() {
+                "Network" => edited["spec"]["subnets"][0]["dhcp"] = json!(false),
+                "Server" => edited["spec"]["powerState"] = json!("Stopped"),
+                _ => {}
+            }
+            for new in [&released, &labelled, &reported, &edited] {
+                let errors = kind.compiled.check(new, Some(&stored));
+                assert!(errors.is_empty(), "{spec}: {errors:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_message_of_any_size_that_a_host_wrote_leaves_the_rest_of_the_status_writable() {
+    for name in ["Network", "Image"] {
+        let kind = kinds().into_iter().find(|kind| kind.name == name).unwrap();
+        let entry = json!({"name": "rack-1", "ready": false, "message": "m".repeat(100_000)});
+        let mut stored = kind.objects[0].clone();
+        stored["status"] = json!({"hosts": [entry]});
+        assert!(
+            refusal(&kind, &stored).unwrap().contains("status.hosts[0].message"),
+            "it is refused when it is written"
+        );
+        let message = format!("host rack-1: {}", entry["message"].as_str().unwrap());
+        let ready = Condition::new("Ready", ConditionStatus::False, Some(1), "Failed", message);
+        let mut reported = stored.clone();
+        reported["status"]["conditions"] = json!([ready]);
+        let errors = kind.compiled.check(&reported, Some(&stored));
+        assert!(errors.is_empty(), "{name}: {errors:?}");
+    }
+}
+
+#[test]
+fn the_old_and_the_new_form_of_a_field_mean_the_same_and_are_never_given_together() {
+    let kinds = kinds();
+    let spec = |name: &str, spec: Value| {
+        let kind = kinds.iter().find(|kind| kind.name == name).unwrap();
+        (kind, json!({"apiVersion": "nubium.dev/v1alpha1", "kind": name, "metadata": {"name": "one"}, "spec": spec}))
+    };
+    let pool = json!({"start": "10.0.0.2", "end": "10.0.0.9"});
+    let both = [
+        spec("Port", json!({"network": "n", "address": "10.0.0.5", "addresses": ["10.0.0.5"]})),
+        spec(
+            "Server",
+            json!({"flavor": "small", "disks": [{"name": "root", "image": "i"}],
+            "nics": [{"name": "eth0", "network": "n", "address": "10.0.0.5", "addresses": ["10.0.0.5"]}]}),
+        ),
+        spec(
+            "Network",
+            json!({"subnets": [{"name": "v4", "cidr": "10.0.0.0/24", "pool": pool, "allocationPools": [pool]}]}),
+        ),
+    ];
+    for (kind, object) in both {
+        assert!(refusal(kind, &object).unwrap().contains("is the old form of"), "{object}");
+    }
+    let (kind, old) = spec("Port", json!({"network": "n", "address": "10.0.0.5"}));
+    let (_, new) = spec("Port", json!({"network": "n", "addresses": ["10.0.0.5"]}));
+    let (_, other) = spec("Port", json!({"network": "n", "addresses": ["10.0.0.6"]}));
+    assert!(kind.compiled.check(&new, Some(&old)).is_empty(), "a Port may take the new form");
+    assert!(!kind.compiled.check(&other, Some(&old)).is_empty(), "and not another address with it");
 }
 
 /// The test is no good if what it must find passes it: this is what a schema without our bounds accepts.

@@ -36,4 +36,4 @@ pub use http::body::{Body, BoxError};
 pub use http::pki::{Authority, Pair, PkiError};
 pub use http::service::RouterService;
 pub use server::{ApiServer, StartError};
-pub use state::Config;
+pub use state::{Config, FieldWarning};

@@ -20,12 +20,25 @@ pub struct Config {
     pub namespaces: Vec<String>,
     /// The store's file, whose size is measured.
     pub store_file: Option<PathBuf>,
+    /// Fields of custom resources whose use is answered with a warning.
+    pub field_warnings: Vec<FieldWarning>,
+}
+
+/// A field whose use is answered with a warning.
+#[derive(Debug, Clone)]
+pub struct FieldWarning {
+    pub group: String,
+    /// The plural name.
+    pub resource: String,
+    /// Where it is, such as `spec.nics[].address`: `[]` stands for every item of a list.
+    pub path: String,
+    pub text: String,
 }
 
 impl Default for Config {
     fn default() -> Self {
         let namespaces = ["default", "kube-system"].map(str::to_owned).to_vec();
-        Self { clock: Timestamp::now, namespaces, store_file: None }
+        Self { clock: Timestamp::now, namespaces, store_file: None, field_warnings: Vec::new() }
     }
 }
 

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use kube::ResourceExt;
-use nubium_api::{MadeFor, Nic, Port, Server, Volume, child_name, contract};
+use nubium_api::{MadeFor, Nic, Port, Server, Volume, contract};
 
 use crate::verdict::holds;
 
@@ -48,9 +48,9 @@ pub(crate) fn volume_users(volume: &Volume, servers: Vec<Arc<Server>>) -> Vec<Ar
 pub(crate) fn port_users(port: &Port, servers: Vec<Arc<Server>>) -> Vec<Arc<Server>> {
     let name = port.name_any();
     in_turn(servers, port.metadata.uid.as_ref(), |server| {
-        let names = |nic: &Nic| match &nic.port {
-            Some(named) => *named == name,
-            None => made_for(port.spec.made_for.as_ref(), server) && child_name(&server.name_any(), &nic.name) == name,
+        let names = |nic: &Nic| {
+            let may = nic.port.is_some() || made_for(port.spec.made_for.as_ref(), server);
+            may && nic.port_name(&server.name_any()) == name
         };
         server.spec.nics.iter().any(names) || has(server, port.metadata.uid.as_ref())
     })

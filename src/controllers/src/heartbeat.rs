@@ -107,7 +107,7 @@ mod tests {
     use k8s_openapi::api::coordination::v1::LeaseSpec;
 
     use super::*;
-    use crate::verdict::{State, fact};
+    use crate::verdict::State;
 
     #[tokio::test(start_paused = true)]
     async fn only_a_lease_that_changes_is_a_heartbeat() {
@@ -141,7 +141,8 @@ mod tests {
         assert_eq!(verdict(None, None).state, State::Unknown);
         assert_eq!(verdict(Some(PATIENCE), None).reason, "HostSilent");
         assert_eq!(verdict(Some(Duration::from_secs(39)), None).state, State::Ready);
-        let trouble = fact("AgentReady", ConditionStatus::False, Some(1), "LibvirtDown", "libvirt does not answer");
+        let trouble =
+            Condition::new("AgentReady", ConditionStatus::False, Some(1), "LibvirtDown", "libvirt does not answer");
         let verdict = verdict(Some(Duration::ZERO), Some(&trouble));
         assert_eq!((verdict.state, verdict.reason.as_str()), (State::Working, "LibvirtDown"));
     }

@@ -25,7 +25,6 @@ mod release;
 mod scheduler;
 mod server;
 mod settings;
-mod subnet;
 mod verdict;
 mod volume;
 mod world;

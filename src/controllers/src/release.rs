@@ -9,7 +9,7 @@
 
 use nubium_api::{Condition, ConditionStatus, contract::IN_USE};
 
-use crate::verdict::{Verdict, current, fact, names};
+use crate::verdict::{Verdict, current, names};
 
 /// How far an object that is being deleted is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl ReleasePhase {
         let verdict = self.verdict();
         let status = if matches!(self, Self::InUse(_)) { ConditionStatus::True } else { ConditionStatus::False };
         let reason = if matches!(self, Self::InUse(_)) { "InUse" } else { "Unused" };
-        fact(IN_USE, status, generation, reason, &verdict.message)
+        Condition::new(IN_USE, status, generation, reason, verdict.message)
     }
 }
 

@@ -1,6 +1,5 @@
 //! What a controller says of an object in one word and one sentence, and the conditions that say it.
 
-use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use nubium_api::{
     Condition, ConditionStatus, condition,
     contract::{self, READY, RECONCILING, STALLED},
@@ -47,7 +46,7 @@ impl Verdict {
 
     /// `Ready` always; `Reconciling` and `Stalled` only while true.
     pub fn conditions(&self, generation: Option<i64>) -> Vec<Condition> {
-        let say = |type_: &str, status| fact(type_, status, generation, &self.reason, &self.message);
+        let say = |type_: &str, status| Condition::new(type_, status, generation, &self.reason, &self.message);
         match self.state {
             State::Ready => vec![say(READY, ConditionStatus::True)],
             State::Working => vec![say(READY, ConditionStatus::False), say(RECONCILING, ConditionStatus::True)],
@@ -61,24 +60,6 @@ impl Verdict {
 pub(crate) const fn writer(writer: &contract::Writer) -> StatusWriter<'static> {
     let contract::Writer { manager, fields, conditions, .. } = *writer;
     StatusWriter { manager, fields, conditions, entry: None }
-}
-
-/// One condition. Its time is filled in where it is written.
-pub(crate) fn fact(
-    type_: &str,
-    status: ConditionStatus,
-    generation: Option<i64>,
-    reason: &str,
-    message: &str,
-) -> Condition {
-    Condition {
-        type_: type_.to_owned(),
-        status,
-        observed_generation: generation,
-        last_transition_time: Time(Timestamp::UNIX_EPOCH),
-        reason: reason.to_owned(),
-        message: message.to_owned(),
-    }
 }
 
 /// The condition of that type, if it speaks of the object as it is now.
@@ -122,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_fact_of_an_older_generation_counts_for_nothing() {
-        let facts = [fact("Running", ConditionStatus::True, Some(1), "Running", "")];
+        let facts = [Condition::new("Running", ConditionStatus::True, Some(1), "Running", "")];
         assert!(holds(&facts, "Running", Some(1)));
         assert!(!holds(&facts, "Running", Some(2)));
     }

@@ -9,7 +9,7 @@ use kube::{
 };
 use nubium_api::{
     CloudSettings, DEFAULT_POOL, Flavor, HOSTS_NAMESPACE, Host, IPAddress, Image, Network, Port, Server, StoragePool,
-    Volume, child_name,
+    Volume,
 };
 use nubium_runtime::{Key, Recorder, Shared, SharedBuilder, not_found};
 use serde::de::DeserializeOwned;
@@ -211,8 +211,7 @@ pub(crate) fn pool_name(pool: Option<&String>) -> String {
 /// The Volume of each disk of a Server, named or made.
 pub(crate) fn volume_keys(server: &Server) -> Vec<Key> {
     let here = Key::of(server);
-    let name = |disk: &nubium_api::Disk| disk.volume.clone().unwrap_or_else(|| child_name(&here.name, &disk.name));
-    server.spec.disks.iter().map(|disk| here.beside(name(disk))).collect()
+    server.spec.disks.iter().map(|disk| here.beside(disk.volume_name(&here.name))).collect()
 }
 
 /// The Port of each NIC of a Server, named or made.
@@ -235,6 +234,5 @@ pub(crate) fn port_candidates(servers: &Shared<Server>, port: &Port) -> Vec<Arc<
 
 pub(crate) fn port_keys(server: &Server) -> Vec<Key> {
     let here = Key::of(server);
-    let name = |nic: &nubium_api::Nic| nic.port.clone().unwrap_or_else(|| child_name(&here.name, &nic.name));
-    server.spec.nics.iter().map(|nic| here.beside(name(nic))).collect()
+    server.spec.nics.iter().map(|nic| here.beside(nic.port_name(&here.name))).collect()
 }

@@ -11,8 +11,9 @@ use kube::api::ListParams;
 use kube::{Api, Client};
 use nubium_agent::endpoint::Identity as DoorIdentity;
 use nubium_agent::{EndpointConfig, Start, StartupReports};
+use nubium_api::contract::DEPRECATED_FIELDS;
 use nubium_api::{Condition, ConditionStatus, Server, condition};
-use nubium_apiserver::{ApiServer, Config, Identity};
+use nubium_apiserver::{ApiServer, Config, FieldWarning, Identity};
 use nubium_cli::seed;
 use nubium_store::{AnyStore, Options, SqliteStore};
 use tokio::net::TcpListener;
@@ -107,7 +108,15 @@ async fn start_server(state: &Path, drop_damaged: bool) -> Result<ApiServer> {
         .with_context(|| format!("cannot open {}", path.display()))?;
     let config = Config::default();
     let namespaces = [config.namespaces, vec![nubium_api::HOSTS_NAMESPACE.to_owned()]].concat();
-    Ok(ApiServer::start(AnyStore::new(store), Config { namespaces, store_file: Some(path), ..config }).await?)
+    let field_warnings = DEPRECATED_FIELDS.iter().map(|field| FieldWarning {
+        group: nubium_api::GROUP.to_owned(),
+        resource: field.resource.to_owned(),
+        path: field.path.to_owned(),
+        text: field.warning(),
+    });
+    let field_warnings = field_warnings.collect();
+    let config = Config { namespaces, store_file: Some(path), field_warnings, ..config };
+    Ok(ApiServer::start(AnyStore::new(store), config).await?)
 }
 
 /// Waits until no Server of this host has a Ready=True from before that time.

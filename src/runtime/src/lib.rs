@@ -23,7 +23,6 @@ mod run;
 mod shared;
 mod status;
 mod status_debounce;
-mod summary;
 mod warn_once;
 
 pub use chain::Chain;
@@ -37,5 +36,4 @@ pub use run::{Loop, Next, PassError, Wait, run};
 pub use shared::{Shared, SharedBuilder, Unreadable};
 pub use status::{StatusWriter, apply_status, claim_status, status_differs};
 pub use status_debounce::StatusDebounce;
-pub use summary::{Summary, summary};
 pub use warn_once::WarnOnce;

@@ -1,8 +1,6 @@
 //! The agent's part of the Host's status: what the machine has, what it can do, and what runs there that is nobody's.
 
 use crate::writer::writer;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::Timestamp;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
 use nubium_api::{
@@ -46,14 +44,14 @@ pub async fn not_working(client: &Client, name: &str, message: String) -> Result
     let mut status = host.status.clone().unwrap_or_default();
     status.conditions.retain(|condition| OWNER.conditions.contains(&condition.type_.as_str()));
     status.conditions.retain(|condition| condition.type_ != contract::AGENT_READY);
-    status.conditions.push(Condition {
-        type_: contract::AGENT_READY.into(),
-        status: ConditionStatus::False,
-        observed_generation: host.metadata.generation,
-        last_transition_time: Time(Timestamp::UNIX_EPOCH),
-        reason: "CannotStart".into(),
+    let generation = host.metadata.generation;
+    status.conditions.push(Condition::new(
+        contract::AGENT_READY,
+        ConditionStatus::False,
+        generation,
+        "CannotStart",
         message,
-    });
+    ));
     apply_status(&Api::all(client.clone()), &host, &OWNER, &status).await.map(drop)
 }
 

@@ -4,8 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::Timestamp;
 use kube::{Client, ResourceExt};
 use nubium_api::{Condition, ConditionStatus, Network, Server, StoragePool, Volume, contract};
 use nubium_host::acceleration::Acceleration;
@@ -225,14 +223,7 @@ fn servers_reported(left: Option<usize>) -> Condition {
 }
 
 fn said(type_: &str, status: ConditionStatus, reason: &str, message: String) -> Condition {
-    Condition {
-        type_: type_.to_owned(),
-        status,
-        observed_generation: None,
-        last_transition_time: Time(Timestamp::UNIX_EPOCH),
-        reason: reason.to_owned(),
-        message,
-    }
+    Condition::new(type_, status, None, reason, message)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! This host's entry in an Image's status. Pure.
 
-use nubium_api::{DEFAULT_POOL, ImageHost};
+use nubium_api::{DEFAULT_POOL, ImageHost, LONGEST_HOST_MESSAGE, at_most};
 use nubium_host::storage::VolumeError;
 use nubium_host::storage::image::Progress;
 use nubium_runtime::Chain;
@@ -55,7 +55,12 @@ pub fn no_pool(presence: Presence) -> ImageHost {
 }
 
 pub(super) fn said(ready: Option<bool>, reason: &str, message: String) -> ImageHost {
-    ImageHost { ready, reason: Some(reason.to_owned()), message: Some(message), ..ImageHost::default() }
+    ImageHost {
+        ready,
+        reason: Some(reason.to_owned()),
+        message: Some(at_most(LONGEST_HOST_MESSAGE, message)),
+        ..ImageHost::default()
+    }
 }
 
 fn queued(waits: Waits, last: Option<&(&'static str, String)>) -> ImageHost {

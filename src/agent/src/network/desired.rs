@@ -6,7 +6,7 @@ use std::{
 };
 
 use ipnet::Ipv4Net;
-use nubium_api::{DEFAULT_MTU, EgressType, Port};
+use nubium_api::{DEFAULT_MTU, EgressType, Port, SubnetError, SubnetRange};
 use nubium_host::network::{Guest, MacAddr, MadeFrom, Netns, names};
 
 use super::Input;
@@ -88,12 +88,8 @@ pub enum Invalid {
     Unborn(&'static str),
     #[error("the Network has {0} subnets, and exactly one is possible for now")]
     Subnets(usize),
-    #[error("{0} is not an IPv4 range")]
-    Cidr(String),
-    #[error("{0} is not an address of {1} that a gateway can have")]
-    Gateway(String, Ipv4Net),
-    #[error("{0} is not the IPv4 address of a DNS server")]
-    Dns(String),
+    #[error(transparent)]
+    Subnet(#[from] SubnetError),
     #[error("the range {0} overlaps with {1}, which this host uses between itself and its Networks")]
     Transit(Ipv4Net, Ipv4Net),
 }
@@ -113,28 +109,10 @@ impl Desired {
         let [subnet] = network.spec.subnets.as_slice() else {
             return Err(Invalid::Subnets(network.spec.subnets.len()));
         };
-        let range: Ipv4Net = subnet.cidr.parse().map_err(|_| Invalid::Cidr(subnet.cidr.clone()))?;
-        let range = range.trunc();
-        if range.prefix_len() > 30 {
-            return Err(Invalid::Cidr(subnet.cidr.clone()));
-        }
-        let gateway = match &subnet.gateway {
-            None => Ipv4Addr::from_bits(range.network().to_bits() + 1),
-            Some(text) => text
-                .parse()
-                .ok()
-                .filter(|a| range.contains(a) && *a != range.network() && *a != range.broadcast())
-                .ok_or_else(|| Invalid::Gateway(text.clone(), range))?,
-        };
-        let dns = match &subnet.dns_servers {
-            Some(servers) => DnsServers::Named(
-                servers
-                    .iter()
-                    .map(|text| text.parse().map_err(|_| Invalid::Dns(text.clone())))
-                    .collect::<Result<_, _>>()?,
-            ),
-            None => DnsServers::OfHost,
-        };
+        let subnet_range = subnet.range()?;
+        let range = subnet_range.cidr;
+        let gateway = subnet_range.gateway;
+        let dns = subnet_range.dns_servers.clone().map_or(DnsServers::OfHost, DnsServers::Named);
         let egress = network.spec.egress.type_ == EgressType::NAT;
         let host_access = match (network.spec.host_access, host_access) {
             (false, _) => HostAccess::No,
@@ -147,7 +125,7 @@ impl Desired {
             return Err(Invalid::Transit(range, transit));
         }
         let mtu = network.status.as_ref().and_then(|s| s.mtu).unwrap_or(DEFAULT_MTU);
-        let (guests, waiting) = guests(ports, range, gateway);
+        let (guests, waiting) = guests(ports, &subnet_range);
         Ok(Desired {
             netns: Netns::new(namespace, name),
             owner: MadeFrom { uid, generation },
@@ -200,11 +178,7 @@ impl Desired {
     }
 }
 
-fn guests(
-    ports: &[Port],
-    range: Ipv4Net,
-    gateway: Ipv4Addr,
-) -> (BTreeMap<String, WantedGuest>, BTreeMap<String, String>) {
+fn guests(ports: &[Port], range: &SubnetRange) -> (BTreeMap<String, WantedGuest>, BTreeMap<String, String>) {
     let mut guests = BTreeMap::new();
     let mut waiting = BTreeMap::new();
     for port in ports {
@@ -217,7 +191,8 @@ fn guests(
                 addresses.sort();
                 addresses.dedup();
                 // A guest with the gateway's address, or with one of another Network, is not let speak.
-                if let Some(bad) = addresses.iter().find(|a| !range.contains(*a) || **a == gateway) {
+                if let Some(bad) = addresses.iter().find(|address| range.refusal(**address).is_some()) {
+                    let range = range.cidr;
                     waiting.insert(name, format!("its address {bad} is not one that a Server can have in {range}"));
                     continue;
                 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use nubium_api::NetworkHost;
+use nubium_api::{LONGEST_HOST_MESSAGE, NetworkHost, at_most};
 
 use super::{
     apply::Outcome,
@@ -160,7 +160,7 @@ fn entry(host: &str, generation: Option<i64>, ready: bool, reason: &str, message
         observed_generation: generation,
         ready: Some(ready),
         reason: Some(reason.to_string()),
-        message: Some(message),
+        message: Some(at_most(LONGEST_HOST_MESSAGE, message)),
         released: None,
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use nubium_api::{
-    ConditionStatus, DEFAULT_MTU, DEFAULT_POOL, Device, MadeFor, Network, Port, PowerState, Server, Volume, child_name,
+    ConditionStatus, DEFAULT_MTU, DEFAULT_POOL, Device, Disk, MadeFor, Network, Nic, Port, PowerState, Server, Volume,
     condition,
 };
 use nubium_host::libvirt::{Accelerator, QemuIds, domain_name};
@@ -210,29 +210,20 @@ impl Desired {
 
     fn add_disks(&mut self, server: &Server, volumes: &[Volume], host: &str) {
         for disk in &server.spec.disks {
-            let made = child_name(&self.name, &disk.name);
-            match self.disk(&disk.name, disk.volume.as_deref().ok_or(made.as_str()), volumes, host) {
+            match self.disk(disk, volumes, host) {
                 Ok(wanted) => self.disks.push(wanted),
                 Err(why) => drop(self.waiting_disks.insert(disk.name.clone(), why)),
             }
         }
     }
 
-    /// `volume`: the one that the disk names, or else the name of the one that is made for it.
-    fn disk(
-        &self,
-        disk: &str,
-        volume: Result<&str, &str>,
-        volumes: &[Volume],
-        host: &str,
-    ) -> Result<WantedDisk, String> {
-        let (Ok(name) | Err(name)) = volume;
-        let found = find(volumes, &self.namespace, name, |volume| &volume.metadata);
-        let there = found.ok_or_else(|| format!("Volume {name} does not exist"))?;
-        if volume.is_err() && !self.is_made_for_this(there.spec.made_for.as_ref()) {
-            return Err(format!("Volume {name} was not made for this Server"));
+    fn disk(&self, disk: &Disk, volumes: &[Volume], host: &str) -> Result<WantedDisk, String> {
+        let volume = &disk.volume_name(&self.name);
+        let found = find(volumes, &self.namespace, volume, |volume| &volume.metadata);
+        let there = found.ok_or_else(|| format!("Volume {volume} does not exist"))?;
+        if disk.volume.is_none() && !self.is_made_for_this(there.spec.made_for.as_ref()) {
+            return Err(format!("Volume {volume} was not made for this Server"));
         }
-        let volume = name;
         let uid = there.metadata.uid.as_deref().unwrap_or_default();
         match there.status.as_ref().and_then(|status| status.host.as_deref()) {
             Some(holder) if holder == host => {}
@@ -253,7 +244,7 @@ impl Desired {
         }
         let file = FileName::new(&self.namespace, volume, uid).map_err(|error| error.to_string())?;
         Ok(WantedDisk {
-            name: disk.to_owned(),
+            name: disk.name.clone(),
             uid: uid.parse().map_err(|_| format!("the UID of Volume {volume} is no UUID"))?,
             pool: there.spec.pool.clone().unwrap_or_else(|| DEFAULT_POOL.to_owned()),
             file,
@@ -272,40 +263,31 @@ impl Desired {
 
     fn add_nics(&mut self, server: &Server, ports: &[Port], networks: &[Network]) {
         for nic in &server.spec.nics {
-            let made = child_name(&self.name, &nic.name);
-            match self.nic(&nic.name, nic.port.as_deref().ok_or(made.as_str()), ports, networks) {
+            match self.nic(nic, ports, networks) {
                 Ok(wanted) => self.nics.push(wanted),
                 Err(why) => drop(self.waiting_nics.insert(nic.name.clone(), why)),
             }
         }
     }
 
-    /// `port`: the one that the NIC names, or else the name of the one that is made for it.
-    fn nic(
-        &self,
-        nic: &str,
-        port: Result<&str, &str>,
-        ports: &[Port],
-        networks: &[Network],
-    ) -> Result<WantedNic, String> {
-        let (Ok(name) | Err(name)) = port;
-        let found = find(ports, &self.namespace, name, |port| &port.metadata);
-        let there = found.ok_or_else(|| format!("Port {name} does not exist"))?;
+    fn nic(&self, nic: &Nic, ports: &[Port], networks: &[Network]) -> Result<WantedNic, String> {
+        let port = &nic.port_name(&self.name);
+        let found = find(ports, &self.namespace, port, |port| &port.metadata);
+        let there = found.ok_or_else(|| format!("Port {port} does not exist"))?;
         let uid = there.metadata.uid.as_deref().unwrap_or_default();
         let status = there.status.as_ref();
         // To make a NIC's tap is to take away the one that is there, maybe from under another Server's guest.
-        match port {
-            Err(_) if !self.is_made_for_this(there.spec.made_for.as_ref()) => {
-                return Err(format!("Port {name} was not made for this Server"));
+        if nic.port.is_none() {
+            if !self.is_made_for_this(there.spec.made_for.as_ref()) {
+                return Err(format!("Port {port} was not made for this Server"));
             }
-            Ok(_) => match status.and_then(|status| status.server.as_ref()) {
+        } else {
+            match status.and_then(|status| status.server.as_ref()) {
                 Some(user) if *user == self.name => {}
-                Some(user) => return Err(format!("Port {name} is used by Server {user}")),
-                None => return Err(format!("Port {name} is not given to this Server yet")),
-            },
-            Err(_) => {}
+                Some(user) => return Err(format!("Port {port} is used by Server {user}")),
+                None => return Err(format!("Port {port} is not given to this Server yet")),
+            }
         }
-        let port = name;
         let mac = status.and_then(|status| status.mac_address.as_deref()).map(str::parse::<MacAddr>);
         let Some(Ok(mac)) = mac else { return Err(format!("Port {port} has no MAC address yet")) };
         if status.is_none_or(|status| status.addresses.is_empty()) {
@@ -316,7 +298,7 @@ impl Desired {
         let network = found.ok_or_else(|| format!("Network {name} does not exist"))?;
         let mtu = network.status.as_ref().and_then(|status| status.mtu).unwrap_or(DEFAULT_MTU);
         Ok(WantedNic {
-            name: nic.to_owned(),
+            name: nic.name.clone(),
             uid: uid.parse().map_err(|_| format!("the UID of Port {port} is no UUID"))?,
             mac,
             tap: names::tap(uid),

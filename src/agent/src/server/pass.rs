@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use kube::{Api, Client, Resource, ResourceExt};
 use nubium_api::{
-    AttachedTo, ConditionStatus, Network, Port, Server, ServerStatus, StoragePool, Volume, VolumeStatus, child_name,
-    condition, contract,
+    AttachedTo, ConditionStatus, Network, Port, Server, ServerStatus, StoragePool, Volume, VolumeStatus, condition,
+    contract,
 };
 use nubium_host::clock;
 use nubium_host::seed::Seed;
@@ -99,18 +99,12 @@ fn naming<K: Resource>(servers: &Shared<Server>, object: &K, uses: impl Fn(&Serv
 
 fn uses_volume(server: &Server, volume: &str) -> bool {
     let name = server.name_any();
-    server.spec.disks.iter().any(|disk| match &disk.volume {
-        Some(named) => named == volume,
-        None => child_name(&name, &disk.name) == volume,
-    })
+    server.spec.disks.iter().any(|disk| disk.volume_name(&name) == volume)
 }
 
 fn uses_port(server: &Server, port: &str) -> bool {
     let name = server.name_any();
-    server.spec.nics.iter().any(|nic| match &nic.port {
-        Some(named) => named == port,
-        None => child_name(&name, &nic.name) == port,
-    })
+    server.spec.nics.iter().any(|nic| nic.port_name(&name) == port)
 }
 
 /// When it ends well, what is said of the Server is what was seen; what is held back is of a guest that is not here, and
@@ -202,7 +196,7 @@ async fn look_and_act<D: Driver>(
         Err(invalid) => return Report::blind(server.metadata.generation, &invalid.into()),
     };
     for nic in &server.spec.nics {
-        let port = nic.port.clone().unwrap_or_else(|| child_name(&server.name_any(), &nic.name));
+        let port = nic.port_name(&server.name_any());
         let known = ports.iter().any(|seen| seen.name_any() == port);
         if known && !context.readiness.is_ready(&Key::new(namespace.clone(), port.clone())) {
             want.waiting_nics

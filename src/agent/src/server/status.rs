@@ -10,8 +10,6 @@
 
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::Timestamp;
 use nubium_api::{Condition, ConditionStatus, Device, contract};
 use nubium_host::libvirt::{DomainSeen, DomainState, Off, Pause, Stop};
 use nubium_runtime::Chain;
@@ -99,8 +97,7 @@ impl Said {
 
     fn at(self, observed_generation: Option<i64>) -> Condition {
         let Self { type_, status, reason, message } = self;
-        let last_transition_time = Time(Timestamp::UNIX_EPOCH);
-        Condition { type_, status, observed_generation, last_transition_time, reason, message }
+        Condition::new(&type_, status, observed_generation, reason, message)
     }
 }
 

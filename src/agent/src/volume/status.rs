@@ -1,7 +1,5 @@
 //! What this host tells of a Volume. Pure.
 
-use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use nubium_api::{Condition, ConditionStatus, Quantity, VolumeStatus, contract};
 use nubium_host::storage::VolumeError;
 use nubium_runtime::Chain;
@@ -28,7 +26,7 @@ pub fn status(want: &Desired, looked: &Looked, before: Option<&VolumeStatus>, ge
         status.format = Some(FORMAT.to_owned());
         status.image_uid = volume.image.as_ref().map(|below| below.image.uid().to_owned());
     }
-    status.conditions.push(condition(contract::PROVISIONED, word, reason, message, generation));
+    status.conditions.push(Condition::new(contract::PROVISIONED, word, generation, reason, message));
     if let Presence::Gone { retain } = want.presence {
         status.conditions.push(released(retain, looked, generation));
     }
@@ -49,9 +47,9 @@ pub fn not_looked(
             None => (ConditionStatus::True, "Released", "nothing of it was made here".to_owned()),
             Some(_) => (ConditionStatus::Unknown, reason, message.clone()),
         };
-        status.conditions.push(condition(contract::RELEASED, word, reason, message, generation));
+        status.conditions.push(Condition::new(contract::RELEASED, word, generation, reason, message));
     }
-    status.conditions.push(condition(contract::PROVISIONED, ConditionStatus::False, reason, message, generation));
+    status.conditions.push(Condition::new(contract::PROVISIONED, ConditionStatus::False, generation, reason, message));
     status
 }
 
@@ -121,23 +119,5 @@ fn released(retain: bool, looked: &Looked, generation: Option<i64>) -> Condition
         Err(error @ VolumeError::InUse { .. }) => (False, "InUse", Chain(error).to_string()),
         Err(error) => (Unknown, pool::reason(error).unwrap_or("PoolFailed"), Chain(error).to_string()),
     };
-    condition(contract::RELEASED, word, reason, message, generation)
-}
-
-/// The time is put right by who writes it.
-fn condition(
-    type_: &str,
-    status: ConditionStatus,
-    reason: &str,
-    message: String,
-    generation: Option<i64>,
-) -> Condition {
-    Condition {
-        type_: type_.to_owned(),
-        status,
-        observed_generation: generation,
-        last_transition_time: Time(Timestamp::UNIX_EPOCH),
-        reason: reason.to_owned(),
-        message,
-    }
+    Condition::new(contract::RELEASED, word, generation, reason, message)
 }

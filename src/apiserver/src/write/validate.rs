@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::call::Call;
 use crate::failure::Failure;
+use crate::http::target::Target;
 use crate::kind::{Context, Kind};
 use crate::object::meta::{self, CLEANUP, FOREGROUND, ORPHAN};
 
@@ -20,12 +21,32 @@ pub(super) fn validate(call: &Call, kind: &Kind, object: &Value, old: Option<&Va
     };
     errors.extend(kind.schema.check(object, old));
     let mut warnings = finalizer_warnings(object, old);
+    warnings.extend(field_warnings(call, object));
     let context = Context { snapshot: &call.snapshot, now: &call.timestamp() };
     errors.extend(kind.rules().validate(&context, object, old, &mut warnings));
     if errors.is_empty() {
         return Ok(warnings);
     }
     Err(Failure::invalid(&kind.group, &kind.kind, meta::text(object, "name"), &errors))
+}
+
+/// The warnings for fields that the object sets and that have one.
+fn field_warnings(call: &Call, object: &Value) -> Vec<String> {
+    let Target { group, resource, subresource, .. } = &call.target;
+    let all = &call.state.config.field_warnings;
+    let here = all.iter().filter(|it| subresource.is_empty() && it.group == *group && it.resource == *resource);
+    here.filter(|it| is_set(object, &it.path)).map(|it| it.text.clone()).collect()
+}
+
+/// Whether there is a value at that path; `[]` in it stands for every item of a list.
+fn is_set(value: &Value, path: &str) -> bool {
+    let (first, rest) = path.split_once('.').unwrap_or((path, ""));
+    let (name, each) = first.strip_suffix("[]").map_or((first, false), |name| (name, true));
+    let below = |value: &Value| !value.is_null() && (rest.is_empty() || is_set(value, rest));
+    match &value[name] {
+        Value::Array(items) if each => items.iter().any(below),
+        field => !each && below(field),
+    }
 }
 
 /// The object without the nulls that are written where nothing was said.

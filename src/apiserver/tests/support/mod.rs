@@ -130,18 +130,22 @@ pub struct Ours {
 
 impl Ours {
     pub async fn start() -> Self {
+        Self::start_with(Config::default()).await
+    }
+
+    pub async fn start_with(config: Config) -> Self {
         tls();
         let folder = tempfile::tempdir().unwrap();
         let store = AnyStore::new(SqliteStore::open(&folder.path().join("store.db")).unwrap());
-        let server = ApiServer::start(store.clone(), Config::default()).await.unwrap();
+        let server = ApiServer::start(store.clone(), config).await.unwrap();
         let authority = Authority::new("test").unwrap();
         let pair = authority.server(&["127.0.0.1".to_owned()]).unwrap();
-        let config = authority.server_config(&pair).unwrap();
+        let tls = authority.server_config(&pair).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://{}", listener.local_addr().unwrap());
         let mut tasks = JoinSet::new();
         let (serving, working) = (server.clone(), server.clone());
-        tasks.spawn(async move { serving.serve_tls(listener, config, std::future::pending()).await.unwrap() });
+        tasks.spawn(async move { serving.serve_tls(listener, tls, std::future::pending()).await.unwrap() });
         tasks.spawn(async move { working.run_background().await });
         let admin = caller(&authority, &url, Some(&Identity::admin("admin")));
         Self { server, admin, store, folder, authority, _tasks: tasks }

@@ -8,7 +8,7 @@ use std::{
 use kube::ResourceExt;
 use nubium_api::{HostAccessRanges, IPAddress, Network, NetworkHost, Port};
 
-use crate::{subnet::Range, verdict::Verdict};
+use crate::verdict::Verdict;
 
 /// VNIs have 24 bits; the low ones are left to people.
 const FIRST: u32 = 4096;
@@ -54,7 +54,7 @@ pub(super) fn verdict(
     exists: impl Fn(&str) -> bool,
 ) -> Verdict {
     for subnet in &network.spec.subnets {
-        let range = match Range::of(subnet) {
+        let range = match subnet.allocation().and_then(|_| subnet.range()) {
             Ok(range) => range,
             Err(error) => return Verdict::stalled("InvalidSubnet", format!("subnet {}: {error}", subnet.name)),
         };

@@ -222,7 +222,7 @@ fn wake(world: &Arc<World>, queue: &Queue<Key>, reserved: &Arc<Reserved>) {
         // One that comes tells those who wish it by whom it is taken; one that goes is free for those without any.
         for port in ports.by(by::NETWORK, &network.to_string()) {
             let without = port.status.as_ref().is_none_or(|status| status.addresses.is_empty());
-            if without && (new.is_none() || port.spec.address.as_ref() == Some(&claim.spec.address)) {
+            if without && (new.is_none() || port.spec.requested_addresses().contains(&claim.spec.address)) {
                 queue.add(Key::of(port.as_ref()));
             }
         }

@@ -3,14 +3,10 @@
 use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use kube::ResourceExt;
-use nubium_api::IPAddress;
+use nubium_api::{AddressRefusal, IPAddress, Subnet};
 
 use super::{gather::Gathered, mac::mac};
-use crate::{
-    claims::terminating,
-    subnet::{Range, Refusal},
-    verdict::Verdict,
-};
+use crate::{claims::terminating, verdict::Verdict};
 
 /// What to do about a Port's address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,40 +39,47 @@ pub(super) fn addressing(seen: &Gathered, reserved: &BTreeSet<Ipv4Addr>) -> Addr
     if terminating(network.as_ref()) {
         return trouble("NetworkNotFound", format!("Network {name} is being deleted"));
     }
-    let Some(range) = network.spec.subnets.first().and_then(|subnet| Range::of(subnet).ok()) else {
+    let subnet = network.spec.subnets.first();
+    let read = |subnet: &Subnet| Some((subnet.range().ok()?, subnet.allocation().ok()?));
+    let Some((range, allocation)) = subnet.and_then(read) else {
         return trouble(
             "InvalidSubnet",
             format!("Network {name} has a subnet that cannot be used: look at its conditions"),
         );
     };
-    match &seen.port.spec.address {
-        Some(wished) => match range.wished(wished) {
+    match seen.port.spec.requested_addresses().first() {
+        Some(requested) => match range.requested(requested) {
             Ok(address) => match seen.taken.get(&address) {
                 Some(other) => {
-                    trouble("AddressTaken", format!("address {wished} of Network {name} is taken by Port {other}"))
+                    trouble("AddressTaken", format!("address {requested} of Network {name} is taken by Port {other}"))
                 }
                 None if reserved.contains(&address) => {
-                    trouble("AddressTaken", format!("address {wished} of Network {name} is taken"))
+                    trouble("AddressTaken", format!("address {requested} of Network {name} is taken"))
                 }
                 None => Addressing::Claim(address),
             },
-            Err(Refusal::NotAnAddress) => trouble("InvalidAddress", format!("{wished} is not an IPv4 address")),
-            Err(Refusal::OutOfRange) => {
-                let message = format!("address {wished} is not one of Network {name}, whose range is {}", range.cidr);
-                trouble("AddressOutOfRange", message)
+            Err(AddressRefusal::NotAnAddress) => {
+                trouble("InvalidAddress", format!("{requested} is not an IPv4 address"))
             }
-            Err(Refusal::Edge) => {
+            Err(AddressRefusal::OutOfRange) => {
                 let message =
-                    format!("address {wished} is the first or the last of {}, which no machine can have", range.cidr);
+                    format!("address {requested} is not one of Network {name}, whose range is {}", range.cidr);
                 trouble("AddressOutOfRange", message)
             }
-            Err(Refusal::Gateway) => {
-                trouble("AddressTaken", format!("address {wished} is the gateway of Network {name}"))
+            Err(AddressRefusal::Edge) => {
+                let message = format!(
+                    "address {requested} is the first or the last of {}, which no machine can have",
+                    range.cidr
+                );
+                trouble("AddressOutOfRange", message)
+            }
+            Err(AddressRefusal::Gateway) => {
+                trouble("AddressTaken", format!("address {requested} is the gateway of Network {name}"))
             }
         },
         None => {
             let taken = seen.taken.keys().chain(reserved).copied().collect();
-            match range.free(&taken) {
+            match allocation.free(&taken) {
                 Some(address) => Addressing::Claim(address),
                 None => trouble("PoolExhausted", format!("Network {name} has no address left to give out")),
             }

@@ -148,6 +148,17 @@ fn a_wish_that_cannot_be_met_says_why_and_by_whom() {
 }
 
 #[test]
+fn a_list_of_addresses_means_what_the_old_field_means() {
+    for spec in
+        [json!({"network": "blue", "addresses": ["10.10.0.5"]}), json!({"network": "blue", "address": "10.10.0.5"})]
+    {
+        assert_eq!(addressing(&seen(spec), &BTreeSet::new()), Addressing::Claim(ip(5)));
+    }
+    let none = json!({"network": "blue", "addresses": []});
+    assert_eq!(addressing(&seen(none), &BTreeSet::new()), Addressing::Claim(ip(2)));
+}
+
+#[test]
 fn an_empty_pool_and_a_missing_network_are_waited_out() {
     let mut full = seen(json!({"network": "blue"}));
     full.taken = (2..=6).map(|last| (ip(last), "other".to_owned())).collect();

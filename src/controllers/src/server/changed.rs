@@ -53,13 +53,10 @@ fn disk_differs(disk: &str, want: &VolumeSpec, seen: &Gathered) -> Option<String
 
 fn nic_differs(nic: &str, want: &PortSpec, seen: &Gathered) -> Option<String> {
     let (port, _) = seen.ports.get(nic).filter(|(it, _)| made_for(it.spec.made_for.as_ref(), &seen.server))?;
-    let has = PortSpec { mac_address: None, made_for: None, ..port.spec.clone() };
-    let want = PortSpec { mac_address: None, made_for: None, ..want.clone() };
-    if has == want {
-        return None;
-    }
+    let has = &port.spec;
     if has.network != want.network {
         return Some(format!("NIC {nic} is on Network {}, not on {}", has.network, want.network));
     }
-    Some(format!("NIC {nic} was made when another address was asked for"))
+    (has.requested_addresses() != want.requested_addresses())
+        .then(|| format!("NIC {nic} was made when another address was asked for"))
 }

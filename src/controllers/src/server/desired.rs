@@ -46,8 +46,14 @@ pub(super) fn desired(seen: &Gathered) -> Desired {
     });
     let ports = server.spec.nics.iter().filter_map(|nic| {
         let network = nic.network.clone()?;
-        let address = nic.address.clone();
-        let spec = PortSpec { network, address, mac_address: None, made_for: Some(made_for.clone()) };
+        let addresses = nic.requested_addresses();
+        let spec = PortSpec {
+            network,
+            addresses: (!addresses.is_empty()).then(|| addresses.to_vec()),
+            address: None,
+            mac_address: None,
+            made_for: Some(made_for.clone()),
+        };
         Some((nic.name.clone(), spec))
     });
     let host = match &seen.host {

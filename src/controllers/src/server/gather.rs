@@ -6,7 +6,7 @@ use futures::future::{OptionFuture, join_all};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Resource, ResourceExt};
 use nubium_api::{
-    CloudInit, ConditionStatus, Flavor, Host, Image, Network, Port, Server, StoragePool, Volume, child_name, condition,
+    CloudInit, ConditionStatus, Flavor, Host, Image, Network, Port, Server, StoragePool, Volume, condition,
     contract::{self, SERVER_FINALIZER, seed_name},
     host_namespace,
 };
@@ -130,12 +130,12 @@ pub(super) async fn gather(world: &World, server: Arc<Server>, seeded: Option<Se
     {
         let server = seen.server.clone();
         let disks = server.spec.disks.iter().filter(|disk| disk.volume.is_none());
-        let names = disks.map(|disk| key.beside(child_name(&key.name, &disk.name))).collect();
+        let names = disks.map(|disk| key.beside(disk.volume_name(&key.name))).collect();
         let volumes = just_made::<Volume>(world, names, &seen.made_volumes).await?;
         let mine = |volume: &Arc<Volume>| made_for(volume.spec.made_for.as_ref(), &server);
         seen.made_volumes.extend(volumes.into_iter().filter(mine));
         let nics = server.spec.nics.iter().filter(|nic| nic.port.is_none());
-        let names = nics.map(|nic| key.beside(child_name(&key.name, &nic.name))).collect();
+        let names = nics.map(|nic| key.beside(nic.port_name(&key.name))).collect();
         let ports = just_made::<Port>(world, names, &seen.made_ports).await?;
         let mine = |port: &Arc<Port>| made_for(port.spec.made_for.as_ref(), &server);
         seen.made_ports.extend(ports.into_iter().filter(mine));

@@ -80,11 +80,7 @@ fn make(want: &Desired, seen: &Gathered) -> Vec<Vec<Step>> {
 /// holds data, and is for its owner to delete.
 fn unasked(server: &Server, seen: &Gathered) -> Vec<Step> {
     let me = server.name_any();
-    let is_asked = |port: &Port| {
-        let mut made = server.spec.nics.iter().filter(|nic| nic.port.is_none());
-        let named = server.spec.nics.iter().any(|nic| nic.port.as_ref() == Some(&port.name_any()));
-        named || made.any(|nic| child_name(&me, &nic.name) == port.name_any())
-    };
+    let is_asked = |port: &Port| server.spec.nics.iter().any(|nic| nic.port_name(&me) == port.name_any());
     let unasked = seen.made_ports.iter().filter(|port| !terminating(port.as_ref()) && !is_asked(port));
     unasked.map(|port| Step::DeletePort { key: Key::of(port.as_ref()), uid: port.uid().unwrap_or_default() }).collect()
 }
@@ -114,11 +110,8 @@ fn unmake(seen: &Gathered) -> Vec<Vec<Step>> {
 /// more: its Volume is kept, and is for its owner to delete.
 fn goes_with(server: &Server, volume: &Volume) -> bool {
     let name = volume.name_any();
-    let disk = server
-        .spec
-        .disks
-        .iter()
-        .find(|disk| disk.volume.is_none() && child_name(&server.name_any(), &disk.name) == name);
+    let disk =
+        server.spec.disks.iter().find(|disk| disk.volume.is_none() && disk.volume_name(&server.name_any()) == name);
     disk.is_some_and(|disk| disk.deletion_policy.unwrap_or_default() == DeletionPolicy::Delete)
 }
 

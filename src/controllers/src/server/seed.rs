@@ -16,7 +16,6 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::gather::{Gathered, Sources};
-use crate::subnet::Range;
 
 /// A NIC as the guest must know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,14 +64,14 @@ pub(super) fn nics(seen: &Gathered) -> Option<Vec<Wired>> {
 
 fn wire(name: &str, port: &Port, network: &Network) -> Option<Wired> {
     let subnet = network.spec.subnets.first()?;
-    let range = Range::of(subnet).ok()?;
+    let range = subnet.range().ok()?;
     let status = port.status.as_ref()?;
     let fixed = if subnet.dhcp.unwrap_or(true) {
         None
     } else {
         let address = status.addresses.first()?.address.parse().ok()?;
         let dns = subnet.dns_servers.clone().unwrap_or_default();
-        Some(Fixed { address, prefix: range.prefix(), gateway: range.gateway, dns })
+        Some(Fixed { address, prefix: range.cidr.prefix_len(), gateway: range.gateway, dns })
     };
     let mtu = network.status.as_ref().and_then(|status| status.mtu).unwrap_or(DEFAULT_MTU);
     let egress = network.spec.egress.type_ != EgressType::None;

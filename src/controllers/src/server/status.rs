@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     claims::{is_released, made_for, terminating},
-    verdict::{Verdict, current, fact, holds, names},
+    verdict::{Verdict, current, holds, names},
     world::pool_name,
 };
 
@@ -47,7 +47,13 @@ fn cloud_init(seen: &Gathered) -> Option<Condition> {
     let message = "cloudInit was edited after the guest got it at its first boot: it counts for the next Server of this \
                    name, made after this one is deleted";
     let generation = seen.server.metadata.generation;
-    Some(fact(contract::CLOUD_INIT_CURRENT, ConditionStatus::False, generation, "EditedAfterFirstBoot", message))
+    Some(Condition::new(
+        contract::CLOUD_INIT_CURRENT,
+        ConditionStatus::False,
+        generation,
+        "EditedAfterFirstBoot",
+        message,
+    ))
 }
 
 fn is_ours(port: &nubium_api::Port, turn: Option<&String>, seen: &Gathered) -> bool {

@@ -181,11 +181,11 @@ impl Agent {
             }
         } else {
             let volumes = server.spec.disks.iter().all(|disk| {
-                let name = disk.volume.clone().unwrap_or_else(|| child_name(&key.name, &disk.name));
+                let name = disk.volume_name(&key.name);
                 self.volumes.get(&key.beside(name)).is_some_and(|volume| provisioned(&volume))
             });
             let wired = server.spec.nics.iter().all(|nic| {
-                let name = nic.port.clone().unwrap_or_else(|| child_name(&key.name, &nic.name));
+                let name = nic.port_name(&key.name);
                 self.ports.get(&key.beside(name)).is_some_and(|port| {
                     let status = port.status.clone().unwrap_or_default();
                     status.server.as_ref() == Some(&key.name) && !status.addresses.is_empty()

@@ -18,7 +18,7 @@ use uuid::Uuid;
 pub struct SimMachine {
     facts: Facts,
     pub domains: SimDomains,
-    networks: SimNetworks,
+    pub networks: SimNetworks,
     pools: Arc<SimPools>,
     seeds: SimSeeds,
 }

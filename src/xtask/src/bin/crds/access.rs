@@ -3,10 +3,11 @@
 
 use nubium_api::{
     GROUP, HOSTS_NAMESPACE,
-    contract::{HOST_RULES, HOSTS_GROUP, HostPart, Rule, host_parts},
+    contract::{DEPRECATED_FIELDS, DeprecatedField, HOST_RULES, HOSTS_GROUP, HostPart, Rule, host_parts},
 };
 
 const ADMISSION: &str = include_str!("admission.yaml.in");
+const DEPRECATED: &str = include_str!("deprecated.yaml.in");
 const RBAC: &str = include_str!("rbac.yaml.in");
 
 /// Roles, and whom they are given to.
@@ -40,8 +41,37 @@ fn rules<'a>(all: impl Iterator<Item = &'a Rule>) -> String {
     text.collect()
 }
 
-/// The policy about whose status a host may write, and what of it.
+/// The policies about whose status a host may write, and what of it; and those that warn of deprecated fields.
 pub fn admission() -> String {
+    hosts() + &DEPRECATED_FIELDS.iter().map(deprecated).collect::<String>()
+}
+
+fn deprecated(field: &DeprecatedField) -> String {
+    let unset = unset("object", field.path, 0);
+    let name = format!("nubium-deprecated-{}", field.resource);
+    let holes = [
+        ("NAME", &name[..]),
+        ("GROUP", GROUP),
+        ("RESOURCE", field.resource),
+        ("UNSET", &unset),
+        ("TEXT", &field.warning()),
+    ];
+    fill(DEPRECATED, &holes)
+}
+
+/// A CEL expression: nothing is set at that path below `at`.
+fn unset(at: &str, path: &str, depth: usize) -> String {
+    let Some((first, rest)) = path.split_once('.') else { return format!("!has({at}.{path})") };
+    match first.strip_suffix("[]") {
+        Some(list) => {
+            let item = format!("item{depth}");
+            format!("!has({at}.{list}) || {at}.{list}.all({item}, {})", unset(&item, rest, depth + 1))
+        }
+        None => unset(&format!("{at}.{first}"), rest, depth),
+    }
+}
+
+fn hosts() -> String {
     let parts = host_parts();
     let resources: Vec<String> = parts.iter().map(|part| format!("{}/status", part.resource)).collect();
     let shared: Vec<String> =
