@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ::http::HeaderMap;
 use ::http::header::USER_AGENT;
 use jiff::Timestamp;
+use nubium_store::Revision;
 use serde_json::Value;
 
 use crate::access::{self, Action, ChangeRequest, Identity};
@@ -31,6 +32,13 @@ pub(crate) struct Call {
 }
 
 impl Call {
+    /// The same request, answered from the kinds as they are at `revision` or later.
+    pub async fn renewed(mut self, revision: Revision) -> Self {
+        self.state.registry.wait_for(revision).await;
+        self.snapshot = self.state.registry.snapshot();
+        self
+    }
+
     /// Refuses unless the caller may do this to the object called `name`; empty for the collection, `None` for a create
     /// whose body has not been read.
     pub fn allow(&self, verb: &str, name: Option<&str>) -> Result<(), Failure> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use nubium_schema::FieldError;
+use nubium_store::Revision;
 use serde_json::{Map, Value, json};
 
 /// A refused or failed request.
@@ -20,6 +21,8 @@ pub struct Failure {
     bare_details: bool,
     /// `metadata.continue`: where a list can go on although its revision is gone.
     next: Option<String>,
+    /// The kind's definition was changed, at this revision or before.
+    outdated: Option<Revision>,
 }
 
 /// What kind of thing a failure is about: `servers` of `nubium.dev`.
@@ -56,6 +59,7 @@ impl Failure {
             plain: false,
             bare_details: false,
             next: None,
+            outdated: None,
         }
     }
 
@@ -219,6 +223,22 @@ impl Failure {
     pub fn out_of_time() -> Self {
         let message = "Timeout: request did not complete within requested timeout - context deadline exceeded";
         Self::generic(StatusCode::GATEWAY_TIMEOUT, "Timeout", message)
+    }
+
+    /// 503: the definition of the kind was changed while the request was handled.
+    pub fn outdated(subject: Subject<'_>, revision: Revision) -> Self {
+        let message = format!(
+            "the definition of {} was changed while the request was handled; please try again",
+            subject.qualified()
+        );
+        let mut failure = Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message);
+        failure.details.insert("retryAfterSeconds".to_owned(), 1.into());
+        Self { outdated: Some(revision), ..failure }
+    }
+
+    /// The revision whose definitions have to be known before the request is tried again.
+    pub(crate) fn outdated_at(&self) -> Option<Revision> {
+        self.outdated
     }
 
     pub fn internal(message: impl Into<String>) -> Self {

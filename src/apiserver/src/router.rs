@@ -27,6 +27,8 @@ use crate::{read, trace, write};
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long any request but a watch may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often a request is handled whose kind's definition is changed each time.
+const DEFINITION_TRIES: usize = 8;
 
 /// What is wanted of an object or collection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,7 +140,7 @@ impl ApiServer {
                 let labels =
                     Labels::of_kind(&kind, verb_name, &target.subresource, !target.name.is_empty(), &target.namespace);
                 let reply = match timely(body::read(body)).await {
-                    Ok(body) => within_timeout(&call, &kind, verb, body).await,
+                    Ok(body) => within_timeout(call, method, &kind, verb, body).await,
                     Err(failure) => Err(failure),
                 };
                 (labels, reply)
@@ -225,13 +227,35 @@ fn not_served(call: &Call) -> Failure {
 }
 
 /// Answers within the time that the client gives, at most a minute; a watch has a time limit of its own.
-async fn within_timeout(call: &Call, kind: &Arc<Kind>, verb: Verb, body: Bytes) -> Result<Reply, Failure> {
-    let answer = answer(call, kind, verb, body);
+async fn within_timeout(
+    call: Call,
+    method: &Method,
+    kind: &Arc<Kind>,
+    verb: Verb,
+    body: Bytes,
+) -> Result<Reply, Failure> {
     if verb == Verb::Watch {
-        return answer.await;
+        return answer(&call, kind, verb, body).await;
     }
     let limit = call.options.timeout.filter(|limit| !limit.is_zero()).unwrap_or(REQUEST_TIMEOUT);
+    let answer = answer_current(call, method, kind.clone(), verb, body);
     tokio::time::timeout(limit.min(REQUEST_TIMEOUT), answer).await.unwrap_or_else(|_| Err(Failure::out_of_time()))
+}
+
+/// Answers anew, by the definition as it is then, when the kind's definition was changed meanwhile.
+async fn answer_current(
+    mut call: Call,
+    method: &Method,
+    mut kind: Arc<Kind>,
+    mut verb: Verb,
+    body: Bytes,
+) -> Result<Reply, Failure> {
+    for _ in 1..DEFINITION_TRIES {
+        let reply = answer(&call, &kind, verb, body.clone()).await;
+        let Some(revision) = reply.as_ref().err().and_then(Failure::outdated_at) else { return reply };
+        (call, kind, verb) = admit(call.renewed(revision).await, method)?;
+    }
+    answer(&call, &kind, verb, body).await
 }
 
 async fn answer(call: &Call, kind: &Arc<Kind>, verb: Verb, body: Bytes) -> Result<Reply, Failure> {

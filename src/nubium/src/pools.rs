@@ -46,10 +46,10 @@ mod tests {
         let inside = state.path().join("pools/x");
         for (name, path) in [("fast", disk.path()), ("inside", &inside), ("gone", Path::new("/does/not/exist"))] {
             let pool = serde_json::json!({"spec": {"directory": {"path": path}}}).to_string();
-            store.write(&format!("{PREFIX}{name}"), Expect::Absent, Some(pool.into())).await.unwrap();
+            store.write(&format!("{PREFIX}{name}"), Expect::Absent, Some(pool.into()), None).await.unwrap();
         }
         let plain = serde_json::json!({"spec": {"directory": {}}}).to_string();
-        store.write(&format!("{PREFIX}default"), Expect::Absent, Some(plain.into())).await.unwrap();
+        store.write(&format!("{PREFIX}default"), Expect::Absent, Some(plain.into()), None).await.unwrap();
         drop(store);
         assert_eq!(elsewhere(state.path()).await, [("fast".to_owned(), disk.path().to_owned())]);
     }

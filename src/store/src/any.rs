@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
-use crate::{Error, Expect, Got, Outcome, Page, Range, Revision, Store, Watch};
+use crate::{Error, Expect, Got, Guard, Outcome, Page, Range, Revision, Store, Watch};
 
 /// A store of any kind. Cheap to clone.
 #[derive(Clone)]
@@ -22,8 +22,13 @@ impl AnyStore {
 trait Erased: Send + Sync {
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Got, Error>>;
     fn range(&self, range: Range) -> BoxFuture<'_, Result<Page, Error>>;
-    fn write<'a>(&'a self, key: &'a str, expect: Expect, value: Option<Bytes>)
-    -> BoxFuture<'a, Result<Outcome, Error>>;
+    fn write<'a>(
+        &'a self,
+        key: &'a str,
+        expect: Expect,
+        value: Option<Bytes>,
+        guard: Option<Guard>,
+    ) -> BoxFuture<'a, Result<Outcome, Error>>;
     fn watch<'a>(&'a self, prefix: &'a str, after: Revision) -> BoxFuture<'a, Result<Watch, Error>>;
     fn current(&self) -> BoxFuture<'_, Result<Revision, Error>>;
     fn compact(&self, revision: Revision) -> BoxFuture<'_, Result<(), Error>>;
@@ -44,8 +49,9 @@ impl<S: Store> Erased for S {
         key: &'a str,
         expect: Expect,
         value: Option<Bytes>,
+        guard: Option<Guard>,
     ) -> BoxFuture<'a, Result<Outcome, Error>> {
-        Box::pin(Store::write(self, key, expect, value))
+        Box::pin(Store::write(self, key, expect, value, guard))
     }
 
     fn watch<'a>(&'a self, prefix: &'a str, after: Revision) -> BoxFuture<'a, Result<Watch, Error>> {
@@ -77,8 +83,14 @@ impl AnyStore {
     }
 
     /// See [`Store::write`].
-    pub async fn write(&self, key: &str, expect: Expect, value: Option<Bytes>) -> Result<Outcome, Error> {
-        self.0.write(key, expect, value).await
+    pub async fn write(
+        &self,
+        key: &str,
+        expect: Expect,
+        value: Option<Bytes>,
+        guard: Option<Guard>,
+    ) -> Result<Outcome, Error> {
+        self.0.write(key, expect, value, guard).await
     }
 
     /// See [`Store::watch`].

@@ -9,12 +9,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 
-use crate::{Error, Event, Expect, Object, Outcome, Range, Revision, Store, Watch, WatchItem};
+use crate::{Error, Event, Expect, Guard, Object, Outcome, Range, Revision, Store, Watch, WatchItem};
 
 /// Runs the whole contract, each part on a store of its own.
 pub async fn holds<S: Store, F: Future<Output = S>>(make: impl Fn() -> F) {
     create_update_delete(make().await).await;
     a_write_that_meets_something_else_changes_nothing(make().await).await;
+    a_guarded_write_needs_the_other_key_unchanged(make().await).await;
     every_write_has_a_revision_of_its_own(make().await).await;
     lists_page_through_one_snapshot(make().await).await;
     a_prefix_is_not_a_word(make().await).await;
@@ -30,9 +31,9 @@ fn bytes(text: &str) -> Option<Bytes> {
 }
 
 async fn done(store: &impl Store, key: &str, expect: Expect, value: Option<Bytes>) -> Object {
-    match store.write(key, expect, value).await.unwrap() {
+    match store.write(key, expect, value, None).await.unwrap() {
         Outcome::Done(object) => object,
-        Outcome::Differs(seen) => panic!("{key}: expected {expect:?}, found {seen:?}"),
+        other => panic!("{key}: expected {expect:?}, found {other:?}"),
     }
 }
 
@@ -75,16 +76,40 @@ async fn create_update_delete(store: impl Store) {
 async fn a_write_that_meets_something_else_changes_nothing(store: impl Store) {
     let first = create(&store, "/a", "1").await;
     let there = store.get("/a").await.unwrap().object;
-    assert_eq!(store.write("/a", Expect::Absent, bytes("2")).await.unwrap(), Outcome::Differs(there.clone()));
+    assert_eq!(store.write("/a", Expect::Absent, bytes("2"), None).await.unwrap(), Outcome::Differs(there.clone()));
     assert_eq!(
-        store.write("/a", Expect::Modified(first + 7), bytes("2")).await.unwrap(),
+        store.write("/a", Expect::Modified(first + 7), bytes("2"), None).await.unwrap(),
         Outcome::Differs(there.clone())
     );
-    assert_eq!(store.write("/a", Expect::Modified(first - 1), None).await.unwrap(), Outcome::Differs(there.clone()));
-    assert_eq!(store.write("/b", Expect::Modified(first), bytes("2")).await.unwrap(), Outcome::Differs(None));
-    assert_eq!(store.write("/b", Expect::Modified(first), None).await.unwrap(), Outcome::Differs(None));
+    assert_eq!(
+        store.write("/a", Expect::Modified(first - 1), None, None).await.unwrap(),
+        Outcome::Differs(there.clone())
+    );
+    assert_eq!(store.write("/b", Expect::Modified(first), bytes("2"), None).await.unwrap(), Outcome::Differs(None));
+    assert_eq!(store.write("/b", Expect::Modified(first), None, None).await.unwrap(), Outcome::Differs(None));
     assert_eq!(store.get("/a").await.unwrap().object, there);
     assert_eq!(store.current().await.unwrap(), first);
+}
+
+async fn a_guarded_write_needs_the_other_key_unchanged(store: impl Store) {
+    let guard = |modified| Some(Guard { key: "/guard".into(), modified });
+    let write = |expect, value, guard| store.write("/a", expect, value, guard);
+    let start = store.current().await.unwrap();
+    assert_eq!(write(Expect::Absent, bytes("1"), guard(start)).await.unwrap(), Outcome::Outdated(start));
+    let first = create(&store, "/guard", "1").await;
+    let Outcome::Done(made) = write(Expect::Absent, bytes("1"), guard(first)).await.unwrap() else { panic!() };
+    let second = done(&store, "/guard", Expect::Modified(first), bytes("2")).await.modified;
+    let expect = Expect::Modified(made.modified);
+    assert_eq!(write(expect, bytes("2"), guard(first)).await.unwrap(), Outcome::Outdated(second));
+    assert_eq!(store.current().await.unwrap(), second, "nothing was written");
+    assert!(matches!(write(expect, bytes("2"), guard(second)).await.unwrap(), Outcome::Done(_)));
+    // Both in one group: the guard changes first, whatever the disk has by then.
+    let (gone, late) = tokio::join!(
+        store.write("/guard", Expect::Modified(second), None, None),
+        store.write("/b", Expect::Absent, bytes("1"), guard(second)),
+    );
+    let Outcome::Done(gone) = gone.unwrap() else { panic!() };
+    assert_eq!(late.unwrap(), Outcome::Outdated(gone.modified));
 }
 
 async fn every_write_has_a_revision_of_its_own(store: impl Store) {
@@ -244,9 +269,9 @@ async fn one_of_many_writers_wins(store: impl Store) {
     for round in 0..20 {
         let tries = (0..8).map(|n| {
             let store = store.clone();
-            tokio::spawn(
-                async move { store.write("/race", Expect::Modified(at), bytes(&n.to_string())).await.unwrap() },
-            )
+            tokio::spawn(async move {
+                store.write("/race", Expect::Modified(at), bytes(&n.to_string()), None).await.unwrap()
+            })
         });
         let mut won = Vec::new();
         for attempt in tries.collect::<Vec<_>>() {

@@ -29,7 +29,7 @@ pub use any::AnyStore;
 pub use cached::{CacheOptions, CachedStore};
 pub use error::Error;
 pub use log::{Loaded, Log, Past, Tail};
-pub use model::{Derived, Event, Expect, Got, Object, Outcome, Page, Range, Revision, Watch, WatchItem};
+pub use model::{Derived, Event, Expect, Got, Guard, Object, Outcome, Page, Range, Revision, Watch, WatchItem};
 pub use sqlite::{Options, SqliteLog, SqliteStore};
 
 /// A store of versioned objects.
@@ -47,12 +47,14 @@ pub trait Store: Clone + Send + Sync + 'static {
 
     /// Writes `value` under `key`, or deletes the key when there is no value, if what is there now is as `expect`ed.
     ///
-    /// A write that meets something else changes nothing and takes no revision: it answers [`Outcome::Differs`].
+    /// A write that meets something else changes nothing and takes no revision: it answers [`Outcome::Differs`], or
+    /// [`Outcome::Outdated`] when it is the `guard` that does not hold any more.
     fn write(
         &self,
         key: &str,
         expect: Expect,
         value: Option<Bytes>,
+        guard: Option<Guard>,
     ) -> impl Future<Output = Result<Outcome, Error>> + Send;
 
     /// All changes under `prefix` after the revision `after`, in order, without a gap, for ever.

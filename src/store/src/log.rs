@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
-use crate::{Error, Event, Expect, Object, Outcome, Page, Range, Revision};
+use crate::{Error, Event, Expect, Guard, Object, Outcome, Page, Range, Revision};
 
 /// The state that a log had when it was opened.
 #[derive(Debug)]
@@ -28,12 +28,14 @@ pub trait Log: Send + Sync + 'static {
     /// From now on every event after what was loaded goes to `tail`. Called once, before anything is appended here.
     fn follow(&self, tail: Tail);
 
-    /// Appends a write, if the key's newest state is as expected. It is durable when this answers.
+    /// Appends a write, if the newest states of the key and of the guard's key are as expected. It is durable when this
+    /// answers.
     fn append(
         &self,
         key: &str,
         expect: Expect,
         value: Option<Bytes>,
+        guard: Option<Guard>,
     ) -> impl Future<Output = Result<Outcome, Error>> + Send;
 
     /// Removes what was replaced or deleted at or before `revision`; answers when that is done.

@@ -87,6 +87,15 @@ pub enum Expect {
     Modified(Revision),
 }
 
+/// Another key that must be as it was seen for a write to happen: what was written depends on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guard {
+    /// The other key.
+    pub key: Arc<str>,
+    /// The revision at which its value was written.
+    pub modified: Revision,
+}
+
 /// What became of a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -94,6 +103,8 @@ pub enum Outcome {
     Done(Object),
     /// The key was not as expected: this is what it holds.
     Differs(Option<Object>),
+    /// The guard's key was changed, at this revision or before.
+    Outdated(Revision),
 }
 
 /// The answer to a `get`.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use nubium_schema::ownership::TypeRef;
 use nubium_schema::{FieldError, Structural};
 use serde_json::{Map, Value, json};
+use tokio::sync::watch;
 
 use super::columns::Columns;
 use super::components::components;
@@ -124,6 +125,7 @@ fn kind(
             generation: true,
             ..Behaviour::default()
         },
+        replaced: watch::Sender::default(),
         group,
         kind,
         list_kind,

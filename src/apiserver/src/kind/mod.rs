@@ -19,6 +19,7 @@ use nubium_schema::names::NameRule;
 use nubium_schema::ownership::TypeRef;
 use nubium_store::Revision;
 use serde_json::{Map, Value, json};
+use tokio::sync::watch;
 
 pub(crate) use builtin::{NAMESPACE_FINALIZER, accept_names, set_condition};
 pub(crate) use columns::Columns;
@@ -60,6 +61,8 @@ pub(crate) struct Kind {
     pub selectable: Vec<String>,
     pub behaviour: Behaviour,
     pub storage: Storage,
+    /// The revision at which its definition has made another kind in its place, or went.
+    pub replaced: watch::Sender<Option<Revision>>,
 }
 
 /// Where a `scale` subresource finds its numbers; JSON paths such as `.spec.replicas`.
@@ -135,6 +138,11 @@ impl Kind {
     /// Whether a CustomResourceDefinition made it.
     pub fn is_custom(&self) -> bool {
         self.behaviour.definition.is_some()
+    }
+
+    /// The name of the definition that made it.
+    pub fn definition_name(&self) -> String {
+        format!("{}.{}", self.plural, self.group)
     }
 
     /// Whether a collection can be deleted at once; of namespaces, Kubernetes deletes only one by one.

@@ -5,8 +5,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
-use nubium_store::Revision;
+use nubium_store::{Guard, Revision};
 use parking_lot::RwLock;
 use serde_json::Value;
 use tokio::sync::watch;
@@ -16,6 +17,9 @@ use super::custom::from_definition;
 use super::rules::BuiltIn;
 use crate::object::meta;
 use crate::openapi::Documents;
+
+/// How long it is waited for a definition to be served.
+const SETTLE: Duration = Duration::from_secs(5);
 
 /// The kinds at one moment.
 #[derive(Debug, Default)]
@@ -29,6 +33,8 @@ pub(crate) struct Snapshot {
 
 #[derive(Debug, Clone)]
 struct Definition {
+    /// The revision at which it was written.
+    modified: Revision,
     /// A digest of what the kinds were made of.
     made_of: u64,
     kinds: Vec<Arc<Kind>>,
@@ -75,8 +81,16 @@ impl Snapshot {
 
     /// Whether the definition that made this kind is on its way out.
     pub fn is_terminating(&self, kind: &Kind) -> bool {
-        let name = format!("{}.{}", kind.plural, kind.group);
-        kind.is_custom() && self.custom.get(&name).is_some_and(|definition| definition.terminating)
+        kind.is_custom() && self.custom.get(&kind.definition_name()).is_some_and(|definition| definition.terminating)
+    }
+
+    fn kinds_of(&self, definition: &str) -> impl Iterator<Item = &Arc<Kind>> {
+        self.custom.get(definition).into_iter().flat_map(|definition| &definition.kinds)
+    }
+
+    /// Whether this very kind is what the definition makes.
+    fn serves(&self, definition: &str, kind: &Kind) -> bool {
+        self.kinds_of(definition).any(|served| std::ptr::eq(&raw const **served, kind))
     }
 
     /// The groups, sorted, each with its versions.
@@ -144,7 +158,7 @@ impl Registry {
         let made_of =
             definition.map(|definition| digest(&[&definition["spec"], &definition["status"]["acceptedNames"]]));
         if let Some(known) = known.filter(|known| Some(known.made_of) == made_of) {
-            return self.replace(name, Some(Definition { terminating, ..known }));
+            return self.replace(name, revision, Some(Definition { modified: revision, terminating, ..known }));
         }
         let defined = made_of.zip(definition).map(|(made_of, definition)| {
             let (mut kinds, errors) = from_definition(definition);
@@ -157,12 +171,12 @@ impl Registry {
                 );
             }
             kinds.iter_mut().for_each(|kind| kind.storage.unchanged_since = revision);
-            Definition { made_of, kinds: kinds.into_iter().map(Arc::new).collect(), terminating }
+            Definition { modified: revision, made_of, kinds: kinds.into_iter().map(Arc::new).collect(), terminating }
         });
-        self.replace(name, defined);
+        self.replace(name, revision, defined);
     }
 
-    fn replace(&self, name: &str, defined: Option<Definition>) {
+    fn replace(&self, name: &str, revision: Revision, defined: Option<Definition>) {
         let mut current = self.current.write();
         let mut next =
             Snapshot { builtin: current.builtin.clone(), custom: current.custom.clone(), ..Snapshot::default() };
@@ -171,7 +185,30 @@ impl Registry {
             None => drop(next.custom.remove(name)),
         }
         next.index();
-        *current = Arc::new(next);
+        let before = std::mem::replace(&mut *current, Arc::new(next));
+        for kind in before.kinds_of(name).filter(|kind| !current.serves(name, kind)) {
+            kind.replaced.send_replace(Some(revision));
+        }
+    }
+
+    /// The condition under which an object may be written that went through the schema of `kind`: that its definition is
+    /// still the one that made it.
+    ///
+    /// # Errors
+    /// The revision at which another one is known.
+    pub fn guard(&self, kind: &Kind) -> Result<Option<Guard>, Revision> {
+        if !kind.is_custom() {
+            return Ok(None);
+        }
+        let name = kind.definition_name();
+        let current = self.snapshot();
+        match current.custom.get(&name) {
+            Some(definition) if current.serves(&name, kind) => {
+                let key = format!("{}{name}", BuiltIn::Definition.prefix()).into();
+                Ok(Some(Guard { key, modified: definition.modified }))
+            }
+            _ => Err(*self.seen.borrow()),
+        }
     }
 
     /// Says that every definition up to `revision` was taken in.
@@ -179,11 +216,11 @@ impl Registry {
         self.seen.send_if_modified(|seen| std::mem::replace(seen, revision.max(*seen)) < revision);
     }
 
-    /// Waits until the definitions written at `revision` are served.
+    /// Waits until the definitions written at `revision` are served; gives up after a while.
     pub async fn wait_for(&self, revision: Revision) {
         let mut seen = self.seen.subscribe();
         // The sender lives as long as `self`.
-        let _ = seen.wait_for(|seen| *seen >= revision).await;
+        let _ = tokio::time::timeout(SETTLE, seen.wait_for(|seen| *seen >= revision)).await;
     }
 }
 

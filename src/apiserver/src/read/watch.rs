@@ -125,19 +125,27 @@ pub(crate) async fn watch(call: &Call, kind: &Arc<Kind>) -> Result<Reply, Failur
     Ok(Reply::stream(stream::once(async { initial }).chain(pieces).boxed()))
 }
 
-/// The watch's body: what is ready goes out at once, together. It ends at `end`, or when the server stops.
+/// The watch's body: what is ready goes out at once, together. It ends at `end`, when the server stops, or when the
+/// definition makes another kind: the client watches that one, from where it is.
 fn pieces(
     watcher: Watcher,
     events: nubium_store::Watch,
     end: Instant,
     mut stopping: tokio::sync::watch::Receiver<bool>,
 ) -> BoxStream<'static, Bytes> {
-    let state = Some((watcher, events.ready_chunks(TOGETHER)));
+    let replaced = watcher.kind.replaced.subscribe();
+    let state = Some((watcher, events.ready_chunks(TOGETHER), replaced));
     let pieces = stream::unfold(state, move |state| async move {
-        let (mut watcher, mut events) = state?;
+        let (mut watcher, mut events, mut replaced) = state?;
         loop {
             let mut out = BytesMut::new();
-            let Ok(items) = tokio::time::timeout_at(end, events.next()).await else {
+            let next = async {
+                tokio::select! {
+                    items = events.next() => items,
+                    _ = replaced.changed() => Some(Vec::new()),
+                }
+            };
+            let Ok(items) = tokio::time::timeout_at(end, next).await else {
                 // The time is over: a last word about how far the client has come.
                 if watcher.bookmarks && watcher.reached > watcher.told {
                     watcher.bookmark(&mut out, false);
@@ -147,13 +155,14 @@ fn pieces(
             };
             let mut over = items.is_none();
             for item in items.into_iter().flatten() {
-                over |= watcher.take(&mut out, item);
+                over = over || watcher.take(&mut out, item);
             }
-            let go_on = (!over).then_some(()).map(|()| (watcher, events));
+            over |= watcher.is_past_its_kind(watcher.reached);
+            let go_on = (!over).then_some((watcher, events, replaced));
             match (out.is_empty(), go_on) {
                 (false, go_on) => return Some((out.freeze(), go_on)),
                 (true, None) => return None,
-                (true, Some(again)) => (watcher, events) = again,
+                (true, Some(again)) => (watcher, events, replaced) = again,
             }
         }
     });
@@ -165,6 +174,11 @@ fn pieces(
 }
 
 impl Watcher {
+    /// Whether the definition had made another kind by this revision.
+    fn is_past_its_kind(&self, revision: Revision) -> bool {
+        self.kind.replaced.borrow().is_some_and(|replaced| replaced <= revision)
+    }
+
     fn concerns(&self, object: &Object) -> bool {
         self.key.as_ref().is_none_or(|key| **key == *object.key) && self.selection.matches(object)
     }
@@ -176,6 +190,8 @@ impl Watcher {
     /// Handles what the store's watch delivers; true when it was the last.
     fn take(&mut self, out: &mut BytesMut, item: WatchItem) -> bool {
         match item {
+            // It may be stored in a form that this kind does not know.
+            WatchItem::Event(event) if self.is_past_its_kind(event.revision()) => return true,
             WatchItem::Event(event) => self.event(out, &event),
             WatchItem::Progress(revision) => {
                 self.reached = revision;

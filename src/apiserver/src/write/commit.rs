@@ -1,8 +1,6 @@
 //! The last step of a write: into the store, if nobody else was there first.
 
-use std::time::Duration;
-
-use nubium_store::{Expect, Object, Outcome};
+use nubium_store::{Expect, Guard, Object, Outcome};
 use serde_json::Value;
 
 use crate::call::Call;
@@ -13,9 +11,6 @@ use crate::state::State;
 
 /// The largest object that is stored.
 const LIMIT: usize = 3 << 19;
-
-/// How long the write of a definition waits until it is served.
-const SETTLE: Duration = Duration::from_secs(5);
 
 /// What became of a compare-and-swap.
 pub(super) enum Swap {
@@ -45,24 +40,34 @@ pub(super) async fn create(call: &Call, kind: &Kind, object: Value, dry_run: boo
         let is_free = call.state.store.get(&key).await?.object.is_none();
         return if is_free { Ok(object) } else { Err(Failure::already_exists(kind.subject(), name)) };
     }
-    match call.state.store.write(&key, Expect::Absent, Some(encoded(kind, &object)?)).await? {
+    let guard = guard(&call.state, kind)?;
+    match call.state.store.write(&key, Expect::Absent, Some(encoded(kind, &object)?), guard).await? {
         Outcome::Done(stored) => {
             settle(&call.state, kind, &stored).await;
             Ok(with_revision(object, &stored))
         }
         Outcome::Differs(_) => Err(Failure::already_exists(kind.subject(), name)),
+        Outcome::Outdated(revision) => Err(Failure::outdated(kind.subject(), revision)),
     }
+}
+
+/// What is stored went through the schema that is served: a definition that is changed meanwhile makes the write fail, and
+/// the request begins anew.
+fn guard(state: &State, kind: &Kind) -> Result<Option<Guard>, Failure> {
+    state.registry.guard(kind).map_err(|revision| Failure::outdated(kind.subject(), revision))
 }
 
 /// Stores a changed object in place of the one read as `live`, or deletes it when nothing holds it any more.
 pub(super) async fn swap(state: &State, kind: &Kind, live: &Object, object: Value) -> Result<Swap, Failure> {
     let value = if is_released(kind, &object) { None } else { Some(encoded(kind, &object)?) };
-    match state.store.write(&live.key, Expect::Modified(live.modified), value).await? {
+    let guard = value.as_ref().map(|_| guard(state, kind)).transpose()?.flatten();
+    match state.store.write(&live.key, Expect::Modified(live.modified), value, guard).await? {
         Outcome::Done(stored) => {
             settle(state, kind, &stored).await;
             Ok(Swap::Done(with_revision(object, &stored)))
         }
         Outcome::Differs(_) => Ok(Swap::Lost),
+        Outcome::Outdated(revision) => Err(Failure::outdated(kind.subject(), revision)),
     }
 }
 
@@ -75,6 +80,6 @@ pub(super) fn is_released(kind: &Kind, object: &Value) -> bool {
 async fn settle(state: &State, kind: &Kind, stored: &Object) {
     if kind.rules().defines_kinds() {
         // The registry follows within a millisecond; if it cannot, the write counts all the same.
-        let _ = tokio::time::timeout(SETTLE, state.registry.wait_for(stored.modified)).await;
+        state.registry.wait_for(stored.modified).await;
     }
 }

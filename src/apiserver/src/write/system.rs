@@ -35,10 +35,10 @@ pub(crate) async fn ensure_namespace(state: &State, name: &str) -> Result<(), Fa
         "spec": {"finalizers": [NAMESPACE_FINALIZER]}, "status": {"phase": "Active"},
     });
     own(kind, None, &mut object, &now, "");
-    let written = state.store.write(&key, Expect::Absent, Some(encode(&object))).await?;
+    let written = state.store.write(&key, Expect::Absent, Some(encode(&object)), None).await?;
     match written {
         // Somebody else made it meanwhile, which is as well.
-        Outcome::Done(_) | Outcome::Differs(_) => Ok(()),
+        Outcome::Done(_) | Outcome::Differs(_) | Outcome::Outdated(_) => Ok(()),
     }
 }
 

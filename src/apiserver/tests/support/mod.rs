@@ -5,6 +5,7 @@
     reason = "each test binary uses its part of this, and a panic is a failed test"
 )]
 
+pub mod gate;
 pub mod peer;
 
 use std::path::Path;
@@ -18,6 +19,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+
+use gate::Gate;
 
 /// What a server answered.
 #[derive(Debug, Clone)]
@@ -134,9 +137,22 @@ impl Ours {
     }
 
     pub async fn start_with(config: Config) -> Self {
-        tls();
         let folder = tempfile::tempdir().unwrap();
-        let store = AnyStore::new(SqliteStore::open(&folder.path().join("store.db")).unwrap());
+        let gate = Gate::new(SqliteStore::open(&folder.path().join("store.db")).unwrap());
+        Self::over(gate, folder, config).await
+    }
+
+    /// A server, and the gate of its store.
+    pub async fn gated() -> (Self, Gate) {
+        let folder = tempfile::tempdir().unwrap();
+        let gate = Gate::new(SqliteStore::open(&folder.path().join("store.db")).unwrap());
+        (Self::over(gate.clone(), folder, Config::default()).await, gate)
+    }
+
+    /// A server over the store in `folder`.
+    pub async fn over(gate: Gate, folder: TempDir, config: Config) -> Self {
+        tls();
+        let store = AnyStore::new(gate);
         let server = ApiServer::start(store.clone(), config).await.unwrap();
         let authority = Authority::new("test").unwrap();
         let pair = authority.server(&["127.0.0.1".to_owned()]).unwrap();

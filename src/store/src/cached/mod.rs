@@ -20,7 +20,7 @@ use parking_lot::RwLock;
 use tokio::sync::watch as notify;
 
 use crate::log::{Loaded, Log, Past};
-use crate::{Error, Event, Expect, Got, Outcome, Page, Range, Revision, Store, Watch};
+use crate::{Error, Event, Expect, Got, Guard, Outcome, Page, Range, Revision, Store, Watch};
 use memory::Memory;
 use watchers::Watchers;
 
@@ -137,11 +137,18 @@ impl<L: Log> Store for CachedStore<L> {
         cache.past.page(range, at).await
     }
 
-    async fn write(&self, key: &str, expect: Expect, value: Option<Bytes>) -> Result<Outcome, Error> {
-        let outcome = self.log.append(key, expect, value).await?;
+    async fn write(
+        &self,
+        key: &str,
+        expect: Expect,
+        value: Option<Bytes>,
+        guard: Option<Guard>,
+    ) -> Result<Outcome, Error> {
+        let outcome = self.log.append(key, expect, value, guard).await?;
         let seen = match &outcome {
             Outcome::Done(object) => Some(object.modified),
             Outcome::Differs(object) => object.as_ref().map(|object| object.modified),
+            Outcome::Outdated(revision) => Some(*revision),
         };
         // Whoever hears of a revision finds it in the next read.
         if let Some(revision) = seen {

@@ -11,7 +11,7 @@ use super::Options;
 use super::newest::Newest;
 use super::room::{Room, SMALL_GROWTH};
 use super::table::{Table, is_full};
-use crate::{Derived, Error, Event, Expect, Loaded, Object, Outcome, Revision, Tail};
+use crate::{Derived, Error, Event, Expect, Guard, Loaded, Object, Outcome, Revision, Tail};
 
 /// How many log rows one step of a compaction looks at, between two commits.
 const COMPACT_STEP: usize = 512;
@@ -20,7 +20,7 @@ const SHRINK_STEP: u32 = 256;
 
 /// Work for the committer.
 pub(super) enum Command {
-    Write { key: Arc<str>, expect: Expect, value: Option<Bytes>, answer: Answer<Outcome> },
+    Write { key: Arc<str>, expect: Expect, value: Option<Bytes>, guard: Option<Guard>, answer: Answer<Outcome> },
     Compact { revision: Revision, answer: Answer<()> },
 }
 
@@ -117,14 +117,22 @@ impl Committer {
         let mut pending: HashMap<Arc<str>, Option<Object>> = HashMap::new();
         let mut current = self.current;
         for command in waiting.drain(..) {
-            let (key, expect, value, answer) = match command {
-                Command::Write { key, expect, value, answer } => (key, expect, value, answer),
+            let (key, expect, value, guard, answer) = match command {
+                Command::Write { key, expect, value, guard, answer } => (key, expect, value, guard, answer),
                 Command::Compact { revision, answer } => {
                     self.begin(revision, answer);
                     continue;
                 }
             };
-            let seen = pending.get(&key).cloned().unwrap_or_else(|| self.live.get(&key).cloned());
+            let seen = |key: &Arc<str>| pending.get(key).cloned().unwrap_or_else(|| self.live.get(key).cloned());
+            if let Some(guard) = guard {
+                let modified = seen(&guard.key).map(|object| object.modified);
+                if modified != Some(guard.modified) {
+                    answers.push((answer, Outcome::Outdated(modified.unwrap_or(current))));
+                    continue;
+                }
+            }
+            let seen = seen(&key);
             match decide(key, expect, value, seen, current + 1) {
                 Ok(event) if full && needs_room(&event) => drop(answer.send(Err(Error::Full))),
                 Ok(event) => {

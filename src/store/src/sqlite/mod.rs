@@ -31,7 +31,7 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::cached::CachedStore;
-use crate::{Error, Expect, Loaded, Log, Outcome, Past, Revision, Tail};
+use crate::{Error, Expect, Guard, Loaded, Log, Outcome, Past, Revision, Tail};
 use committer::{Command, Committer};
 use newest::Newest;
 pub use options::Options;
@@ -127,9 +127,15 @@ impl Log for SqliteLog {
         *self.tail.lock() = Some(tail);
     }
 
-    async fn append(&self, key: &str, expect: Expect, value: Option<Bytes>) -> Result<Outcome, Error> {
+    async fn append(
+        &self,
+        key: &str,
+        expect: Expect,
+        value: Option<Bytes>,
+        guard: Option<Guard>,
+    ) -> Result<Outcome, Error> {
         let key: Arc<str> = key.into();
-        self.send(|answer| Command::Write { key, expect, value, answer }).await
+        self.send(|answer| Command::Write { key, expect, value, guard, answer }).await
     }
 
     async fn compact(&self, revision: Revision) -> Result<(), Error> {

@@ -21,8 +21,14 @@ impl Store for Temporary {
     async fn range(&self, range: Range) -> Result<Page, Error> {
         self.0.range(range).await
     }
-    async fn write(&self, key: &str, expect: Expect, value: Option<Bytes>) -> Result<Outcome, Error> {
-        self.0.write(key, expect, value).await
+    async fn write(
+        &self,
+        key: &str,
+        expect: Expect,
+        value: Option<Bytes>,
+        guard: Option<Guard>,
+    ) -> Result<Outcome, Error> {
+        self.0.write(key, expect, value, guard).await
     }
     async fn watch(&self, prefix: &str, after: Revision) -> Result<Watch, Error> {
         self.0.watch(prefix, after).await
@@ -50,9 +56,9 @@ fn quick() -> Options {
 async fn put(store: &SqliteStore, key: &str, value: &'static str) -> Revision {
     let seen = store.get(key).await.unwrap().object;
     let expect = seen.map_or(Expect::Absent, |seen| Expect::Modified(seen.modified));
-    match store.write(key, expect, Some(Bytes::from_static(value.as_bytes()))).await.unwrap() {
+    match store.write(key, expect, Some(Bytes::from_static(value.as_bytes())), None).await.unwrap() {
         Outcome::Done(object) => object.modified,
-        Outcome::Differs(_) => panic!("nobody else writes"),
+        Outcome::Differs(_) | Outcome::Outdated(_) => panic!("nobody else writes"),
     }
 }
 
@@ -74,7 +80,7 @@ async fn a_restart_loses_nothing_and_goes_on_counting() {
     let first = put(&store, "/a", "1").await;
     let second = put(&store, "/a", "2").await;
     let third = put(&store, "/b", "1").await;
-    let Outcome::Done(gone) = store.write("/b", Expect::Modified(third), None).await.unwrap() else { panic!() };
+    let Outcome::Done(gone) = store.write("/b", Expect::Modified(third), None, None).await.unwrap() else { panic!() };
     drop(store);
 
     let store = SqliteStore::open_with(&path, Options { first_revision: 5, ..quick() }).unwrap();
@@ -166,7 +172,7 @@ async fn a_group_that_cannot_be_kept_is_kept_by_nobody() {
     saboteur
         .execute_batch("CREATE TRIGGER full BEFORE INSERT ON log BEGIN SELECT RAISE(ABORT, 'disk full'); END")
         .unwrap();
-    let lost = store.write("/a", Expect::Modified(first), Some(Bytes::from_static(b"2"))).await;
+    let lost = store.write("/a", Expect::Modified(first), Some(Bytes::from_static(b"2")), None).await;
     assert!(matches!(lost, Err(Error::NotKept { .. })), "{lost:?}");
     assert_eq!(store.current().await.unwrap(), first);
     saboteur.execute_batch("DROP TRIGGER full").unwrap();

@@ -29,9 +29,9 @@ fn open(path: &Path) -> Result<SqliteStore, Error> {
 async fn put(store: &SqliteStore, key: &str, value: impl Into<Bytes>) -> Result<Revision, Error> {
     let seen = store.get(key).await?.object;
     let expect = seen.map_or(Expect::Absent, |seen| Expect::Modified(seen.modified));
-    match store.write(key, expect, Some(value.into())).await? {
+    match store.write(key, expect, Some(value.into()), None).await? {
         Outcome::Done(object) => Ok(object.modified),
-        Outcome::Differs(_) => panic!("nobody else writes"),
+        Outcome::Differs(_) | Outcome::Outdated(_) => panic!("nobody else writes"),
     }
 }
 
@@ -80,7 +80,7 @@ async fn a_store_of_the_first_release_opens_and_reads_right() {
         assert!(matches!(store.watch("/", 1018).await.err(), Some(Error::Compacted { .. })));
         put(&store, "/new", "new").await.unwrap();
         let Outcome::Done(_) =
-            store.write("/new", Expect::Modified(store.current().await.unwrap()), None).await.unwrap()
+            store.write("/new", Expect::Modified(store.current().await.unwrap()), None, None).await.unwrap()
         else {
             panic!()
         };
@@ -295,13 +295,13 @@ async fn full_disk(disk: &Path) {
     }
     assert!(!disk.join("store.reserve").exists(), "it was given back");
     let seen = store.get("/k/1").await.unwrap().object.unwrap();
-    assert!(matches!(store.write("/k/1", Expect::Modified(seen.modified), None).await, Ok(Outcome::Done(_))));
+    assert!(matches!(store.write("/k/1", Expect::Modified(seen.modified), None, None).await, Ok(Outcome::Done(_))));
     drop(store);
 
     let store = SqliteStore::open_with(&path, options()).unwrap();
     for key in objects.iter().filter(|key| *key != "/k/1") {
         let seen = store.get(key).await.unwrap().object.unwrap();
-        store.write(key, Expect::Modified(seen.modified), None).await.unwrap();
+        store.write(key, Expect::Modified(seen.modified), None, None).await.unwrap();
     }
     let current = store.current().await.unwrap();
     store.compact(current).await.unwrap();

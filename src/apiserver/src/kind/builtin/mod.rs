@@ -15,6 +15,7 @@ use nubium_schema::names::NameRule;
 use nubium_schema::ownership::TypeRef;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use tokio::sync::watch;
 
 use super::columns::{Column, Columns};
 use super::components::components;
@@ -132,6 +133,7 @@ fn kind(entry: Entry) -> Kind {
         status: entry.status,
         scale: None,
         selectable: entry.fields,
+        replaced: watch::Sender::default(),
         behaviour: Behaviour {
             names: match entry.names {
                 Names::Label => NameRule::Label,
