@@ -59,7 +59,8 @@ enum Task {
     /// Measure what we promise, and the real Kubernetes beside it if it is there
     Bench {
         /// Only these parts; all without
-        parts: Vec<measure::Part>,
+        #[arg(long, value_name = "PART", num_args = 1..)]
+        only: Vec<measure::Part>,
     },
     /// Tell the stories of a whole cloud, with our API server or another one
     Conformance {
@@ -145,7 +146,7 @@ fn run(task: Task) -> Result<()> {
         }
         Task::Kubernetes { what: Kubernetes::Up, dir } => kubernetes::up_and_tell(&dir)?,
         Task::Kubernetes { what: Kubernetes::Down, dir } => kubernetes::down(&dir)?,
-        Task::Bench { parts } => measure::run(&parts)?,
+        Task::Bench { only } => measure::run(&only)?,
         Task::Conformance { with: Conformance::Embedded { words } } => conformance::embedded(&words)?,
         Task::Conformance { with: Conformance::Kubernetes { words } } => conformance::kubernetes(&words)?,
         Task::Chaos { seconds, seed } => conformance::chaos(seconds, seed)?,

@@ -8,6 +8,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
+use nubium_agent::Driver;
 use nubium_apiserver::{ApiServer, Config, Identity};
 use nubium_host::acceleration::Mode;
 use nubium_store::{AnyStore, SqliteStore};
@@ -22,8 +23,8 @@ pub const HOST: &str = "bench";
 const PATIENCE: Duration = Duration::from_secs(30);
 const IMAGE_FILE: &str = "tiny.qcow2";
 
-/// Begins it; it runs until the process ends. What is given is its admin.
-pub async fn start(state: &Path) -> Result<Client> {
+/// Begins it over that machine; it runs until the process ends. What is given is its admin.
+pub async fn start(state: &Path, machine: impl Driver) -> Result<Client> {
     let server = serve(state).await?;
     let client = |identity| Client::new(server.router_service().acting_as(identity), "default");
     let admin = client(Identity::admin("nubium"));
@@ -35,7 +36,7 @@ pub async fn start(state: &Path) -> Result<Client> {
     ));
     let (own, config) = (client(Identity::host(HOST)), agent_config(state));
     let begun = nubium_agent::begin(&own, &config).await?;
-    let agent = nubium_agent::run_on(own, config, begun, nubium_agent::StartupReports::default(), machine());
+    let agent = nubium_agent::run_on(own, config, begun, nubium_agent::StartupReports::default(), machine);
     tokio::spawn(async move {
         if let Err(error) = agent.await {
             eprintln!("the agent ended: {error}");
@@ -56,9 +57,14 @@ pub async fn serve(state: &Path) -> Result<ApiServer> {
 
 /// A machine on which nothing was done yet.
 pub fn machine() -> SimMachine {
+    SimMachine::new(pools())
+}
+
+/// Empty pools, and the file of the Image.
+pub fn pools() -> SimPools {
     let pools = SimPools::new();
     pools.put_source(IMAGE_FILE, SimSource::Good { virtual_size: 1 << 30 });
-    SimMachine::new(pools)
+    pools
 }
 
 pub fn agent_config(state: &Path) -> nubium_agent::Config {
@@ -91,15 +97,23 @@ async fn define(client: &Client) -> Result<()> {
     until("the kinds are served", async || Ok(api.list(&Default::default()).await?.iter().all(established))).await
 }
 
-/// What the Servers need: a size, a pool, a Network, an Image, a ConfigMap with a key. Waits until all are Ready.
+/// What the Servers need: a size, a pool, a Network `blue`, an Image, a ConfigMap with a key. Waits until all are Ready.
 pub async fn furnish(client: &Client) -> Result<()> {
+    furnish_with(client, &[("blue".to_owned(), "10.10.0.0/20".to_owned())]).await
+}
+
+/// The same with Networks of these names and ranges.
+pub async fn furnish_with(client: &Client, networks: &[(String, String)]) -> Result<()> {
     let ours = |kind: &str, name: &str, namespace: Option<&str>, spec: Value| json!({"apiVersion": "nubium.dev/v1alpha1", "kind": kind, "metadata": {"name": name, "namespace": namespace}, "spec": spec});
-    let objects = [
+    let mut objects = vec![
         ours("Flavor", "nano", None, json!({"cpu": 1, "memory": "256Mi"})),
         ours("StoragePool", "default", None, json!({"directory": {}})),
-        ours("Network", "blue", Some("default"), json!({"subnets": [{"name": "v4", "cidr": "10.10.0.0/22"}]})),
         ours("Image", "tiny", Some("default"), json!({"source": {"file": {"path": IMAGE_FILE}}})),
     ];
+    let network = |(name, range): &(String, String)| {
+        ours("Network", name, Some("default"), json!({"subnets": [{"name": "v4", "cidr": range}]}))
+    };
+    objects.extend(networks.iter().map(network));
     for object in &objects {
         apply(client, object).await?;
     }

@@ -20,8 +20,20 @@ pub fn names(prefix: &str, count: usize) -> Vec<String> {
     (0..count).map(|number| format!("{prefix}-{number:03}")).collect()
 }
 
-/// Applies `count` Servers and waits until all of them run; how long each took, in the order they were applied.
+/// Applies `count` Servers on Network `blue` and waits until all of them run; how long each took, in the order they were
+/// applied.
 pub async fn run(client: &Client, prefix: &str, count: usize, per_second: u32) -> Result<Vec<Duration>> {
+    run_on(client, prefix, count, per_second, |_| "blue".to_owned()).await
+}
+
+/// The same, each on the Network that its number says.
+pub async fn run_on(
+    client: &Client,
+    prefix: &str,
+    count: usize,
+    per_second: u32,
+    network: impl Fn(usize) -> String,
+) -> Result<Vec<Duration>> {
     let api: Api<Server> = Api::namespaced(client.clone(), "default");
     let version = api.list(&Default::default()).await?.metadata.resource_version.context("a list has a version")?;
     let watch = api.watch(&WatchParams::default(), &version).await.context("watch the Servers")?.boxed();
@@ -31,7 +43,7 @@ pub async fn run(client: &Client, prefix: &str, count: usize, per_second: u32) -
 
     let mut applies = tokio::task::JoinSet::new();
     for (number, name) in names.iter().enumerate() {
-        let (client, object, when) = (client.clone(), server(name), at(number));
+        let (client, object, when) = (client.clone(), server(name, &network(number)), at(number));
         applies.spawn(async move {
             sleep_until(when).await;
             crate::cloud::apply(&client, &object).await.map(drop)
@@ -64,7 +76,7 @@ async fn running(
     Ok(ended)
 }
 
-fn server(name: &str) -> Value {
+fn server(name: &str, network: &str) -> Value {
     json!({
         "apiVersion": "nubium.dev/v1alpha1",
         "kind": "Server",
@@ -72,7 +84,7 @@ fn server(name: &str) -> Value {
         "spec": {
             "flavor": "nano",
             "disks": [{"name": "root", "image": "tiny"}],
-            "nics": [{"name": "eth0", "network": "blue"}],
+            "nics": [{"name": "eth0", "network": network}],
             "cloudInit": {"sshAuthorizedKeysFrom": [{"name": "ssh-keys"}]},
         },
     })

@@ -1,4 +1,4 @@
-//! A machine on which everything is done at once: the testkit's simulated hosts, as an agent drives them.
+//! A machine whose guests are simulated, over networks that are simulated too, or real: as an agent drives it.
 
 use std::future::{Future, pending};
 use std::sync::Arc;
@@ -7,6 +7,8 @@ use nubium_agent::{Driver, Facts};
 use nubium_api::{HostCapacity, HostSoftware, Quantity};
 use nubium_host::acceleration::Acceleration;
 use nubium_host::libvirt::{Accelerator, QemuIds};
+use nubium_host::network::Networks;
+use nubium_netd::Dhcp;
 use nubium_testkit::domains::SimDomains;
 use nubium_testkit::network::SimNetworks;
 use nubium_testkit::seeds::SimSeeds;
@@ -15,20 +17,31 @@ use uuid::Uuid;
 
 /// Clones are the same machine.
 #[derive(Clone)]
-pub struct SimMachine {
+pub struct Machine<N, D> {
     facts: Facts,
     pub domains: SimDomains,
-    pub networks: SimNetworks,
+    pub networks: N,
+    dhcp: D,
     pools: Arc<SimPools>,
     seeds: SimSeeds,
 }
 
+/// One on which everything is done at once.
+pub type SimMachine = Machine<SimNetworks, SimNetworks>;
+
 impl SimMachine {
-    /// With room for a thousand small Servers.
     pub fn new(pools: SimPools) -> Self {
+        let networks = SimNetworks::new();
+        Self::over(networks.clone(), networks, pools)
+    }
+}
+
+impl<N, D> Machine<N, D> {
+    /// With room for two thousand small Servers.
+    pub fn over(networks: N, dhcp: D, pools: SimPools) -> Self {
         let simulated = || "simulated".to_owned();
         let facts = Facts {
-            capacity: HostCapacity { cpu: 1000, memory: Quantity::from_bytes(1 << 40) },
+            capacity: HostCapacity { cpu: 2000, memory: Quantity::from_bytes(1 << 40) },
             software: HostSoftware {
                 nubium: simulated(),
                 libvirt: simulated(),
@@ -43,20 +56,14 @@ impl SimMachine {
             qemu: QemuIds { uid: 64055, gid: 64055 },
             libvirt: "the simulated libvirt",
         };
-        Self {
-            facts,
-            domains: SimDomains::new(),
-            networks: SimNetworks::new(),
-            pools: Arc::new(pools),
-            seeds: SimSeeds::default(),
-        }
+        Self { facts, domains: SimDomains::new(), networks, dhcp, pools: Arc::new(pools), seeds: SimSeeds::default() }
     }
 }
 
-impl Driver for SimMachine {
+impl<N: Networks + 'static, D: Dhcp + 'static> Driver for Machine<N, D> {
     type Domains = SimDomains;
-    type Networks = SimNetworks;
-    type Dhcp = SimNetworks;
+    type Networks = N;
+    type Dhcp = D;
     type Pools = SimPools;
     type Seeds = SimSeeds;
 
@@ -68,12 +75,12 @@ impl Driver for SimMachine {
         &self.domains
     }
 
-    fn networks(&self) -> &SimNetworks {
+    fn networks(&self) -> &N {
         &self.networks
     }
 
-    fn dhcp(&self) -> &SimNetworks {
-        &self.networks
+    fn dhcp(&self) -> &D {
+        &self.dhcp
     }
 
     fn pools(&self) -> &Arc<SimPools> {
