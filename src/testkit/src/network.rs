@@ -192,6 +192,10 @@ impl Networks for SimNetworks {
         Ok(self.world().host.clone())
     }
 
+    async fn changed(&self) -> Option<Netns> {
+        std::future::pending().await
+    }
+
     async fn create_namespace(&self, netns: &Netns) -> Result<()> {
         let mut world = self.change("create a namespace")?;
         world.inodes += 1;

@@ -9,6 +9,7 @@ use nubium_api::{
     CLOUD_SETTINGS, CloudSettings, ConditionStatus, Network, NetworkHost, NetworkStatus, Port, condition, contract,
     is_held,
 };
+use nubium_host::network::Networks;
 use nubium_runtime::{
     Key, Live, Loop, Next, Note, NoteKind, Queue, Recorder, Shared, WarnOnce, apply_status, live_get,
 };
@@ -16,7 +17,7 @@ use nubium_runtime::{
 use super::{Input, Readiness, Report, Settings, Unfinished, reconcile};
 use crate::driver::Driver;
 
-/// What no event tells of (rules that somebody flushed) is found within this time.
+/// What no event tells of (a sysctl that somebody wrote) is found within this time.
 const RESYNC: Duration = Duration::from_secs(7);
 const AGAIN: Duration = Duration::from_secs(2);
 const WORKERS: usize = 4;
@@ -62,9 +63,18 @@ pub async fn run<D: Driver>(context: Context<D>) {
             watched.networks.list().iter().for_each(|network| woken.add(Key::of(network.as_ref())));
         }
     };
+    let (changed, noticed) = (Arc::clone(&context), queue.clone());
+    let notices = async move {
+        loop {
+            match changed.driver.networks().changed().await {
+                Some(netns) => noticed.add(Key::new(netns.namespace(), netns.network())),
+                None => changed.networks.list().iter().for_each(|network| noticed.add(Key::of(network.as_ref()))),
+            }
+        }
+    };
     let settings = Loop { name: "agent-network", workers: WORKERS, resync: Some(RESYNC) };
     let passes = nubium_runtime::run(settings, queue, move |key| pass(Arc::clone(&context), key));
-    tokio::join!(watch, passes);
+    tokio::join!(watch, notices, passes);
 }
 
 async fn pass<D: Driver>(context: Arc<Context<D>>, key: Key) -> Result<Next, kube::Error> {

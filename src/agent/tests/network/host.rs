@@ -71,6 +71,12 @@ impl Agent {
         self.runtime.block_on(work)
     }
 
+    /// Where something is changed next, the host itself being none; none within a moment: nowhere.
+    pub fn next_change(&self) -> Option<Option<Netns>> {
+        let moment = std::time::Duration::from_secs(3);
+        self.run(async { tokio::time::timeout(moment, self.host.changed()).await }).ok()
+    }
+
     /// A pass that prints nothing.
     pub fn run_quietly(&self, network: &Network, ports: &[Port]) -> Report {
         let input = Input { network, ports, present: true, host_access: Some(&self.allowed) };

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Usage, UsageWho, getrusage};
-use nubium_host::network::programs_started;
+use nubium_host::network::{Netns, programs_started};
 
 use crate::host::{Agent, guest, open, sh};
 
@@ -11,6 +11,13 @@ const NETWORKS: u8 = 20;
 const ROUNDS: u32 = 5;
 /// The time between two passes for one Network.
 const BETWEEN: Duration = Duration::from_secs(7);
+
+/// `IN` enters the namespace.
+const DAMAGES: &[(&str, &str)] = &[
+    ("IN nft flush ruleset", "the firewall rules of nubium.shop.net-7 were missing"),
+    ("IN ip link set br0 down", "the bridge of nubium.shop.net-7 was changed by somebody"),
+    ("IN ip address flush dev br0", "the bridge of nubium.shop.net-7 was changed by somebody"),
+];
 
 pub fn settled_networks_start_no_programs() {
     let agent = Agent::new();
@@ -42,10 +49,21 @@ pub fn settled_networks_start_no_programs() {
     );
     // Only what the old iptables holds is asked for each time, where it is in use.
     assert!(programs <= u64::from(ROUNDS) * u64::from(NETWORKS) * u64::from(uses_legacy()), "{programs} programs");
-    // What changes is seen all the same, by the next look.
-    sh("ip netns exec nubium.shop.net-7 nft flush ruleset");
+    // What changes is told, whatever it is, and seen by the next look.
     let (network, ports) = &all[6];
-    assert_eq!(agent.ready(network, ports).mended, ["the firewall rules of nubium.shop.net-7 were missing"]);
+    for (damage, mended) in DAMAGES {
+        while agent.next_change().is_some() {}
+        sh(&damage.replace("IN", "ip netns exec nubium.shop.net-7"));
+        assert_eq!(agent.next_change(), Some(Some(Netns::new("shop", "net-7"))), "{damage}");
+        let found = agent.ready(network, ports).mended;
+        assert!(found.iter().any(|it| it == mended), "{damage}: {found:?}");
+    }
+    // Of a sysctl the kernel tells nothing; it is looked at each time.
+    while agent.next_change().is_some() {}
+    sh("ip netns exec nubium.shop.net-7 sysctl -qw net.ipv4.conf.all.arp_ignore=0");
+    assert!(!agent.pass(network, ports, true).done.is_empty());
+    sh("ip link set uplink mtu 1400");
+    assert_eq!(agent.next_change(), Some(None), "the host's own");
 }
 
 fn uses_legacy() -> bool {

@@ -24,13 +24,22 @@ where
     F: FnOnce(rtnetlink::Handle) -> Fut + Send + 'static,
     Fut: Future<Output = Result<T>>,
 {
+    on_thread(place, move || netlink(work)).await
+}
+
+/// Runs `work` inside `place`, without netlink.
+pub(super) async fn on_thread<T: Send + 'static>(
+    place: Option<&Netns>,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     let name = place.map_or_else(|| "the host's network".to_string(), Netns::to_string);
     let (answer, answered) = oneshot::channel();
     let place = place.cloned();
     std::thread::Builder::new()
         .name("netns".into())
         .spawn(move || {
-            let _ = answer.send(run(place.as_ref(), work));
+            let entered = place.as_ref().map_or(Ok(()), netns::enter);
+            let _ = answer.send(entered.and_then(|()| work()));
         })
         .map_err(NetworkError::Netlink)?;
     match tokio::time::timeout(DEADLINE, answered).await {
@@ -40,14 +49,11 @@ where
     }
 }
 
-fn run<T, F, Fut>(place: Option<&Netns>, work: F) -> Result<T>
+fn netlink<T, F, Fut>(work: F) -> Result<T>
 where
     F: FnOnce(rtnetlink::Handle) -> Fut,
     Fut: Future<Output = Result<T>>,
 {
-    if let Some(place) = place {
-        netns::enter(place)?;
-    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(NetworkError::Netlink)?;
     runtime.block_on(async {
         let (connection, handle, _) = rtnetlink::new_connection().map_err(NetworkError::Netlink)?;

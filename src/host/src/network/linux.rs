@@ -12,6 +12,7 @@ use super::{
     firewall::{self, IptablesChain},
     host_firewall,
     inside::inside,
+    kept::Kept,
     links,
     listings::Listings,
     look::{self, Filter, HostFilter, HostSeen, NetworkSeen},
@@ -28,6 +29,11 @@ use super::{
 };
 use crate::qemu;
 
+/// A Network is looked at no more often than that for what others change in its namespace.
+const PAUSE: Duration = Duration::from_millis(300);
+/// What changes on the host itself is of all Networks: each container's start does.
+const HOST_PAUSE: Duration = Duration::from_secs(2);
+
 /// The machine that this process runs on.
 pub struct LinuxNetworks {
     record: Record,
@@ -39,6 +45,8 @@ pub struct LinuxNetworks {
     looks: Looks<Netns, Option<NetworkSeen>>,
     host_looks: Looks<(), HostSeen>,
     changes: Changes,
+    kept: Kept<Netns, NetworkSeen>,
+    kept_host: Kept<(), HostSeen>,
 }
 
 impl LinuxNetworks {
@@ -53,6 +61,8 @@ impl LinuxNetworks {
             looks: Looks::new(fresh_for),
             host_looks: Looks::new(fresh_for),
             changes: Changes::default(),
+            kept: Kept::new(PAUSE),
+            kept_host: Kept::new(HOST_PAUSE),
         }
     }
 }
@@ -63,7 +73,7 @@ impl Networks for LinuxNetworks {
     }
 
     async fn look(&self, netns: &Netns) -> Result<Option<NetworkSeen>> {
-        let look = look::look(netns, Arc::clone(&self.listings));
+        let look = look::look(netns, Arc::clone(&self.listings), &self.kept);
         self.looks.share(netns.clone(), &self.changes, look).await
     }
 
@@ -89,8 +99,15 @@ impl Networks for LinuxNetworks {
     }
 
     async fn look_host(&self) -> Result<HostSeen> {
-        let look = look::look_host(Arc::clone(&self.host_listings));
+        let look = look::look_host(Arc::clone(&self.host_listings), &self.kept_host);
         self.host_looks.share((), &self.changes, look).await
+    }
+
+    async fn changed(&self) -> Option<Netns> {
+        tokio::select! {
+            netns = self.kept.changed() => Some(netns),
+            () = self.kept_host.changed() => None,
+        }
     }
 
     async fn create_namespace(&self, netns: &Netns) -> Result<()> {
@@ -162,7 +179,7 @@ impl Networks for LinuxNetworks {
     async fn add_host_route(&self, netns: &Netns, subnet: Ipv4Net, uplink: &Uplink) -> Result<()> {
         let _change = self.changes.begin();
         let _one_at_a_time = self.shared.lock().await;
-        let seen = look::look_host(Arc::clone(&self.host_listings)).await?;
+        let seen = look::look_host(Arc::clone(&self.host_listings), &self.kept_host).await?;
         if let Some(by) = seen.range_user(subnet, netns, uplink.transit.host_net()) {
             return Err(NetworkError::RangeInUse { range: subnet.to_string(), by: by.to_string() });
         }
@@ -269,7 +286,10 @@ impl Networks for LinuxNetworks {
         })
         .await;
         match emptied {
-            Ok(()) | Err(NetworkError::NoNamespace { .. }) => netns::delete(netns),
+            Ok(()) | Err(NetworkError::NoNamespace { .. }) => {
+                self.kept.forget(netns);
+                netns::delete(netns)
+            }
             Err(error) => Err(error),
         }
     }

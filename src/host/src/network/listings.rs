@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{error::Result, generation::generation, names::Netns, nft};
 
 /// The rules are listed that often whatever the kernel counts.
-const LIST_AGAIN: Duration = Duration::from_secs(60);
+const LIST_AGAIN: Duration = Duration::from_secs(600);
 
 /// By namespace; `None` is the host's own.
 #[derive(Debug)]

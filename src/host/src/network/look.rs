@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
+    time::Instant,
 };
 
 use ipnet::Ipv4Net;
@@ -12,8 +13,9 @@ use super::{
     bridge::MadeFrom,
     connections::{self, Connection},
     error::{NetworkError, Result},
-    firewall::{self, FirewallSeen},
-    inside::inside,
+    firewall::{self, Backend, FirewallSeen},
+    inside::{inside, on_thread},
+    kept::{Found, Kept},
     links::{self, LinkSeen, RouteSeen},
     listings::Listings,
     mac::MacAddr,
@@ -21,6 +23,7 @@ use super::{
     neighbours::{self, Neighbours},
     netns,
     nft::{self, RulesSeen},
+    notices::Sockets,
     resolvers,
     ruleset::{self, Guest},
     sysctl,
@@ -203,13 +206,58 @@ pub(super) struct HostFilter {
     firewall: FirewallSeen,
 }
 
-pub(super) async fn look(place: &Netns, listings: Arc<Listings<Filter>>) -> Result<Option<NetworkSeen>> {
-    let Some(file) = netns::open(place)? else { return Ok(None) };
+pub(super) async fn look(
+    place: &Netns,
+    listings: Arc<Listings<Filter>>,
+    kept: &Kept<Netns, NetworkSeen>,
+) -> Result<Option<NetworkSeen>> {
+    let Some(file) = netns::open(place)? else {
+        kept.forget(place);
+        return Ok(None);
+    };
     let inode =
         netns::inode(&file).map_err(|source| NetworkError::EnterNamespace { name: place.to_string(), source })?;
     drop(file);
+    let looked = match kept.find(place, inode) {
+        // Of its sysctls the kernel does not tell.
+        Found::Same(seen) => {
+            on_thread(Some(place), sysctl::namespace_values).await.map(|sysctls| NetworkSeen { sysctls, ..seen })
+        }
+        found => {
+            let (began, listen) = (Instant::now(), matches!(found, Found::Unheard));
+            match look_inside(place, inode, listings, listen).await {
+                Ok((seen, sockets)) => {
+                    if let Some(sockets) = sockets {
+                        kept.listen(place, inode, sockets)?;
+                    }
+                    kept.keep(place, inode, began, seen.clone());
+                    Ok(seen)
+                }
+                Err(error) => Err(error),
+            }
+        }
+    };
+    match looked {
+        Ok(seen) => Ok(Some(seen)),
+        // Deleted since it was opened.
+        Err(NetworkError::NoNamespace { .. }) => {
+            kept.forget(place);
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn look_inside(
+    place: &Netns,
+    inode: u64,
+    listings: Arc<Listings<Filter>>,
+    listen: bool,
+) -> Result<(NetworkSeen, Option<Sockets>)> {
     let name = place.clone();
-    let seen = inside(Some(place), move |handle| async move {
+    inside(Some(place), move |handle| async move {
+        // Before anything is looked at: what is changed meanwhile is told. Where nothing can be heard, each look is taken.
+        let sockets = if listen { Sockets::open().ok() } else { None };
         let links = links::list(&handle).await?;
         let routes = links::routes(&handle, &links).await?;
         let filter = listings.read(Some(&name), inode, |listing| {
@@ -220,7 +268,7 @@ pub(super) async fn look(place: &Netns, listings: Arc<Listings<Filter>>) -> Resu
             Some(bridge) => neighbours::told(&handle, bridge.index).await?,
             None => Neighbours::new(),
         };
-        Ok(NetworkSeen {
+        let seen = NetworkSeen {
             inode,
             owner: bridge.and_then(|b| b.alias.as_deref()).and_then(MadeFrom::from_alias),
             loopback_up: links.get("lo").is_some_and(|lo| lo.up),
@@ -243,15 +291,10 @@ pub(super) async fn look(place: &Netns, listings: Arc<Listings<Filter>>) -> Resu
                 addresses: out.addresses.clone(),
                 default_route: routes.iter().any(|r| r.destination.prefix_len() == 0 && r.link.as_deref() == Some(OUT)),
             }),
-        })
+        };
+        Ok((seen, sockets))
     })
-    .await;
-    match seen {
-        Ok(seen) => Ok(Some(seen)),
-        // Deleted since it was opened.
-        Err(NetworkError::NoNamespace { .. }) => Ok(None),
-        Err(error) => Err(error),
-    }
+    .await
 }
 
 fn tap_seen(link: &LinkSeen, bridge: Option<&LinkSeen>) -> (String, TapSeen) {
@@ -259,12 +302,44 @@ fn tap_seen(link: &LinkSeen, bridge: Option<&LinkSeen>) -> (String, TapSeen) {
     (link.name.clone(), TapSeen { mtu: link.mtu, up: link.up, on_bridge, held: tap::is_held(link) })
 }
 
-pub(super) async fn look_host(listings: Arc<Listings<HostFilter>>) -> Result<HostSeen> {
+/// The host's own namespace is the one that this process lives in.
+const OWN: u64 = 0;
+
+pub(super) async fn look_host(listings: Arc<Listings<HostFilter>>, kept: &Kept<(), HostSeen>) -> Result<HostSeen> {
+    match kept.find(&(), OWN) {
+        Found::Same(seen) => {
+            // Of these the kernel does not tell; nor of what the old iptables holds.
+            let (resolvers, connections, forwarding, legacy) = on_thread(None, || {
+                Ok((resolvers::resolvers()?, connections::connections()?, forwards()?, firewall::look_legacy()?))
+            })
+            .await?;
+            let mut host_firewall = HostFirewallSeen { forwarding, ..seen.host_firewall };
+            host_firewall.firewall.iptables.retain(|(chain, _)| chain.backend != Backend::Legacy);
+            host_firewall.firewall.iptables.extend(legacy);
+            Ok(HostSeen { resolvers, connections, host_firewall, ..seen })
+        }
+        found => {
+            let (began, listen) = (Instant::now(), matches!(found, Found::Unheard));
+            let (seen, sockets) = look_at_host(listings, listen).await?;
+            if let Some(sockets) = sockets {
+                kept.listen(&(), OWN, sockets)?;
+            }
+            kept.keep(&(), OWN, began, seen.clone());
+            Ok(seen)
+        }
+    }
+}
+
+fn forwards() -> Result<bool> {
+    Ok(sysctl::get(sysctl::FORWARDING)?.as_deref() == Some("1"))
+}
+
+async fn look_at_host(listings: Arc<Listings<HostFilter>>, listen: bool) -> Result<(HostSeen, Option<Sockets>)> {
     inside(None, move |handle| async move {
+        let sockets = if listen { Sockets::open().ok() } else { None };
         let links = links::list(&handle).await?;
         let routes = links::routes(&handle, &links).await?;
-        // The host's namespace is the one this process lives in.
-        let filter = listings.read(None, 0, |listing| {
+        let filter = listings.read(None, OWN, |listing| {
             Ok(HostFilter { rules: nft::seen(listing), firewall: firewall::look(listing)? })
         })?;
         let mut firewall = filter.firewall;
@@ -292,18 +367,15 @@ pub(super) async fn look_host(listings: Arc<Listings<HostFilter>>) -> Result<Hos
                 (link.name.clone(), seen)
             })
             .collect();
-        Ok(HostSeen {
+        let seen = HostSeen {
             uplinks,
             foreign_routes: foreign,
             addresses: links.values().flat_map(|link| &link.addresses).map(Ipv4Net::addr).collect(),
             resolvers: resolvers::resolvers()?,
             connections: connections::connections()?,
-            host_firewall: HostFirewallSeen {
-                rules: filter.rules,
-                forwarding: sysctl::get(sysctl::FORWARDING)?.as_deref() == Some("1"),
-                firewall,
-            },
-        })
+            host_firewall: HostFirewallSeen { rules: filter.rules, forwarding: forwards()?, firewall },
+        };
+        Ok((seen, sockets))
     })
     .await
 }

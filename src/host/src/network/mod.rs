@@ -20,6 +20,7 @@ mod firewall;
 mod generation;
 mod host_firewall;
 mod inside;
+mod kept;
 mod links;
 mod linux;
 mod listings;
@@ -31,6 +32,7 @@ pub mod names;
 mod neighbours;
 mod netns;
 mod nft;
+mod notices;
 mod programs;
 mod record;
 mod resolvers;
@@ -76,6 +78,9 @@ pub trait Networks: Send + Sync {
     fn held_taps(&self) -> impl Future<Output = Result<BTreeSet<String>>> + Send;
     /// What the host itself has for all of them.
     fn look_host(&self) -> impl Future<Output = Result<HostSeen>> + Send;
+    /// The next Network's namespace, of those that were looked at, in which anything is changed, by whomever; `None` is the
+    /// host's own. For one caller.
+    fn changed(&self) -> impl Future<Output = Option<Netns>> + Send;
 
     /// Makes the namespace, empty.
     fn create_namespace(&self, netns: &Netns) -> impl Future<Output = Result<()>> + Send;
