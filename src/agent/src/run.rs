@@ -98,8 +98,9 @@ pub async fn run_on<D: Driver>(
     let readiness = Readiness::default();
 
     let mine = format!("status.host={}", config.host);
-    let servers = Shared::builder(Api::<Server>::all(client.clone())).fields(&mine).start();
-    let volumes = Shared::builder(Api::<Volume>::all(client.clone())).fields(&mine).start();
+    let servers = server::watch_servers(Shared::builder(Api::<Server>::all(client.clone())).fields(&mine)).start();
+    let volumes = server::watch_volumes(Shared::builder(Api::<Volume>::all(client.clone())).fields(&mine));
+    let volumes = volumes.index(volume::BY_IMAGE, volume::image_of).start();
     let ports = Shared::builder(Api::<Port>::all(client.clone())).fields(&mine);
     let ports = ports.index(network::BY_NETWORK, |port| vec![network::network_of(port)]).start();
     let networks = Shared::builder(Api::<Network>::all(client.clone())).start();
@@ -217,7 +218,7 @@ async fn door(
 async fn wake(driver: Arc<impl Driver>, servers: Shared<Server>, queue: Queue<Key>) {
     loop {
         let uuid = driver.domain_event().await.to_string();
-        for server in servers.list().iter().filter(|server| server.uid().as_deref() == Some(&uuid)) {
+        for server in servers.by(server::BY_UID, &uuid) {
             queue.add(Key::of(server.as_ref()));
         }
     }

@@ -7,6 +7,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nubium_agent::network;
@@ -296,7 +297,7 @@ impl Host {
         let wish = Input {
             server,
             volumes: std::slice::from_ref(volume),
-            ports: std::slice::from_ref(port),
+            ports: &[Arc::new(port.clone())],
             networks: std::slice::from_ref(network),
             seed: Some(&seed),
             marked: marked.as_ref(),

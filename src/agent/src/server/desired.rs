@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
@@ -56,7 +57,7 @@ pub struct Input<'a> {
     /// The Volumes and Networks that it refers to and that exist, and all Ports of its namespace that are on this host;
     /// others may be among them.
     pub volumes: &'a [Volume],
-    pub ports: &'a [Port],
+    pub ports: &'a [Arc<Port>],
     pub networks: &'a [Network],
     /// The seed that was rendered for it; `None` while there is none.
     pub seed: Option<&'a Seed>,
@@ -172,7 +173,7 @@ impl Desired {
             waiting_disks: BTreeMap::new(),
             waiting_nics: BTreeMap::new(),
         };
-        this.others_taps = ports.iter().filter(|port| this.is_anothers(port)).filter_map(tap).collect();
+        this.others_taps = ports.iter().filter(|port| this.is_anothers(port)).filter_map(|port| tap(port)).collect();
         if let Presence::Absent(_) = this.presence {
             return Ok(this); // it needs no more than a UID, so that what cannot be made true can still be deleted
         }
@@ -261,7 +262,7 @@ impl Desired {
         }
     }
 
-    fn add_nics(&mut self, server: &Server, ports: &[Port], networks: &[Network]) {
+    fn add_nics(&mut self, server: &Server, ports: &[Arc<Port>], networks: &[Network]) {
         for nic in &server.spec.nics {
             match self.nic(nic, ports, networks) {
                 Ok(wanted) => self.nics.push(wanted),
@@ -270,7 +271,7 @@ impl Desired {
         }
     }
 
-    fn nic(&self, nic: &Nic, ports: &[Port], networks: &[Network]) -> Result<WantedNic, String> {
+    fn nic(&self, nic: &Nic, ports: &[Arc<Port>], networks: &[Network]) -> Result<WantedNic, String> {
         let port = &nic.port_name(&self.name);
         let found = find(ports, &self.namespace, port, |port| &port.metadata);
         let there = found.ok_or_else(|| format!("Port {port} does not exist"))?;

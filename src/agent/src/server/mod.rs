@@ -35,7 +35,7 @@ pub use backoff::Backoff;
 pub use desired::{Desired, Input, Invalid, Presence, SeenMarked, Settings, WantedDisk, WantedNic, server_folder};
 pub use observe::{LookError, Seen, observe};
 pub(crate) use pass::detach;
-pub use pass::{Context, run};
+pub use pass::{BY_UID, Context, run, watch_servers, watch_volumes};
 pub use plan::{Found, Plan, Refusal, Step, Why};
 pub use ports::{Disks, Machine, OpenPools, Taps};
 pub use power::{Due, Move, Power, next};

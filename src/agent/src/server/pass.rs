@@ -1,5 +1,6 @@
 //! The loop over Servers: what a pass reads from the API, and what it writes there.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +13,8 @@ use nubium_host::clock;
 use nubium_host::seed::Seed;
 use nubium_host::storage::Pools;
 use nubium_runtime::{
-    Key, Live, Loop, Next, Note, NoteKind, Queue, Recorder, Shared, StatusDebounce, StatusWriter, WarnOnce,
-    apply_status, live_get, refused, status_differs,
+    Key, Live, Loop, Next, Note, NoteKind, Queue, Recorder, Shared, SharedBuilder, StatusDebounce, StatusWriter,
+    WarnOnce, apply_status, live_get, refused, status_differs,
 };
 use tracing::debug;
 
@@ -61,18 +62,12 @@ pub async fn run<D: Driver>(context: Context<D>, queue: Queue<Key>) {
     context.untold.expect(context.servers.list().iter().map(|server| Key::of(server.as_ref())));
     context.servers.feed_own(&queue);
     let servers = context.servers.clone();
-    context.volumes.feed(&queue, move |volume| naming(&servers, volume, uses_volume));
+    context.volumes.feed(&queue, move |volume| keys(&servers.by(BY_VOLUME, &Key::of(volume).to_string())));
     let servers = context.servers.clone();
-    context.ports.feed(&queue, move |port| naming(&servers, port, uses_port));
-    let servers = context.servers.clone();
-    let woken = queue.clone();
+    context.ports.feed(&queue, move |port| keys(&servers.by(BY_PORT, &Key::of(port).to_string())));
+    let (servers, woken) = (context.servers.clone(), queue.clone());
     context.readiness.on_change(move |port| {
-        for server in servers.list() {
-            let same = server.namespace().unwrap_or_default() == port.namespace;
-            if same && uses_port(&server, &port.name) {
-                woken.add(Key::of(server.as_ref()));
-            }
-        }
+        keys(&servers.by(BY_PORT, &port.to_string())).into_iter().for_each(|key| woken.add(key));
     });
     let context = Arc::new(context);
     let settings = Loop { name: "agent-server", workers: WORKERS, resync: Some(RESYNC) };
@@ -90,21 +85,44 @@ pub async fn run<D: Driver>(context: Context<D>, queue: Queue<Key>) {
     .await;
 }
 
-fn naming<K: Resource>(servers: &Shared<Server>, object: &K, uses: impl Fn(&Server, &str) -> bool) -> Vec<Key> {
-    let (namespace, name) = (object.namespace(), object.name_any());
-    let mut found = servers.list();
-    found.retain(|server| server.namespace() == namespace && uses(server, &name));
-    found.iter().map(|server| Key::of(server.as_ref())).collect()
+/// The watch of the Servers of a host, by what their passes are woken for.
+pub fn watch_servers(servers: SharedBuilder<Server>) -> SharedBuilder<Server> {
+    let texts = |keys: Vec<Key>| keys.iter().map(Key::to_string).collect();
+    servers
+        .index(BY_UID, |server| server.metadata.uid.iter().cloned().collect())
+        .index(BY_VOLUME, move |server| texts(volumes_of(server)))
+        .index(BY_PORT, move |server| texts(ports_of(server)))
 }
 
-fn uses_volume(server: &Server, volume: &str) -> bool {
-    let name = server.name_any();
-    server.spec.disks.iter().any(|disk| disk.volume_name(&name) == volume)
+/// The watch of its Volumes, by what a pass for a Server says of them.
+pub fn watch_volumes(volumes: SharedBuilder<Volume>) -> SharedBuilder<Volume> {
+    let attached = |volume: &Volume| Some(volume.status.as_ref()?.attached_to.as_ref()?.uid.clone());
+    volumes
+        .index(BY_UID, |volume| volume.metadata.uid.iter().cloned().collect())
+        .index(BY_ATTACHED, move |volume| attached(volume).into_iter().collect())
 }
 
-fn uses_port(server: &Server, port: &str) -> bool {
-    let name = server.name_any();
-    server.spec.nics.iter().any(|nic| nic.port_name(&name) == port)
+/// Servers and Volumes by their own UID.
+pub const BY_UID: &str = "uid";
+/// Servers by every Volume that they name or that is made for them (key).
+const BY_VOLUME: &str = "volume";
+/// Servers by every Port that they name or that is made for them (key).
+const BY_PORT: &str = "port";
+/// Volumes by the Server that they are said to be attached to (UID).
+const BY_ATTACHED: &str = "attached";
+
+fn keys(servers: &[Arc<Server>]) -> Vec<Key> {
+    servers.iter().map(|server| Key::of(server.as_ref())).collect()
+}
+
+fn volumes_of(server: &Server) -> Vec<Key> {
+    let here = Key::of(server);
+    server.spec.disks.iter().map(|disk| here.beside(disk.volume_name(&here.name))).collect()
+}
+
+fn ports_of(server: &Server) -> Vec<Key> {
+    let here = Key::of(server);
+    server.spec.nics.iter().map(|nic| here.beside(nic.port_name(&here.name))).collect()
 }
 
 /// When it ends well, what is said of the Server is what was seen; what is held back is of a guest that is not here, and
@@ -184,12 +202,15 @@ async fn look_and_act<D: Driver>(
     seed: Option<&Seed>,
     marked: Option<&SeenMarked>,
 ) -> Report {
-    let namespace = server.namespace().unwrap_or_default();
-    let here = |object: &Option<String>| object.as_deref() == Some(&namespace);
-    let volumes: Vec<Volume> =
-        own(&context.volumes, |volume| here(&volume.namespace()) && uses_volume(server, &volume.name_any()));
-    let ports: Vec<Port> = own(&context.ports, |port| here(&port.namespace()));
-    let networks: Vec<Network> = own(&context.networks, |network| here(&network.namespace()));
+    let here = Key::of(server);
+    let volumes: Vec<Volume> = copies(volumes_of(server).iter().filter_map(|key| context.volumes.get(key)));
+    // All of the namespace: which taps are others', is told by them.
+    let mut ports = context.ports.list();
+    ports.retain(|port| port.metadata.namespace.as_ref() == Some(&here.namespace));
+    let own: BTreeMap<Key, Arc<Port>> =
+        ports_of(server).into_iter().filter_map(|key| context.ports.get(&key).map(|port| (key, port))).collect();
+    let names: BTreeSet<&String> = own.values().map(|port| &port.spec.network).collect();
+    let networks: Vec<Network> = copies(names.into_iter().filter_map(|name| context.networks.get(&here.beside(name))));
     let input = Input { server, volumes: &volumes, ports: &ports, networks: &networks, seed, marked };
     let mut want = match Desired::new(input, &context.settings) {
         Ok(want) => want,
@@ -197,8 +218,8 @@ async fn look_and_act<D: Driver>(
     };
     for nic in &server.spec.nics {
         let port = nic.port_name(&server.name_any());
-        let known = ports.iter().any(|seen| seen.name_any() == port);
-        if known && !context.readiness.is_ready(&Key::new(namespace.clone(), port.clone())) {
+        let key = here.beside(port.clone());
+        if own.contains_key(&key) && !context.readiness.is_ready(&key) {
             want.waiting_nics
                 .entry(nic.name.clone())
                 .or_insert_with(|| format!("the rules and the lease of Port {port} are not in place yet"));
@@ -215,11 +236,8 @@ async fn look_and_act<D: Driver>(
     make(&want, &host, clock::since_boot()).await
 }
 
-fn own<K>(shared: &Shared<K>, keep: impl Fn(&K) -> bool) -> Vec<K>
-where
-    K: Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
-{
-    shared.list().iter().filter(|object| keep(object)).map(|object| object.as_ref().clone()).collect()
+fn copies<K: Clone>(objects: impl Iterator<Item = Arc<K>>) -> Vec<K> {
+    objects.map(Arc::unwrap_or_clone).collect()
 }
 
 /// The pools that open; a Volume in another one is waited for.
@@ -244,7 +262,13 @@ async fn attach<D>(context: &Context<D>, server: &Server, report: &Report) -> Re
     let released = condition(&report.conditions, contract::RELEASED)
         .is_some_and(|released| released.status == ConditionStatus::True);
     let api: Api<Volume> = Api::namespaced(context.client.clone(), &server.namespace().unwrap_or_default());
-    for volume in context.volumes.list().iter().filter(|volume| volume.namespace() == server.namespace()) {
+    let has = report.attached.iter().flat_map(|volume| context.volumes.by(BY_UID, &volume.to_string()));
+    let concerned: BTreeMap<Key, Arc<Volume>> = has
+        .chain(context.volumes.by(BY_ATTACHED, &uid))
+        .filter(|volume| volume.namespace() == server.namespace())
+        .map(|volume| (Key::of(volume.as_ref()), volume))
+        .collect();
+    for volume in concerned.values() {
         let has = volume.uid().is_some_and(|uid| report.attached.iter().any(|attached| attached.to_string() == uid));
         let said = volume.status.as_ref().and_then(|status| status.attached_to.as_ref());
         let by_us = said.is_some_and(|said| said.uid == uid);

@@ -3,6 +3,7 @@
 mod world;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -725,7 +726,7 @@ fn what_was_made_for_another_or_is_another_s_is_never_taken() {
         let volumes = [volume("a-b-c", 10, mark.clone()), volume("db", 11, json!(null))];
         let ports = [port("a-eth0", 20, mark, Some("a")), port("mine", 21, json!(null), user)];
         let volumes: Vec<Volume> = volumes.map(|volume| serde_json::from_value(volume).unwrap()).into();
-        let ports: Vec<Port> = ports.map(|port| serde_json::from_value(port).unwrap()).into();
+        let ports: Vec<Arc<Port>> = ports.map(|port| serde_json::from_value(port).unwrap()).into();
         let networks = std::slice::from_ref(&network);
         let input = Input { server: &server, volumes: &volumes, ports: &ports, networks, seed: None, marked: None };
         let want = Desired::new(input, &world::settings()).unwrap();

@@ -23,7 +23,7 @@ use nubium_host::storage::{Pool, Volumes};
 
 pub use desired::{Base, Desired, Invalid, Presence, file_of};
 pub use observe::Seen;
-pub use pass::{Context, run};
+pub use pass::{BY_IMAGE, Context, image_of, run};
 pub use plan::{Step, next};
 pub use space::report;
 pub use status::{Looked, status};

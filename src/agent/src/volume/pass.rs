@@ -37,6 +37,14 @@ pub struct Context<P> {
     pub recorder: Recorder,
 }
 
+/// The index of Volumes by their Image.
+pub const BY_IMAGE: &str = "image";
+
+/// The words under which [`BY_IMAGE`] files a Volume.
+pub fn image_of(volume: &Volume) -> Vec<String> {
+    volume.spec.image.iter().map(|image| Key::of(volume).beside(image.clone()).to_string()).collect()
+}
+
 /// Runs until dropped.
 pub async fn run<P: Pools>(context: Context<P>) {
     let queue = Queue::new();
@@ -44,9 +52,8 @@ pub async fn run<P: Pools>(context: Context<P>) {
     context.volumes.feed_own(&queue);
     let volumes = context.volumes.clone();
     context.images.feed(&queue, move |image| {
-        let (namespace, name) = (image.namespace(), image.name_any());
-        let of_it = |volume: &Arc<Volume>| volume.namespace() == namespace && volume.spec.image.as_ref() == Some(&name);
-        volumes.list().iter().filter(|volume| of_it(volume)).map(|volume| Key::of(volume.as_ref())).collect()
+        let of_it = volumes.by(BY_IMAGE, &Key::of(image).to_string());
+        of_it.iter().map(|volume| Key::of(volume.as_ref())).collect()
     });
     let volumes = context.volumes.clone();
     context.pools.feed(&queue, move |_| volumes.list().iter().map(|volume| Key::of(volume.as_ref())).collect());

@@ -30,7 +30,7 @@ impl World {
         let context = Context {
             client: client.clone(),
             host: "h1".into(),
-            volumes: Shared::builder(Api::<Volume>::all(client.clone())).start(),
+            volumes: Shared::builder(Api::<Volume>::all(client.clone())).index(BY_IMAGE, image_of).start(),
             images: Shared::builder(Api::<Image>::all(client.clone())).start(),
             pools: Shared::builder(Api::<StoragePool>::all(client.clone())).start(),
             storage: Arc::new(pools.clone()),
