@@ -12,6 +12,7 @@ mod driver;
 pub mod endpoint;
 mod host;
 pub mod image;
+mod measures;
 pub mod network;
 mod pool;
 mod purge;

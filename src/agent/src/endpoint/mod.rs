@@ -19,6 +19,8 @@ use nubium_runtime::Shared;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::measures;
+
 pub use serve::serve;
 
 /// The group whose members may use the endpoint.
@@ -67,15 +69,20 @@ pub fn tls(identity: &Identity) -> Result<Arc<rustls::ServerConfig>, EndpointErr
     };
     let mut roots = rustls::RootCertStore::empty();
     for certificate in read(&identity.ca)? {
+        measures::certificate("ca", &certificate);
         roots.add(certificate).map_err(EndpointError::Certificate)?;
     }
     let clients =
         rustls::server::WebPkiClientVerifier::builder(Arc::new(roots)).build().map_err(EndpointError::Authority)?;
     let key = PrivateKeyDer::from_pem_file(&identity.key)
         .map_err(|source| EndpointError::Read { path: identity.key.clone(), source })?;
+    let chain = read(&identity.certificate)?;
+    if let Some(own) = chain.first() {
+        measures::certificate("agent", own);
+    }
     let config = rustls::ServerConfig::builder()
         .with_client_cert_verifier(clients)
-        .with_single_cert(read(&identity.certificate)?, key)
+        .with_single_cert(chain, key)
         .map_err(EndpointError::Certificate)?;
     Ok(Arc::new(config))
 }

@@ -30,6 +30,8 @@ use nubium_host::libvirt::Domains;
 use nubium_host::seed::Seeds;
 use tracing::{debug, info};
 
+use crate::measures;
+
 pub use apply::{Outcome, StepError};
 pub use backoff::Backoff;
 pub use desired::{Desired, Input, Invalid, Presence, SeenMarked, Settings, WantedDisk, WantedNic, server_folder};
@@ -64,7 +66,7 @@ pub async fn make<D: Domains, T: Taps, V: Disks, S: Seeds>(
     now: i64,
 ) -> Report {
     let blind = |error: LookError| Report::blind(Some(want.generation), &error.into());
-    let before = match observe(want, host, now).await {
+    let before = match measures::look("agent-server", observe(want, host, now)).await {
         Ok(seen) => seen,
         Err(error) => return blind(error),
     };
@@ -77,7 +79,7 @@ pub async fn make<D: Domains, T: Taps, V: Disks, S: Seeds>(
     for step in &outcome.done {
         info!(server = want.name, namespace = want.namespace, step = %step, "done");
     }
-    match observe(want, host, now).await {
+    match measures::look("agent-server", observe(want, host, now)).await {
         Ok(after) => status::status(want, host.settings, outcome, &after),
         Err(error) => blind(error),
     }
