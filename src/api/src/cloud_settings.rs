@@ -8,8 +8,8 @@ use crate::{Condition, whole};
 
 /// The name of the only CloudSettings object.
 pub const CLOUD_SETTINGS: &str = "default";
-/// The range in which hostAccess is possible if the admin names no other.
-pub const DEFAULT_HOST_ACCESS_RANGE: &str = "10.77.0.0/16";
+/// The range in which hostAccess is possible, and of which Networks without a cidr take theirs, if the admin names no other.
+pub const DEFAULT_RANGE: &str = "10.77.0.0/16";
 
 /// What holds for the whole cloud. There is exactly one, named default; Nubium makes it when the cloud first starts.
 #[derive(CustomResource, Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -50,6 +50,11 @@ pub struct NetworkSettings {
     #[schemars(length(max = 256), inner(length(max = 18), regex(pattern = r"^[0-9.]+/[0-9]+$")))]
     #[x_kube(merge_strategy = ListMerge::Atomic, validation = Rule::new("self.all(range, isCIDR(range) && cidr(range).ip().family() == 4 && cidr(range) == cidr(range).masked())").message("hostAccessRanges must be IPv4 ranges such as 10.77.0.0/16, each named by its first address"))]
     pub host_access_ranges: Vec<String>,
+    /// The ranges of which a Network that gives no cidr takes a /24. Taken from --allocate-from when the cloud first starts. Default: 10.77.0.0/16.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), inner(length(max = 18), regex(pattern = r"^[0-9.]+/[0-9]+$")))]
+    #[x_kube(merge_strategy = ListMerge::Atomic, validation = Rule::new("self.all(range, isCIDR(range) && cidr(range).ip().family() == 4 && cidr(range) == cidr(range).masked() && cidr(range).prefixLength() >= 8 && cidr(range).prefixLength() <= 24)").message("allocateFrom must be IPv4 ranges such as 10.77.0.0/16, between /8 and /24, each named by its first address"))]
+    pub allocate_from: Option<Vec<String>>,
 }
 
 /// What was seen of the CloudSettings.
@@ -70,6 +75,17 @@ impl NetworkSettings {
     #[must_use]
     pub fn host_access(&self) -> HostAccessRanges {
         HostAccessRanges(self.host_access_ranges.iter().filter_map(|range| range.parse().ok()).collect())
+    }
+}
+
+impl NetworkSettings {
+    /// The ranges of which Networks take theirs.
+    #[must_use]
+    pub fn allocation_ranges(&self) -> Vec<Ipv4Net> {
+        match &self.allocate_from {
+            Some(ranges) => ranges.iter().filter_map(|range| range.parse().ok()).collect(),
+            None => DEFAULT_RANGE.parse().into_iter().collect(),
+        }
     }
 }
 
@@ -103,7 +119,10 @@ mod tests {
 
     #[test]
     fn a_range_is_allowed_only_inside_one_that_the_admin_named() {
-        let ranges = NetworkSettings { host_access_ranges: vec!["10.77.0.0/16".into(), "8.8.8.0/24".into()] };
+        let ranges = NetworkSettings {
+            host_access_ranges: vec!["10.77.0.0/16".into(), "8.8.8.0/24".into()],
+            ..NetworkSettings::default()
+        };
         let refusal = |range: &str| ranges.host_access().refusal(range.parse().unwrap());
         for inside in ["10.77.0.0/16", "10.77.3.0/24", "8.8.8.0/25"] {
             assert_eq!(refusal(inside), None, "{inside}");

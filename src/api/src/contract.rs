@@ -13,6 +13,8 @@ pub const SERVER_FINALIZER: &str = "nubium.dev/server";
 pub const PORT_FINALIZER: &str = "nubium.dev/port";
 /// Held on an IPAddress until its Port, looked for by UID, is no more.
 pub const IP_ADDRESS_FINALIZER: &str = "nubium.dev/ip-address";
+/// Held on an AddressRange until its Network, looked for by UID, is no more.
+pub const ADDRESS_RANGE_FINALIZER: &str = "nubium.dev/address-range";
 /// Held on a Network while Ports use it and until every host has released it.
 pub const NETWORK_FINALIZER: &str = "nubium.dev/network";
 /// Held on a Volume while a Server uses it and until its host has released it.
@@ -153,7 +155,7 @@ pub const SERVER: Writer = controller(
 pub const SCHEDULER: Writer = controller(SERVERS, "nubium-scheduler", &["host", "resources"], &[SCHEDULED]);
 /// The summary of a Network, and its numbers.
 pub const NETWORK: Writer =
-    controller(NETWORKS, "nubium-network", &["observedGeneration", "vni", "mtu"], SUMMARY_AND_USE);
+    controller(NETWORKS, "nubium-network", &["observedGeneration", "vni", "mtu", "subnets"], SUMMARY_AND_USE);
 /// All of a Port's status.
 pub const PORT: Writer = controller(
     ("Port", "ports"),
@@ -164,6 +166,9 @@ pub const PORT: Writer = controller(
 /// All of an IPAddress's status.
 pub const ADDRESS: Writer =
     controller(("IPAddress", "ipaddresses"), "nubium-ip-address", &["observedGeneration"], SUMMARY);
+/// All of an AddressRange's status.
+pub const ADDRESS_RANGE: Writer =
+    controller(("AddressRange", "addressranges"), "nubium-address-range", &["observedGeneration"], SUMMARY);
 /// The summary of a Volume, and the host that holds it.
 pub const VOLUME: Writer = controller(VOLUMES, "nubium-volume", &["observedGeneration", "host"], SUMMARY_AND_USE);
 /// The summary of an Image, its size and its progress.
@@ -213,6 +218,7 @@ pub const WRITERS: &[Writer] = &[
     NETWORK,
     PORT,
     ADDRESS,
+    ADDRESS_RANGE,
     VOLUME,
     IMAGE,
     POOL,

@@ -5,7 +5,8 @@ use kube::CustomResourceExt;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    CloudSettings, Flavor, Host, IPAddress, Image, Network, Port, Server, StoragePool, Volume, whole::LARGEST,
+    AddressRange, CloudSettings, Flavor, Host, IPAddress, Image, Network, Port, Server, StoragePool, Volume,
+    whole::LARGEST,
 };
 
 /// A time in any zone, in years that every reader knows, to the nanosecond.
@@ -23,6 +24,7 @@ pub fn crds() -> Vec<Value> {
         Network::crd(),
         Port::crd(),
         IPAddress::crd(),
+        AddressRange::crd(),
         Flavor::crd(),
         StoragePool::crd(),
         Host::crd(),
@@ -31,11 +33,16 @@ pub fn crds() -> Vec<Value> {
     .into_iter()
     .map(|crd| {
         let mut crd = serde_json::to_value(crd).expect("a CRD is plain data");
+        let crd_kind = crd["spec"]["names"]["kind"].clone();
         for version in crd["spec"]["versions"].as_array_mut().expect("a CRD has versions") {
             let schema = &mut version["schema"]["openAPIV3Schema"];
             tidy(schema);
             // Without this, Helm 4 takes an object that nobody has looked at for a healthy one.
             schema["properties"]["status"]["default"] = json!({"observedGeneration": -1});
+            if crd_kind == "Network" {
+                // A name is enough.
+                schema["properties"]["spec"]["default"] = json!({});
+            }
         }
         crd
     })

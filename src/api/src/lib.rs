@@ -6,6 +6,7 @@
 // kube reads one printcolumn attribute per column; clippy takes their common fields for repetition.
 #![allow(clippy::duplicated_attributes)]
 
+mod address_range;
 mod cloud_settings;
 mod condition;
 pub mod contract;
@@ -25,8 +26,9 @@ mod subnet;
 mod volume;
 mod whole;
 
+pub use address_range::{AddressRange, AddressRangeSpec, AddressRangeStatus, address_range_name};
 pub use cloud_settings::{
-    CLOUD_SETTINGS, CloudSettings, CloudSettingsSpec, CloudSettingsStatus, DEFAULT_HOST_ACCESS_RANGE, HostAccessRanges,
+    CLOUD_SETTINGS, CloudSettings, CloudSettingsSpec, CloudSettingsStatus, DEFAULT_RANGE, HostAccessRanges,
     NetworkSettings,
 };
 pub use condition::{Condition, ConditionStatus, LONGEST_HOST_MESSAGE, at_most, condition};
@@ -41,7 +43,8 @@ pub use image::{Checksum, FileSource, HttpSource, Image, ImageHost, ImageSource,
 pub use ip_address::{IPAddress, IPAddressSpec, IPAddressStatus, ip_address_name};
 pub use made_for::MadeFor;
 pub use network::{
-    AddressPool, DEFAULT_MTU, Egress, EgressType, Network, NetworkHost, NetworkSpec, NetworkStatus, Subnet,
+    AddressPool, DEFAULT_MTU, Egress, EgressType, Network, NetworkHost, NetworkSpec, NetworkStatus, NetworkSubnet,
+    Subnet,
 };
 pub use port::{Port, PortAddress, PortSpec, PortStatus};
 pub use quantity::{CpuCount, Quantity, QuantityError};

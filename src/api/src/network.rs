@@ -23,18 +23,20 @@ pub const DEFAULT_MTU: i32 = 1430;
     doc = "Network is an isolated network of Servers, with its own addresses, gateway and DHCP.",
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Status", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
-    printcolumn(name = "CIDR", type_ = "string", json_path = ".spec.subnets[*].cidr"),
+    printcolumn(name = "CIDR", type_ = "string", json_path = ".status.subnets[*].cidr"),
     printcolumn(name = "Egress", type_ = "string", json_path = ".spec.egress.type"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "VNI", type_ = "integer", json_path = ".status.vni", priority = "1"),
     printcolumn(name = "MTU", type_ = "integer", json_path = ".status.mtu", priority = "1"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = "1")
 )]
-#[x_kube(validation = Rule::new("oldSelf.subnets.all(old, self.subnets.exists(new, new.name == old.name))").message("a subnet cannot be renamed or taken away while addresses are given out from it: make another Network"))]
+#[x_kube(validation = Rule::new("!has(oldSelf.subnets) || oldSelf.subnets.all(old, has(self.subnets) && self.subnets.exists(new, new.name == old.name))").message("a subnet cannot be renamed or taken away while addresses are given out from it: make another Network"))]
+#[x_kube(validation = Rule::new("(has(oldSelf.subnets) && size(oldSelf.subnets) > 0) || !has(self.subnets) || self.subnets.all(subnet, subnet.name == 'v4' && !has(subnet.cidr))").message("the Network has taken a range already: a subnet that is added to it is named v4 and gives no cidr"))]
 #[serde(rename_all = "camelCase")]
 pub struct NetworkSpec {
-    /// The address ranges. Exactly one IPv4 subnet for now.
-    #[schemars(length(min = 1, max = 1))]
+    /// The address ranges. At most one IPv4 subnet for now. Default: one named v4.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub subnets: Vec<Subnet>,
     /// How Servers reach what is outside the Network.
@@ -46,25 +48,27 @@ pub struct NetworkSpec {
 }
 
 /// One address range of a Network.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[x_kube(validation = Rule::new("!isCIDR(self.cidr) || !has(self.gateway) || (isIP(self.gateway) && cidr(self.cidr).containsIP(self.gateway))").message("gateway must be an address of cidr"))]
-#[x_kube(validation = Rule::new("!isCIDR(self.cidr) || !has(self.pool) || (isIP(self.pool.start) && isIP(self.pool.end) && cidr(self.cidr).containsIP(self.pool.start) && cidr(self.cidr).containsIP(self.pool.end))").message("pool.start and pool.end must be addresses of cidr"))]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = Rule::new("!has(self.cidr) || !isCIDR(self.cidr) || !has(self.gateway) || (isIP(self.gateway) && cidr(self.cidr).containsIP(self.gateway))").message("gateway must be an address of cidr"))]
+#[x_kube(validation = Rule::new("!has(self.cidr) || !isCIDR(self.cidr) || !has(self.pool) || (isIP(self.pool.start) && isIP(self.pool.end) && cidr(self.cidr).containsIP(self.pool.start) && cidr(self.cidr).containsIP(self.pool.end))").message("pool.start and pool.end must be addresses of cidr"))]
 #[x_kube(validation = Rule::new("!has(self.pool) || !has(self.allocationPools)").message("pool is the old form of allocationPools: give allocationPools only"))]
-#[x_kube(validation = Rule::new("!isCIDR(self.cidr) || !has(self.allocationPools) || self.allocationPools.all(pool, isIP(pool.start) && isIP(pool.end) && cidr(self.cidr).containsIP(pool.start) && cidr(self.cidr).containsIP(pool.end))").message("the start and end of each of allocationPools must be addresses of cidr"))]
-#[x_kube(validation = Rule::new("self.cidr == oldSelf.cidr").message("a subnet's cidr cannot change while addresses are given out from it: make another Network"))]
+#[x_kube(validation = Rule::new("!has(self.cidr) || !isCIDR(self.cidr) || !has(self.allocationPools) || self.allocationPools.all(pool, isIP(pool.start) && isIP(pool.end) && cidr(self.cidr).containsIP(pool.start) && cidr(self.cidr).containsIP(pool.end))").message("the start and end of each of allocationPools must be addresses of cidr"))]
+#[x_kube(validation = Rule::new("has(self.cidr) == has(oldSelf.cidr) && (!has(self.cidr) || self.cidr == oldSelf.cidr)").message("a subnet's cidr cannot change while addresses are given out from it: make another Network"))]
 #[x_kube(validation = Rule::new("has(self.gateway) == has(oldSelf.gateway) && (!has(self.gateway) || self.gateway == oldSelf.gateway)").message("a subnet's gateway cannot change: make another Network"))]
+#[x_kube(validation = Rule::new("has(self.cidr) || !(has(self.gateway) || has(self.pool) || has(self.allocationPools))").message("gateway and allocationPools are addresses of cidr: give cidr with them"))]
 #[serde(rename_all = "camelCase")]
 pub struct Subnet {
     /// A name of your choice, such as v4.
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// The range, such as 10.10.0.0/24.
+    /// The range, such as 10.10.0.0/24. Default: a /24 of spec.networks.allocateFrom of CloudSettings default that no other Network has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 18), regex(pattern = r"^[0-9.]+/[0-9]+$"))]
     #[x_kube(validation = Rule::new("isCIDR(self) && cidr(self).ip().family() == 4").message("cidr must be an IPv4 range such as 10.10.0.0/24"))]
     #[x_kube(validation = Rule::new("!isCIDR(self) || cidr(self) == cidr(self).masked()").message("cidr must be the first address of its range: 10.10.0.0/24, not 10.10.0.7/24"))]
     #[x_kube(validation = Rule::new("!isCIDR(self) || (cidr(self).prefixLength() >= 8 && cidr(self).prefixLength() <= 29)").message("cidr must be between /8 and /29"))]
     #[x_kube(validation = Rule::new("!isCIDR(self) || cidr(self).ip().family() != 4 || !['0.0.0.0/8', '127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/3'].exists(range, cidr(range).containsCIDR(self))").message("cidr must be a range that machines can have addresses of, such as 10.10.0.0/24: not 0.x, loopback, link-local, multicast or above"))]
-    pub cidr: String,
+    pub cidr: Option<String>,
     /// The Network's own address, which Servers use as router. Default: the first of the range.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 15), regex(pattern = r"^[0-9.]+$"))]
@@ -131,6 +135,11 @@ pub struct NetworkStatus {
     /// The number that keeps this Network apart from others between hosts; chosen once.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "whole::optional")]
     pub vni: Option<i32>,
+    /// The range of each subnet: the one of the spec, or the one that was taken for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub subnets: Vec<NetworkSubnet>,
     /// Largest packet, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "whole::optional")]
     pub mtu: Option<i32>,
@@ -139,6 +148,31 @@ pub struct NetworkStatus {
     #[schemars(length(max = 5000))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub hosts: Vec<NetworkHost>,
+}
+
+/// The range of a subnet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NetworkSubnet {
+    /// The subnet's name.
+    #[schemars(length(max = 63))]
+    pub name: String,
+    /// The range.
+    #[schemars(length(max = 18))]
+    pub cidr: String,
+}
+
+impl Network {
+    /// Its subnet with the range that it has: the one of the spec, or the one that was taken for it. Without any while none
+    /// was taken yet.
+    #[must_use]
+    pub fn subnet(&self) -> Subnet {
+        let subnet = self.spec.subnets.first().cloned();
+        let mut subnet = subnet.unwrap_or_else(|| Subnet { name: "v4".to_owned(), ..Subnet::default() });
+        let taken = self.status.iter().flat_map(|status| &status.subnets).find(|taken| taken.name == subnet.name);
+        subnet.cidr = subnet.cidr.or_else(|| taken.map(|taken| taken.cidr.clone()));
+        subnet
+    }
 }
 
 /// What one host has of a Network.

@@ -10,6 +10,8 @@ use crate::{AddressPool, Subnet};
 /// Why a subnet cannot be used, for the person who wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SubnetError {
+    #[error("no range was taken for it yet")]
+    NoRange,
     #[error("cidr {0} is not an IPv4 range such as 10.10.0.0/24, with room for a gateway and a Server")]
     Cidr(String),
     #[error("{what} {text} is not an address of {cidr} that a machine can have")]
@@ -51,11 +53,9 @@ pub enum AddressRefusal {
 impl Subnet {
     /// Reads the subnet, filling in what it leaves out.
     pub fn range(&self) -> Result<SubnetRange, SubnetError> {
-        let cidr: Ipv4Net = self.cidr.parse().map_err(|_| SubnetError::Cidr(self.cidr.clone()))?;
-        let cidr = cidr.trunc();
-        if cidr.prefix_len() > 30 {
-            return Err(SubnetError::Cidr(self.cidr.clone()));
-        }
+        let text = self.cidr.as_ref().ok_or(SubnetError::NoRange)?;
+        let cidr = text.parse::<Ipv4Net>().ok().filter(|cidr| cidr.prefix_len() <= 30);
+        let cidr = cidr.ok_or_else(|| SubnetError::Cidr(text.clone()))?.trunc();
         let first = Ipv4Addr::from_bits(cidr.network().to_bits() + 1);
         let gateway = self.gateway.as_deref().map_or(Ok(first), |text| usable_in(cidr, "gateway", text))?;
         let dns = |text: &String| text.parse().map_err(|_| SubnetError::DnsServer(text.clone()));

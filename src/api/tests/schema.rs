@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::coordination::v1::Lease;
 use nubium_api::{
-    CLOUD_SETTINGS, CloudSettings, Condition, ConditionStatus, CpuCount, Flavor, Host, IPAddress, Image, Network, Port,
-    Quantity, Server, StoragePool, Volume, crds,
+    AddressRange, CLOUD_SETTINGS, CloudSettings, Condition, ConditionStatus, CpuCount, Flavor, Host, IPAddress, Image,
+    Network, Port, Quantity, Server, StoragePool, Volume, crds,
 };
 use nubium_schema::{Structural, structural::OBJECT_META};
 use proptest::{
@@ -72,6 +72,8 @@ fn specs(kind: &str) -> (Vec<Value>, Read) {
                 json!({"egress": {"type": "NAT"}, "hostAccess": true, "subnets": [{
                     "name": "v4", "cidr": "10.0.0.0/24", "gateway": "10.0.0.1", "dnsServers": ["9.9.9.9"], "dhcp": true,
                     "allocationPools": [{"start": "10.0.0.2", "end": "10.0.0.9"}]}]}),
+                json!({}),
+                json!({"subnets": [{"name": "v4", "dhcp": false}]}),
                 json!({"subnets": [{"name": "v4", "cidr": "10.0.0.0/24", "pool": {"start": "10.0.0.2", "end": "10.0.0.9"}}]}),
             ],
             read::<Network>,
@@ -86,10 +88,17 @@ fn specs(kind: &str) -> (Vec<Value>, Read) {
         "IPAddress" => {
             (vec![json!({"network": "n", "address": "10.0.0.5", "port": "p", "portUid": "u"})], read::<IPAddress>)
         }
+        "AddressRange" => (
+            vec![json!({"cidr": "10.77.3.0/24", "namespace": "shop", "network": "n", "networkUid": "u"})],
+            read::<AddressRange>,
+        ),
         "Flavor" => (vec![json!({"cpu": 1, "memory": "1Gi"})], read::<Flavor>),
         "StoragePool" => (vec![json!({"directory": {"path": "/srv/pool"}})], read::<StoragePool>),
         "Host" => (vec![json!({"unschedulable": true})], read::<Host>),
-        "CloudSettings" => (vec![json!({"networks": {"hostAccessRanges": ["10.77.0.0/16"]}})], read::<CloudSettings>),
+        "CloudSettings" => (
+            vec![json!({"networks": {"hostAccessRanges": ["10.77.0.0/16"], "allocateFrom": ["10.77.0.0/16"]}})],
+            read::<CloudSettings>,
+        ),
         other => panic!("say here how a {other} looks and is read"),
     }
 }
@@ -456,6 +465,28 @@ fn a_message_of_any_size_that_a_host_wrote_leaves_the_rest_of_the_status_writabl
         let errors = kind.compiled.check(&reported, Some(&stored));
         assert!(errors.is_empty(), "{name}: {errors:?}");
     }
+}
+
+#[test]
+fn a_network_takes_no_range_but_its_first() {
+    let kind = kinds().into_iter().find(|kind| kind.name == "Network").unwrap();
+    let network = |spec: Value| json!({"apiVersion": "nubium.dev/v1alpha1", "kind": "Network", "metadata": {"name": "one"}, "spec": spec});
+    let bare = network(json!({}));
+    let named = |fields: Value| network(json!({"subnets": [fields]}));
+    let settled = named(json!({"name": "v4", "dhcp": false}));
+    assert!(kind.compiled.check(&settled, Some(&bare)).is_empty(), "other fields may be set");
+    for other in [named(json!({"name": "v4", "cidr": "10.0.0.0/24"})), named(json!({"name": "other", "dhcp": false}))] {
+        assert!(!kind.compiled.check(&other, Some(&bare)).is_empty(), "{other}");
+    }
+    let ranged = named(json!({"name": "v4", "cidr": "10.0.0.0/24"}));
+    for other in [&bare, &settled] {
+        assert!(!kind.compiled.check(other, Some(&ranged)).is_empty(), "{other}");
+    }
+    let gateway = named(json!({"name": "v4", "gateway": "10.0.0.1"}));
+    assert!(refusal(&kind, &gateway).unwrap().contains("give cidr with them"));
+    let mut nothing = json!({"apiVersion": "nubium.dev/v1alpha1", "kind": "Network", "metadata": {"name": "one"}});
+    kind.compiled.default(&mut nothing);
+    assert_eq!((refusal(&kind, &nothing), (kind.read)(&nothing)), (None, Ok(())), "a name is enough");
 }
 
 #[test]

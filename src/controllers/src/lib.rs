@@ -1,4 +1,4 @@
-//! What the whole cloud wishes, made true: one module per kind, each a loop over keys that reads caches and writes
+//! The desired state of the whole cloud, made true: one module per kind, each a loop over keys that reads caches and writes
 //! through the Kubernetes API. Nothing here touches a machine; the agents do, and the two meet only through the API.
 //!
 //! ```text
@@ -11,6 +11,7 @@
 //! call a step), `status` (pure), and `mod.rs` with the pass itself.
 
 mod address;
+mod address_range;
 mod claims;
 mod error;
 mod flavor;
@@ -42,6 +43,8 @@ pub struct Config {
     pub instance: String,
     /// Ranges that the first CloudSettings of the cloud allow `hostAccess` for, beside the default one.
     pub host_access_allow: Vec<Ipv4Net>,
+    /// Ranges of which the first CloudSettings of the cloud let Networks take theirs; empty for the default one.
+    pub allocate_from: Vec<Ipv4Net>,
 }
 
 /// Runs all controllers for ever; dropping the future stops them. No error ends them: what fails is tried again.
@@ -50,17 +53,19 @@ pub struct Config {
 pub async fn run(client: Client, config: Config) {
     let recorder = Recorder::start(client.clone(), "nubium.dev/controllers", &config.instance);
     let world = World::watch(client, recorder).await;
+    let first = settings::FirstRanges { host_access: config.host_access_allow, allocate_from: config.allocate_from };
     tokio::join!(
         server::run(world.clone()),
         scheduler::run(world.clone()),
         network::run(world.clone()),
         port::run(world.clone()),
         address::run(world.clone()),
+        address_range::run(world.clone()),
         volume::run(world.clone()),
         image::run(world.clone()),
         pool::run(world.clone()),
         flavor::run(world.clone()),
         host::run(world.clone()),
-        settings::run(world.clone(), config.host_access_allow),
+        settings::run(world.clone(), first),
     );
 }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use ipnet::Ipv4Net;
 use kube::{Api, api::PostParams};
 use nubium_api::{
-    CLOUD_SETTINGS, CloudSettings, CloudSettingsSpec, CloudSettingsStatus, ConditionStatus, DEFAULT_HOST_ACCESS_RANGE,
-    Network, NetworkSettings, condition, contract,
+    CLOUD_SETTINGS, CloudSettings, CloudSettingsSpec, CloudSettingsStatus, ConditionStatus, DEFAULT_RANGE, Network,
+    NetworkSettings, condition, contract,
 };
 use nubium_runtime::{Key, Loop, Next, Queue, StatusWriter, already_exists, apply_status};
 
@@ -22,26 +22,39 @@ use crate::{
 
 const OWNER: StatusWriter<'_> = writer(&contract::CLOUD_SETTINGS);
 
-/// Runs passes for the CloudSettings for ever. `allow` are the ranges of the admin's flags.
-pub(crate) async fn run(world: Arc<World>, allow: Vec<Ipv4Net>) {
+/// The ranges of the admin's flags, for the first CloudSettings of a cloud.
+#[derive(Debug, Clone)]
+pub(crate) struct FirstRanges {
+    pub host_access: Vec<Ipv4Net>,
+    pub allocate_from: Vec<Ipv4Net>,
+}
+
+/// Runs passes for the CloudSettings for ever.
+pub(crate) async fn run(world: Arc<World>, flags: FirstRanges) {
     let queue = Queue::new();
     world.settings.feed_own(&queue);
     queue.add(Key::cluster(CLOUD_SETTINGS));
     let settings = Loop { name: "cloud-settings", workers: 1, resync: None };
-    let allow = Arc::new(allow);
+    let flags = Arc::new(flags);
     let (all, kind) = (world.clone(), world.settings.clone());
     pass::run(all, kind, &contract::CLOUD_SETTINGS, settings, queue, move |key| {
-        reconcile(world.clone(), allow.clone(), key)
+        reconcile(world.clone(), flags.clone(), key)
     })
     .await;
 }
 
-async fn reconcile(world: Arc<World>, allow: Arc<Vec<Ipv4Net>>, key: Key) -> Result<Next, Error> {
+async fn reconcile(world: Arc<World>, flags: Arc<FirstRanges>, key: Key) -> Result<Next, Error> {
     let api: Api<CloudSettings> = Api::all(world.client.clone());
     let Some(settings) = world.settings.get(&key) else {
-        let ranges = first_ranges(&allow, world.networks.list().iter().map(AsRef::as_ref));
+        let ranges = first_ranges(&flags.host_access, world.networks.list().iter().map(AsRef::as_ref));
         let host_access_ranges = ranges.iter().map(ToString::to_string).collect();
-        let spec = CloudSettingsSpec { networks: NetworkSettings { host_access_ranges } };
+        let mut allocate_from: Vec<String> =
+            flags.allocate_from.iter().map(|range| range.trunc().to_string()).collect();
+        if allocate_from.is_empty() {
+            allocate_from.push(DEFAULT_RANGE.to_owned());
+        }
+        let networks = NetworkSettings { host_access_ranges, allocate_from: Some(allocate_from) };
+        let spec = CloudSettingsSpec { networks };
         return match api.create(&PostParams::default(), &CloudSettings::new(CLOUD_SETTINGS, spec)).await {
             Err(error) if !already_exists(&error) => Err(calling::<CloudSettings>("create", &key)(error)),
             _ => Ok(Next::Settled),
@@ -63,8 +76,8 @@ fn first_ranges<'a>(allow: &[Ipv4Net], networks: impl Iterator<Item = &'a Networ
         network.spec.host_access && ready.is_some_and(|ready| ready.status == ConditionStatus::True)
     };
     let existing = networks.filter(has_it).flat_map(|network| &network.spec.subnets);
-    let existing = existing.filter_map(|subnet| subnet.cidr.parse::<Ipv4Net>().ok());
-    let default = DEFAULT_HOST_ACCESS_RANGE.parse().into_iter();
+    let existing = existing.filter_map(|subnet| subnet.cidr.as_ref()?.parse::<Ipv4Net>().ok());
+    let default = DEFAULT_RANGE.parse().into_iter();
     let mut ranges: Vec<Ipv4Net> =
         default.chain(allow.iter().copied()).chain(existing).map(|net| net.trunc()).collect();
     ranges.sort();

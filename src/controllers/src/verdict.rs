@@ -17,7 +17,7 @@ pub(crate) struct Verdict {
 /// What follows for `Ready`, `Reconciling` and `Stalled`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
-    /// The wish was seen to hold.
+    /// The desired state was seen to hold.
     Ready,
     /// Not yet; it is being worked on, or waits for something that may come.
     Working,

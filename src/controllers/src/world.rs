@@ -2,14 +2,14 @@
 
 use std::{fmt::Debug, sync::Arc};
 
-use k8s_openapi::{NamespaceResourceScope, api::coordination::v1::Lease};
+use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope, api::coordination::v1::Lease};
 use kube::{
     Api, Client, Resource,
     api::{DeleteParams, Preconditions},
 };
 use nubium_api::{
-    CloudSettings, DEFAULT_POOL, Flavor, HOSTS_NAMESPACE, Host, IPAddress, Image, Network, Port, Server, StoragePool,
-    Volume,
+    AddressRange, CloudSettings, DEFAULT_POOL, Flavor, HOSTS_NAMESPACE, Host, IPAddress, Image, Network, Port, Server,
+    StoragePool, Volume,
 };
 use nubium_runtime::{Key, Recorder, Shared, SharedBuilder, not_found};
 use serde::de::DeserializeOwned;
@@ -33,6 +33,8 @@ pub(crate) mod by {
     pub const UID: &str = "uid";
     /// Servers, Ports and IPAddresses by Network (key).
     pub const NETWORK: &str = "network";
+    /// AddressRanges by their Network (UID).
+    pub const NETWORK_UID: &str = "network-uid";
     /// Servers and Volumes by Image (key).
     pub const IMAGE: &str = "image";
     /// Volumes by the Image they depend on (UID).
@@ -52,6 +54,7 @@ pub(crate) struct World {
     pub servers: Shared<Server>,
     pub ports: Shared<Port>,
     pub addresses: Shared<IPAddress>,
+    pub ranges: Shared<AddressRange>,
     pub networks: Shared<Network>,
     pub volumes: Shared<Volume>,
     pub images: Shared<Image>,
@@ -130,6 +133,10 @@ impl World {
             ports,
             addresses,
             volumes,
+            ranges: shared
+                .all()
+                .index(by::NETWORK_UID, |claim: &AddressRange| vec![claim.spec.network_uid.clone()])
+                .start(),
             networks: shared.all().start(),
             images: shared.all().start(),
             pools: shared.all().start(),
@@ -146,6 +153,7 @@ impl World {
             world.servers.synced(),
             world.ports.synced(),
             world.addresses.synced(),
+            world.ranges.synced(),
             world.networks.synced(),
             world.volumes.synced(),
             world.images.synced(),
@@ -183,6 +191,19 @@ impl World {
     {
         let params = DeleteParams { preconditions: only, ..DeleteParams::default() };
         match self.api::<K>(key).delete(&key.name, &params).await {
+            Ok(_) => Ok(()),
+            Err(error) if not_found(&error) => Ok(()),
+            Err(error) => Err(calling::<K>("delete", key)(error)),
+        }
+    }
+
+    /// As [`World::delete`], of a kind of the whole cluster.
+    pub async fn delete_cluster_wide<K>(&self, key: &Key, only: Option<Preconditions>) -> Result<(), Error>
+    where
+        K: Resource<DynamicType = (), Scope = ClusterResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
+    {
+        let params = DeleteParams { preconditions: only, ..DeleteParams::default() };
+        match Api::<K>::all(self.client.clone()).delete(&key.name, &params).await {
             Ok(_) => Ok(()),
             Err(error) if not_found(&error) => Ok(()),
             Err(error) => Err(calling::<K>("delete", key)(error)),

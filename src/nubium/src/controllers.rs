@@ -16,6 +16,10 @@ pub struct CloudFlags {
     /// when the cloud first starts; from then on it stands in `kubectl edit cloudsettings default`. May be given several times
     #[arg(long, value_name = "CIDR")]
     pub host_access_allow: Vec<Ipv4Net>,
+    /// A range of which a Network that gives no cidr takes a /24, instead of 10.77.0.0/16. Counts when the cloud first starts, as
+    /// --host-access-allow does. May be given several times
+    #[arg(long, value_name = "CIDR")]
+    pub allocate_from: Vec<Ipv4Net>,
 }
 
 /// The controllers alone.
@@ -28,9 +32,10 @@ pub struct Controllers {
 pub async fn run(controllers: Controllers, kubeconfig: Option<PathBuf>) -> Result<()> {
     let client = client::connect(client::cloud(kubeconfig).await?)?;
     let instance = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let host_access_allow = controllers.flags.host_access_allow;
+    let CloudFlags { host_access_allow, allocate_from } = controllers.flags;
+    let config = nubium_controllers::Config { instance, host_access_allow, allocate_from };
     tokio::select! {
-        () = nubium_controllers::run(client, nubium_controllers::Config { instance, host_access_allow }) => Ok(()),
+        () = nubium_controllers::run(client, config) => Ok(()),
         () = until_asked_to_end() => Ok(()),
     }
 }

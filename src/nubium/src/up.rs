@@ -78,8 +78,8 @@ pub async fn run(up: Up) -> Result<()> {
     pki.admin_kubeconfig(&kubeconfig, &reachable(listen).to_string())?;
     info!(%listen, host = name, kubeconfig = %kubeconfig.display(), "nubium is up");
 
-    let CloudFlags { host_access_allow } = cloud;
-    let controllers = nubium_controllers::Config { instance: name.clone(), host_access_allow };
+    let CloudFlags { host_access_allow, allocate_from } = cloud;
+    let controllers = nubium_controllers::Config { instance: name.clone(), host_access_allow, allocate_from };
     let reports = StartupReports::default();
     let serve = async {
         let settled = async {

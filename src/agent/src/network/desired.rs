@@ -86,7 +86,7 @@ pub struct WantedGuest {
 pub enum Invalid {
     #[error("the Network has no {0} yet")]
     Unborn(&'static str),
-    #[error("the Network has {0} subnets, and exactly one is possible for now")]
+    #[error("the Network has {0} subnets, and at most one is possible for now")]
     Subnets(usize),
     #[error(transparent)]
     Subnet(#[from] SubnetError),
@@ -106,9 +106,10 @@ impl Desired {
             let (netns, owner) = (Netns::new(namespace, name), MadeFrom { uid, generation });
             return Ok(Self::gone(netns, owner, settings.transit, taps(ports)));
         }
-        let [subnet] = network.spec.subnets.as_slice() else {
+        if network.spec.subnets.len() > 1 {
             return Err(Invalid::Subnets(network.spec.subnets.len()));
-        };
+        }
+        let subnet = network.subnet();
         let subnet_range = subnet.range()?;
         let range = subnet_range.cidr;
         let gateway = subnet_range.gateway;

@@ -1,6 +1,6 @@
 //! The difference between the input and the host, as an ordered list of steps.
 //!
-//! Order, when it is wished: the namespace, its rules before anything can speak, the bridge, its neighbours, the host's host_firewall before
+//! Order, when it is to be present: the namespace, its rules before anything can speak, the bridge, its neighbours, the host's host_firewall before
 //! an uplink leads to it, the uplink, who may use it, the taps, DHCP. When it is not: DHCP lets go, the uplink, the namespace.
 
 use std::{
@@ -380,7 +380,7 @@ fn wrong_sysctls(seen: &BTreeMap<String, String>) -> Vec<String> {
         .collect()
 }
 
-/// Guests whose Port is not wished here (or not seen) and whose tap is: they run, so they go on talking. An entry
+/// Guests whose Port is not bound here (or not seen) and whose tap is: they run, so they go on talking. An entry
 /// goes with its tap, never for want of an object.
 fn kept<'a>(want: &Desired, there: Option<&'a NetworkSeen>) -> BTreeMap<String, &'a Guest> {
     there

@@ -16,10 +16,10 @@ use super::{
 /// The result of one pass.
 #[derive(Debug)]
 pub struct Report {
-    /// This host's entry in `status.hosts`; `None`: this host has nothing of the Network and nothing is wished here.
+    /// This host's entry in `status.hosts`; `None`: this host has nothing of the Network and nothing of it is to be here.
     pub entry: Option<NetworkHost>,
     /// By Port name: whether a guest that is resumed now can talk as it should: the filter lets it, and DHCP (if
-    /// wished) has its lease.
+    /// requested) has its lease.
     pub ports: BTreeMap<String, bool>,
     /// What was found broken and mended: the text of Events.
     pub mended: Vec<String>,

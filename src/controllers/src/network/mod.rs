@@ -1,7 +1,8 @@
-//! Network: gives it a number (VNI) and an MTU, says whether the hosts have it as wished, and lets it go when no Port
+//! Network: gives it a number (VNI), an MTU and, where it gives no cidr, a range, says whether the hosts have it as requested, and lets it go when no Port
 //! uses it and every host has released it.
 
 mod plan;
+mod range;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -11,13 +12,15 @@ use std::{
 
 use kube::ResourceExt;
 use nubium_api::{
-    CLOUD_SETTINGS, DEFAULT_MTU, Network, NetworkStatus,
+    CLOUD_SETTINGS, DEFAULT_MTU, Network, NetworkStatus, NetworkSubnet,
     contract::{self, NETWORK_FINALIZER},
 };
 use nubium_runtime::{
     Key, Loop, Next, Queue, StatusWriter, add_finalizer, apply_status, claim_status, has_finalizer, remove_finalizer,
 };
 use parking_lot::Mutex;
+
+use range::Taking;
 
 use crate::{
     claims::terminating,
@@ -28,6 +31,8 @@ use crate::{
     world::{World, by},
 };
 
+/// Until the cache shows by whom a range was taken.
+const AGAIN: Duration = Duration::from_millis(50);
 const OWNER: StatusWriter<'_> = writer(&contract::NETWORK);
 
 /// The numbers that this process gave out, by UID: the cache may not show them yet.
@@ -39,6 +44,17 @@ pub(crate) async fn run(world: Arc<World>) {
     world.networks.feed_own(&queue);
     world.ports.feed(&queue, |port| vec![Key::of(port).beside(port.spec.network.clone())]);
     world.addresses.feed(&queue, |claim| vec![Key::of(claim).beside(claim.spec.network.clone())]);
+    let (all, waiting) = (world.networks.clone(), queue.clone());
+    world.ranges.on_change(move |old, new| {
+        if let Some(claim) = new.or(old) {
+            waiting.add(Key::new(claim.spec.namespace.clone(), claim.spec.network.clone()));
+        }
+        if new.is_none() {
+            // One that goes is free for those without any.
+            let without = |network: &&Arc<Network>| network.status.as_ref().is_none_or(|it| it.subnets.is_empty());
+            all.list().iter().filter(without).for_each(|network| waiting.add(Key::of(network.as_ref())));
+        }
+    });
     let (all, hosts) = (world.networks.clone(), queue.clone());
     world.hosts.on_change(move |old, new| {
         // A Host that is no more holds nothing.
@@ -86,32 +102,56 @@ async fn reconcile(world: Arc<World>, numbers: Arc<Numbers>, key: Key) -> Result
             conditions,
             vni: seen.vni,
             mtu: seen.mtu,
+            subnets: seen.subnets,
             ..Default::default()
         };
         apply_status(&api, &network, &OWNER, &status).await.map_err(calling::<Network>("write the status of", &key))?;
         return Ok(Next::Settled);
     }
     add_finalizer(&api, &network, NETWORK_FINALIZER).await.map_err(calling::<Network>("add the finalizer to", &key))?;
+    if !has_finalizer(network.as_ref(), NETWORK_FINALIZER) {
+        // The version just changed with the finalizer: the event of that comes next.
+        return Ok(Next::Settled);
+    }
     let vni = seen.vni.unwrap_or_else(|| number(&world, &numbers, &uid));
-    let ranges = world.settings.get(&Key::cluster(CLOUD_SETTINGS)).map(|found| found.spec.networks.host_access());
-    let verdict = plan::verdict(&network, ranges.as_ref(), &seen.hosts, |host| world.host_may_hold(host));
+    let allocated = network.spec.subnets.first().is_none_or(|subnet| subnet.cidr.is_none());
+    let told = seen.subnets.first().map(|subnet| subnet.cidr.clone());
+    let mut network = Arc::unwrap_or_clone(network);
+    let mut subnets = Vec::new();
+    let mut trouble = None;
+    if allocated {
+        match range::take(&world, &network, told.clone()).await? {
+            Taking::Has(cidr) => subnets.push(NetworkSubnet { name: network.subnet().name, cidr }),
+            Taking::Again => return Ok(Next::After(AGAIN)),
+            Taking::Trouble(verdict) => trouble = Some(verdict),
+        }
+    } else if let Some(cidr) = network.subnet().cidr {
+        subnets.push(NetworkSubnet { name: network.subnet().name, cidr });
+    }
+    network.status.get_or_insert_default().subnets.clone_from(&subnets);
+    let verdict = trouble.unwrap_or_else(|| {
+        let ranges = world.settings.get(&Key::cluster(CLOUD_SETTINGS)).map(|found| found.spec.networks.host_access());
+        plan::verdict(&network, ranges.as_ref(), &seen.hosts, |host| world.host_may_hold(host))
+    });
     let status = NetworkStatus {
         observed_generation: generation,
         conditions: verdict.conditions(generation),
         vni: Some(vni),
         mtu: Some(seen.mtu.unwrap_or(DEFAULT_MTU)),
+        subnets,
         ..NetworkStatus::default()
     };
-    let wrote = if seen.vni.is_none() && has_finalizer(network.as_ref(), NETWORK_FINALIZER) {
-        // The number is a decision: it must not rest on a Network that got one meanwhile.
+    network.status = Some(seen.clone());
+    // The number and the range are decisions: they must not rest on a Network that got others meanwhile.
+    let wrote = if seen.vni.is_none() || (allocated && told.is_none()) {
         claim_status(&api, &network, &OWNER, &status).await
-    } else if seen.vni.is_none() {
-        // The version just changed with the finalizer: the event of that comes next.
-        return Ok(Next::Settled);
     } else {
         apply_status(&api, &network, &OWNER, &status).await
     };
     wrote.map_err(calling::<Network>("write the status of", &key))?;
+    if let (true, Some(told)) = (allocated, &told) {
+        range::give_back_surplus(&world, &network, told).await?;
+    }
     Ok(Next::Settled)
 }
 

@@ -53,15 +53,14 @@ pub(super) fn verdict(
     hosts: &[NetworkHost],
     exists: impl Fn(&str) -> bool,
 ) -> Verdict {
-    for subnet in &network.spec.subnets {
-        let range = match subnet.allocation().and_then(|_| subnet.range()) {
-            Ok(range) => range,
-            Err(error) => return Verdict::stalled("InvalidSubnet", format!("subnet {}: {error}", subnet.name)),
-        };
-        let refused = ranges.filter(|_| network.spec.host_access).and_then(|ranges| ranges.refusal(range.cidr));
-        if let Some(refused) = refused {
-            return Verdict::working("HostAccessRefused", refused);
-        }
+    let subnet = network.subnet();
+    let range = match subnet.allocation().and_then(|_| subnet.range()) {
+        Ok(range) => range,
+        Err(error) => return Verdict::stalled("InvalidSubnet", format!("subnet {}: {error}", subnet.name)),
+    };
+    let refused = ranges.filter(|_| network.spec.host_access).and_then(|ranges| ranges.refusal(range.cidr));
+    if let Some(refused) = refused {
+        return Verdict::working("HostAccessRefused", refused);
     }
     let generation = network.metadata.generation;
     for host in hosts.iter().filter(|host| host.released != Some(true) && exists(&host.name)) {

@@ -164,11 +164,8 @@ async fn claim(world: &World, seen: &Gathered, address: Ipv4Addr) -> Result<(), 
 async fn tell(world: &World, seen: &Gathered, verdict: &Verdict, address: Option<Ipv4Addr>) -> Result<(), Error> {
     let key = Key::of(seen.port.as_ref());
     let generation = seen.port.metadata.generation;
-    let subnet = seen.network.as_ref().and_then(|network| network.spec.subnets.first());
-    let named = |address: Ipv4Addr| PortAddress {
-        name: subnet.map_or_else(|| "v4".to_owned(), |subnet| subnet.name.clone()),
-        address: address.to_string(),
-    };
+    let subnet = seen.network.as_ref().map_or_else(|| "v4".to_owned(), |network| network.subnet().name);
+    let named = |address: Ipv4Addr| PortAddress { name: subnet.clone(), address: address.to_string() };
     let user = seen.users.first();
     let status = PortStatus {
         observed_generation: generation,
@@ -219,7 +216,7 @@ fn wake(world: &Arc<World>, queue: &Queue<Key>, reserved: &Arc<Reserved>) {
             // Its own Port may have another one already.
             queue.add(network.beside(claim.spec.port.clone()));
         }
-        // One that comes tells those who wish it by whom it is taken; one that goes is free for those without any.
+        // One that comes tells those who request it by whom it is taken; one that goes is free for those without any.
         for port in ports.by(by::NETWORK, &network.to_string()) {
             let without = port.status.as_ref().is_none_or(|status| status.addresses.is_empty());
             if without && (new.is_none() || port.spec.requested_addresses().contains(&claim.spec.address)) {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use kube::ResourceExt;
-use nubium_api::{AddressRefusal, IPAddress, Subnet};
+use nubium_api::{AddressRefusal, IPAddress, SubnetError};
 
 use super::{gather::Gathered, mac::mac};
 use crate::{claims::terminating, verdict::Verdict};
@@ -21,9 +21,11 @@ pub(super) enum Addressing {
 
 /// The address. `reserved` are addresses that count as taken beyond those that are seen to be.
 pub(super) fn addressing(seen: &Gathered, reserved: &BTreeSet<Ipv4Addr>) -> Addressing {
-    match (told(seen), first_address(seen)) {
+    match (reported_address(seen), first_address(seen)) {
         // A guest may use it: its claim is asked for again before any other counts, should the cache not show it.
-        (Some(told), held) if held != Some(told) && !seen.taken.contains_key(&told) => return Addressing::Claim(told),
+        (Some(reported), held) if held != Some(reported) && !seen.taken.contains_key(&reported) => {
+            return Addressing::Claim(reported);
+        }
         (_, Some(address)) => return Addressing::Has(address),
         (_, None) => {}
     }
@@ -39,13 +41,18 @@ pub(super) fn addressing(seen: &Gathered, reserved: &BTreeSet<Ipv4Addr>) -> Addr
     if terminating(network.as_ref()) {
         return trouble("NetworkNotFound", format!("Network {name} is being deleted"));
     }
-    let subnet = network.spec.subnets.first();
-    let read = |subnet: &Subnet| Some((subnet.range().ok()?, subnet.allocation().ok()?));
-    let Some((range, allocation)) = subnet.and_then(read) else {
-        return trouble(
-            "InvalidSubnet",
-            format!("Network {name} has a subnet that cannot be used: look at its conditions"),
-        );
+    let subnet = network.subnet();
+    let (range, allocation) = match (subnet.range(), subnet.allocation()) {
+        (Ok(range), Ok(allocation)) => (range, allocation),
+        (Err(SubnetError::NoRange), _) => {
+            return trouble("NetworkNotReady", format!("waits for Network {name}, which has taken no range yet"));
+        }
+        _ => {
+            return trouble(
+                "InvalidSubnet",
+                format!("Network {name} has a subnet that cannot be used: look at its conditions"),
+            );
+        }
     };
     match seen.port.spec.requested_addresses().first() {
         Some(requested) => match range.requested(requested) {
@@ -87,21 +94,23 @@ pub(super) fn addressing(seen: &Gathered, reserved: &BTreeSet<Ipv4Addr>) -> Addr
     }
 }
 
-/// The address that is held for this Port: the one that was told, whatever else was claimed for it since.
+/// The address that is held for this Port: the one that its status reports, whatever else was claimed for it since.
 pub(super) fn first_address(seen: &Gathered) -> Option<Ipv4Addr> {
     let held = || seen.claims.iter().filter_map(|claim| claim.spec.address.parse().ok());
-    told(seen).filter(|told| held().any(|address| address == *told)).or_else(|| held().min())
+    reported_address(seen).filter(|reported| held().any(|address| address == *reported)).or_else(|| held().min())
 }
 
-/// Claims for this Port beyond its address, once that was told: a controller that was cut off had made one, and the next
+/// Claims for this Port beyond its address, once that its status reports: a controller that was cut off had made one, and the next
 /// one another before it could see it.
 pub(super) fn surplus(seen: &Gathered) -> Vec<&IPAddress> {
-    let Some(address) = told(seen).filter(|told| first_address(seen) == Some(*told)) else { return Vec::new() };
+    let Some(address) = reported_address(seen).filter(|reported| first_address(seen) == Some(*reported)) else {
+        return Vec::new();
+    };
     let beyond = |claim: &&IPAddress| claim.spec.address != address.to_string() && !terminating(*claim);
     seen.claims.iter().map(AsRef::as_ref).filter(beyond).collect()
 }
 
-fn told(seen: &Gathered) -> Option<Ipv4Addr> {
+fn reported_address(seen: &Gathered) -> Option<Ipv4Addr> {
     seen.port.status.as_ref()?.addresses.first()?.address.parse().ok()
 }
 

@@ -77,9 +77,9 @@ fn trouble(seen: &Gathered) -> (String, String) {
 
 #[test]
 fn two_ports_of_a_network_never_have_one_mac() {
-    let wish = json!({"network": "blue", "macAddress": "02:00:00:00:00:01"});
+    let spec = json!({"network": "blue", "macAddress": "02:00:00:00:00:01"});
     let port = |name: &str, day: u8, addressed: bool| {
-        let mut port = Arc::unwrap_or_clone(port(wish.clone()));
+        let mut port = Arc::unwrap_or_clone(port(spec.clone()));
         port.metadata.name = Some(name.to_owned());
         port.metadata.uid = Some(name.to_owned());
         port.metadata.creation_timestamp = serde_json::from_value(json!(format!("2026-01-0{day}T00:00:00Z"))).unwrap();
@@ -95,7 +95,7 @@ fn two_ports_of_a_network_never_have_one_mac() {
     );
     assert!(goes_before(&port("b", 2, true), &port("a", 1, false)), "the one that has an address");
     assert!(!goes_before(&port("a", 1, true), &port("a", 1, true)), "not itself");
-    let mut seen = seen(wish);
+    let mut seen = seen(spec);
     seen.same_mac = Some("other".into());
     let (reason, message) = trouble(&seen);
     assert_eq!(reason, "MacAddressTaken");
@@ -135,11 +135,11 @@ fn an_address_that_was_told_stays_and_what_was_claimed_beyond_it_goes() {
 }
 
 #[test]
-fn a_wish_that_cannot_be_met_says_why_and_by_whom() {
-    let mut wished = seen(json!({"network": "blue", "address": "10.10.0.5"}));
-    assert_eq!(addressing(&wished, &BTreeSet::new()), Addressing::Claim(ip(5)));
-    wished.taken.insert(ip(5), "web-0-eth0".into());
-    let (reason, message) = trouble(&wished);
+fn a_request_that_cannot_be_met_says_why_and_by_whom() {
+    let mut requested = seen(json!({"network": "blue", "address": "10.10.0.5"}));
+    assert_eq!(addressing(&requested, &BTreeSet::new()), Addressing::Claim(ip(5)));
+    requested.taken.insert(ip(5), "web-0-eth0".into());
+    let (reason, message) = trouble(&requested);
     assert_eq!(reason, "AddressTaken");
     assert!(message.contains("Port web-0-eth0"), "{message}");
     assert_eq!(trouble(&seen(json!({"network": "blue", "address": "10.10.1.5"}))).0, "AddressOutOfRange");

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::claims::terminating;
 
-/// The wish. Once the Server is being deleted it wants no child and no seed.
+/// The desired state. Once the Server is being deleted it wants no child and no seed.
 #[derive(Debug, PartialEq)]
 pub(super) struct Desired {
     /// False: the Server is being deleted.

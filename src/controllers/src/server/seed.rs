@@ -50,7 +50,7 @@ pub(super) fn nics(seen: &Gathered) -> Option<Vec<Wired>> {
             (Some(network), _) => network,
             (None, port) => &port?.0.spec.network,
         };
-        if seen.networks.get(network)?.spec.subnets.first()?.dhcp.unwrap_or(true) {
+        if seen.networks.get(network)?.subnet().dhcp.unwrap_or(true) {
             return Some(Vec::new());
         }
     }
@@ -63,7 +63,7 @@ pub(super) fn nics(seen: &Gathered) -> Option<Vec<Wired>> {
 }
 
 fn wire(name: &str, port: &Port, network: &Network) -> Option<Wired> {
-    let subnet = network.spec.subnets.first()?;
+    let subnet = network.subnet();
     let range = subnet.range().ok()?;
     let status = port.status.as_ref()?;
     let fixed = if subnet.dhcp.unwrap_or(true) {

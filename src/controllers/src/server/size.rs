@@ -1,12 +1,12 @@
-//! A size that is wished and is not the one in force: the guest keeps what it was placed and made with, and the Server says
-//! so, instead of being Ready for a wish that nobody carried out.
+//! A size that is requested and is not the one in force: the guest keeps what it was placed and made with, and the Server says
+//! so, instead of being Ready for a request that nobody carried out.
 
 use nubium_api::{CpuCount, Quantity};
 
 use super::gather::Gathered;
 use crate::verdict::{Verdict, names};
 
-/// What differs; None when the sizes are as wished, or nothing is in force yet.
+/// What differs; None when the sizes are as requested, or nothing is in force yet.
 pub(super) fn pending(seen: &Gathered) -> Option<Verdict> {
     let differing: Vec<String> = machine(seen).into_iter().chain(disks(seen)).collect();
     if differing.is_empty() {

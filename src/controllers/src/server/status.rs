@@ -270,7 +270,7 @@ fn image_awaited(seen: &Gathered) -> Option<Verdict> {
     })
 }
 
-/// What the host's agent saw, of this generation. It says `Running` or `Stopped` as the reason when that is as wished;
+/// What the host's agent saw, of this generation. It says `Running` or `Stopped` as the reason when that is as requested;
 /// any other reason is about what is on the way or in the way.
 fn on_its_host(seen: &Gathered) -> Verdict {
     let generation = seen.server.metadata.generation;
@@ -288,7 +288,7 @@ fn on_its_host(seen: &Gathered) -> Verdict {
     match seen.server.spec.power_state {
         PowerState::Stopped => match running {
             Some(fact) if fact.status == ConditionStatus::False && fact.reason == "Stopped" => {
-                Verdict::ready("Stopped", format!("it is off, as wished, on host {host}"))
+                Verdict::ready("Stopped", format!("it is off, as requested, on host {host}"))
             }
             Some(fact) if fact.status == ConditionStatus::True => Verdict::working("Stopping", &fact.message),
             Some(fact) => Verdict::working(&fact.reason, &fact.message),

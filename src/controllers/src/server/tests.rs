@@ -265,11 +265,11 @@ fn ready_is_said_only_of_what_was_seen_at_this_generation() {
 }
 
 #[test]
-fn off_is_ready_only_when_it_is_wished() {
+fn off_is_ready_only_when_it_is_stopped() {
     let facts = [fact("Running", "False", "Stopped")];
-    let mut wished = seen(up(), &facts);
-    Arc::make_mut(&mut wished.server).spec.power_state = nubium_api::PowerState::Stopped;
-    assert_eq!(says(&wished), (State::Ready, "Stopped".into()));
+    let mut stopped = seen(up(), &facts);
+    Arc::make_mut(&mut stopped.server).spec.power_state = nubium_api::PowerState::Stopped;
+    assert_eq!(says(&stopped), (State::Ready, "Stopped".into()));
     let mut still_on = seen(up(), &[fact("Running", "True", "Running")]);
     Arc::make_mut(&mut still_on.server).spec.power_state = nubium_api::PowerState::Stopped;
     assert_eq!(says(&still_on), (State::Working, "Stopping".into()));

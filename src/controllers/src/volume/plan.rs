@@ -38,7 +38,7 @@ pub(super) fn users(volume: &Volume, servers: &[Arc<Server>]) -> Vec<String> {
 pub(super) fn verdict(volume: &Volume, host: Option<&str>, missing: Option<(&str, &str)>) -> Verdict {
     let conditions = volume.status.as_ref().map_or(&[][..], |status| &status.conditions);
     match current(conditions, contract::PROVISIONED, volume.metadata.generation) {
-        Some(fact) if fact.status == ConditionStatus::True => Verdict::ready("Provisioned", "it is there as wished"),
+        Some(fact) if fact.status == ConditionStatus::True => Verdict::ready("Provisioned", "it is there as requested"),
         Some(fact) => Verdict::working(&fact.reason, &fact.message),
         None => match (missing, host) {
             (Some((kind, name)), _) => {

@@ -4,5 +4,6 @@
 
 mod cloud;
 mod deletion;
+mod ranges;
 mod requests;
 mod unreadable;

@@ -13,13 +13,24 @@ use serde_json::{Value, json};
 use crate::machine::SimMachine;
 
 /// The kinds of which a store has objects.
-const KINDS: [&str; 10] =
-    ["CloudSettings", "Flavor", "Host", "Image", "IPAddress", "Network", "Port", "Server", "StoragePool", "Volume"];
+const KINDS: [&str; 11] = [
+    "AddressRange",
+    "CloudSettings",
+    "Flavor",
+    "Host",
+    "Image",
+    "IPAddress",
+    "Network",
+    "Port",
+    "Server",
+    "StoragePool",
+    "Volume",
+];
 
 /// Where the recorded cloud had its files.
 pub const RECORDED_IN: &str = "/tmp/nubium-recorded";
 
-/// Every object of ours by kind and name: its spec, and what is said of it, without times and without where files are.
+/// Every object of ours by kind and name: its spec, and what is said of it, without times, words and where files are.
 pub async fn objects(client: &Client, state: &Path) -> Result<Value> {
     let mut all = json!({});
     for kind in KINDS {
@@ -33,7 +44,10 @@ pub async fn objects(client: &Client, state: &Path) -> Result<Value> {
         for object in api.list(&ListParams::default()).await? {
             let mut data = object.data;
             if let Some(conditions) = data["status"]["conditions"].as_array_mut() {
-                conditions.iter_mut().for_each(|condition| condition["lastTransitionTime"] = Value::Null);
+                for condition in conditions {
+                    condition["lastTransitionTime"] = Value::Null;
+                    condition["message"] = Value::Null;
+                }
             }
             let name = object.metadata.name.context("an object has a name")?;
             all[kind][name] = json!({"uid": object.metadata.uid, "generation": object.metadata.generation,
