@@ -15,6 +15,7 @@ pub mod image;
 mod measures;
 pub mod network;
 mod pool;
+mod presence;
 mod purge;
 mod run;
 pub mod server;

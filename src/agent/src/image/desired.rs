@@ -4,16 +4,7 @@ use nubium_api::{Checksum as SpecChecksum, Image};
 use nubium_host::storage::image::{BadChecksum, Checksum, Source};
 use nubium_host::storage::{BadName, FileName};
 
-/// What is to become of the image's files here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Presence {
-    /// Verified and in the pool.
-    Present,
-    /// As it is: marked for deletion, and something may still use it.
-    Keep,
-    /// Nothing left. Only an object seen live with a deletion mark, and declared unused, asks for this.
-    Gone,
-}
+use crate::presence::Presence;
 
 /// The presence as a validated value.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -29,7 +29,8 @@ mod turns;
 
 use nubium_host::storage::image::Images;
 
-pub use desired::{Desired, Invalid, Presence, file_of};
+pub use crate::presence::Presence;
+pub use desired::{Desired, Invalid, file_of};
 pub use imports::{Import, Imports, Waits};
 pub use observe::Seen;
 pub use pass::{Context, run};

@@ -5,16 +5,15 @@ use std::time::Duration;
 
 use crate::writer::entry_writer;
 use kube::{Api, Client, Resource, ResourceExt};
-use nubium_api::{
-    ConditionStatus, DEFAULT_POOL, Image, ImageHost, ImageStatus, StoragePool, Volume, condition, contract, is_held,
-};
+use nubium_api::{Condition, DEFAULT_POOL, Image, ImageHost, ImageStatus, StoragePool, Volume, contract, is_held};
 use nubium_host::storage::Pools;
-use nubium_runtime::{Key, Live, Loop, Next, Note, NoteKind, Queue, Recorder, Shared, apply_status, live_get};
+use nubium_runtime::{Key, Loop, Next, Note, NoteKind, Queue, Recorder, Shared, apply_status};
 
-use super::desired::{Desired, Presence, desired};
+use super::desired::{Desired, desired};
 use super::imports::{Import, Imports, PROGRESS_EVERY};
 use super::{Looked, reconcile, status};
 use crate::pool;
+use crate::presence::{Presence, presence};
 
 const RESYNC: Duration = Duration::from_secs(300);
 const FAILED_LOOK: Duration = Duration::from_secs(3);
@@ -61,7 +60,7 @@ fn elsewhere(volume: &Volume) -> Option<(Key, String)> {
 pub(super) async fn pass<P: Pools>(world: Arc<World<P>>, key: Key) -> Result<Next, kube::Error> {
     let Some(image) = world.context.images.get(&key) else { return Ok(Next::Gone) };
     let api: Api<Image> = Api::namespaced(world.context.client.clone(), &key.namespace);
-    let Some((image, presence)) = judge(&api, image).await? else { return Ok(Next::Gone) };
+    let Some((image, presence)) = presence(&api, image, conditions).await? else { return Ok(Next::Gone) };
     if !is_held(image.as_ref()) {
         // The event of its finalizer comes next.
         return Ok(Next::Settled);
@@ -88,25 +87,6 @@ pub(super) async fn pass<P: Pools>(world: Arc<World<P>>, key: Key) -> Result<Nex
     let status = ImageStatus { hosts: vec![entry], ..ImageStatus::default() };
     apply_status(&api, image.as_ref(), &owner, &status).await?;
     Ok(next)
-}
-
-/// The object and what it asks for. To be gone it has to be marked, seen live, and declared unused at that generation.
-async fn judge(api: &Api<Image>, cached: Arc<Image>) -> Result<Option<(Arc<Image>, Presence)>, kube::Error> {
-    if cached.metadata.deletion_timestamp.is_none() {
-        return Ok(Some((cached, Presence::Present)));
-    }
-    match live_get(api, &cached.name_any(), &cached.uid().unwrap_or_default()).await? {
-        Live::Wanted(image) => Ok(Some((Arc::new(*image), Presence::Present))),
-        Live::Gone(_) => Ok(None),
-        Live::Marked(marked) => {
-            let image = marked.object();
-            let conditions = image.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-            let unused = condition(conditions, contract::IN_USE).is_some_and(|in_use| {
-                in_use.status == ConditionStatus::False && in_use.observed_generation == marked.generation()
-            });
-            Ok(Some((Arc::new(image.clone()), if unused { Presence::Gone } else { Presence::Keep })))
-        }
-    }
 }
 
 /// Serves the default pool, and every other one that a Volume here waits in or that may have a copy to remove.
@@ -177,4 +157,8 @@ fn tell<P>(world: &World<P>, image: &Image, before: Option<&ImageHost>, now: &Im
     };
     let text = format!("{}: {}", world.context.host, now.message.clone().unwrap_or_default());
     world.context.recorder.note(Note { regarding: image.object_ref(&()), kind, reason, action: "Import".into(), text });
+}
+
+fn conditions(image: &Image) -> &[Condition] {
+    image.status.as_ref().map_or(&[], |status| &status.conditions)
 }

@@ -1,8 +1,8 @@
 //! The next step towards the presence. Pure.
 
-use super::desired::Presence;
 use super::imports::Import;
 use super::observe::Seen;
+use crate::presence::Presence;
 
 /// One step; each is idempotent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,11 +5,12 @@ use nubium_host::storage::VolumeError;
 use nubium_host::storage::image::Progress;
 use nubium_runtime::Chain;
 
-use super::desired::{Desired, Presence};
+use super::desired::Desired;
 use super::imports::{Import, Waits};
 use super::observe::Seen;
 use super::turns::Shares;
 use crate::pool;
+use crate::presence::Presence;
 
 /// What one look, after the steps, showed; or why nobody could look or a step failed.
 pub type Looked = Result<Seen, VolumeError>;

@@ -6,16 +6,14 @@ use std::time::Duration;
 use crate::writer::entry_writer;
 use kube::{Api, Client, Resource, ResourceExt};
 use nubium_api::{
-    CLOUD_SETTINGS, CloudSettings, ConditionStatus, Network, NetworkHost, NetworkStatus, Port, condition, contract,
-    is_held,
+    CLOUD_SETTINGS, CloudSettings, Condition, Network, NetworkHost, NetworkStatus, Port, contract, is_held,
 };
 use nubium_host::network::Networks;
-use nubium_runtime::{
-    Key, Live, Loop, Next, Note, NoteKind, Queue, Recorder, Shared, WarnOnce, apply_status, live_get,
-};
+use nubium_runtime::{Key, Loop, Next, Note, NoteKind, Queue, Recorder, Shared, WarnOnce, apply_status};
 
 use super::{Input, Readiness, Report, Settings, Unfinished, reconcile};
 use crate::driver::Driver;
+use crate::presence::{Presence, presence};
 
 /// What no event tells of (a sysctl that somebody wrote) is found within this time.
 const RESYNC: Duration = Duration::from_secs(7);
@@ -84,7 +82,8 @@ async fn pass<D: Driver>(context: Arc<Context<D>>, key: Key) -> Result<Next, kub
         return Ok(Next::Gone);
     };
     let api: Api<Network> = Api::namespaced(context.client.clone(), &key.namespace);
-    let Some((network, present)) = judge(&api, network).await? else { return Ok(Next::Gone) };
+    let Some((network, presence)) = presence(&api, network, conditions).await? else { return Ok(Next::Gone) };
+    let present = presence != Presence::Gone;
     if !is_held(network.as_ref()) {
         // The event of its finalizer comes next.
         return Ok(Next::Settled);
@@ -136,26 +135,6 @@ async fn write<D>(
     apply_status(api, network, &owner, &status).await
 }
 
-/// The object, and whether it shall be here. To be gone it has to be marked, seen live, and declared unused at that
-/// generation.
-async fn judge(api: &Api<Network>, cached: Arc<Network>) -> Result<Option<(Arc<Network>, bool)>, kube::Error> {
-    if cached.metadata.deletion_timestamp.is_none() {
-        return Ok(Some((cached, true)));
-    }
-    match live_get(api, &cached.name_any(), &cached.uid().unwrap_or_default()).await? {
-        Live::Wanted(network) => Ok(Some((Arc::from(network), true))),
-        Live::Gone(_) => Ok(None),
-        Live::Marked(marked) => {
-            let network = marked.object();
-            let conditions = network.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-            let unused = condition(conditions, contract::IN_USE).is_some_and(|in_use| {
-                in_use.status == ConditionStatus::False && in_use.observed_generation == marked.generation()
-            });
-            Ok(Some((Arc::new(network.clone()), !unused)))
-        }
-    }
-}
-
 fn own_entry<'a>(network: &'a Network, host: &str) -> Option<&'a NetworkHost> {
     network.status.as_ref()?.hosts.iter().find(|entry| entry.name == host)
 }
@@ -190,4 +169,8 @@ fn tell<D>(
     {
         note(now.reason.as_deref().unwrap_or("Failed"), "Configure", now.message.clone().unwrap_or_default());
     }
+}
+
+fn conditions(network: &Network) -> &[Condition] {
+    network.status.as_ref().map_or(&[], |status| &status.conditions)
 }

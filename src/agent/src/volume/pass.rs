@@ -4,16 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::writer::writer;
-use kube::{Api, Client, Resource, ResourceExt};
-use nubium_api::{ConditionStatus, DEFAULT_POOL, Image, StoragePool, Volume, VolumeStatus, condition, contract};
+use kube::{Api, Client, Resource};
+use nubium_api::{Condition, DEFAULT_POOL, Image, StoragePool, Volume, VolumeStatus, condition, contract};
 use nubium_host::storage::Pools;
-use nubium_runtime::{
-    Key, Live, Loop, Next, Note, NoteKind, Queue, Recorder, Shared, StatusWriter, apply_status, live_get,
-};
+use nubium_runtime::{Key, Loop, Next, Note, NoteKind, Queue, Recorder, Shared, StatusWriter, apply_status};
 
 use super::desired::{Base, Desired, Presence, desired, retains};
 use super::{Looked, reconcile, status};
 use crate::pool;
+use crate::presence::{self, presence};
 
 const RESYNC: Duration = Duration::from_secs(300);
 const FAILED: Duration = Duration::from_secs(3);
@@ -65,7 +64,12 @@ pub async fn run<P: Pools>(context: Context<P>) {
 pub(super) async fn pass<P: Pools>(context: Arc<Context<P>>, key: Key) -> Result<Next, kube::Error> {
     let Some(volume) = context.volumes.get(&key) else { return Ok(Next::Gone) };
     let api: Api<Volume> = Api::namespaced(context.client.clone(), &key.namespace);
-    let Some((volume, presence)) = judge(&api, volume).await? else { return Ok(Next::Gone) };
+    let Some((volume, presence)) = presence(&api, volume, conditions).await? else { return Ok(Next::Gone) };
+    let presence = match presence {
+        presence::Presence::Present => Presence::Present,
+        presence::Presence::Keep => Presence::Keep,
+        presence::Presence::Gone => Presence::Gone { retain: retains(&volume) },
+    };
     let before = volume.status.as_ref();
     if before.and_then(|status| status.host.as_ref()) != Some(&context.host) {
         return Ok(Next::Settled);
@@ -78,26 +82,6 @@ pub(super) async fn pass<P: Pools>(context: Arc<Context<P>>, key: Key) -> Result
     tell(&context, &volume, &status);
     apply_status(&api, volume.as_ref(), &OWNER, &status).await?;
     Ok(next)
-}
-
-/// The object and what it asks for. To be gone it has to be marked, seen live, and declared unused at that generation.
-async fn judge(api: &Api<Volume>, cached: Arc<Volume>) -> Result<Option<(Arc<Volume>, Presence)>, kube::Error> {
-    if cached.metadata.deletion_timestamp.is_none() {
-        return Ok(Some((cached, Presence::Present)));
-    }
-    match live_get(api, &cached.name_any(), &cached.uid().unwrap_or_default()).await? {
-        Live::Wanted(volume) => Ok(Some((Arc::new(*volume), Presence::Present))),
-        Live::Gone(_) => Ok(None),
-        Live::Marked(marked) => {
-            let volume = marked.object();
-            let conditions = volume.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-            let unused = condition(conditions, contract::IN_USE).is_some_and(|in_use| {
-                in_use.status == ConditionStatus::False && in_use.observed_generation == marked.generation()
-            });
-            let presence = if unused { Presence::Gone { retain: retains(volume) } } else { Presence::Keep };
-            Ok(Some((Arc::new(volume.clone()), presence)))
-        }
-    }
 }
 
 /// Looks and acts; or says, as a reason and a message, why there is nowhere to look.
@@ -155,4 +139,8 @@ fn tell<P>(context: &Context<P>, volume: &Volume, now: &VolumeStatus) {
         action: "Provision".into(),
         text,
     });
+}
+
+fn conditions(volume: &Volume) -> &[Condition] {
+    volume.status.as_ref().map_or(&[], |status| &status.conditions)
 }
