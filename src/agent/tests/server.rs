@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nubium_agent::network;
-use nubium_agent::server::{Input, Machine, OpenPools, Report, SeenMarked, Settings, Step, reconcile};
+use nubium_agent::server::{HostPools, Input, Machine, Report, SeenMarked, Settings, Step, reconcile};
 use nubium_api::{
     ConditionStatus, HostAccessRanges, Network, Port, Server, Volume, condition, contract::SERVER_ON_HOST,
 };
@@ -19,7 +19,8 @@ use nubium_host::libvirt::private::{Layout, PrivateLibvirt, REAPER_COMMAND, reap
 use nubium_host::libvirt::{Accelerator, Connection, DomainState, Domains, Libvirt};
 use nubium_host::network::{LinuxNetworks, names, transit};
 use nubium_host::seed::{Seed, SeedFiles};
-use nubium_host::storage::{Claim, DirectoryPool, FileName, FileOwner, Mark, Records, Volumes};
+use nubium_host::storage::image::Rules;
+use nubium_host::storage::{DirectoryPools, FileName, FileOwner, PoolConfig, PoolSpec, Pools, Volumes};
 use nubium_runtime::{Live, live_get};
 use nubium_testkit::objects::Objects;
 use serde_json::json;
@@ -236,7 +237,8 @@ struct Host {
     domains: Connection,
     networks: LinuxNetworks,
     netd: network::Netd,
-    pools: OpenPools<DirectoryPool>,
+    storage: DirectoryPools,
+    pool: PoolSpec,
     settings: Settings,
     volume_path: PathBuf,
 }
@@ -250,13 +252,12 @@ impl Host {
         libvirt.ensure().expect("libvirt starts");
         let (domains, _woken) = Connection::new(&Libvirt::Private(libvirt.clone()));
         let qemu = domains.qemu_ids().await.expect("libvirt answers");
-        let claim = Claim {
-            mark: Mark { name: "default".into(), uid: "1".into() },
-            root: root.join("pool"),
-            allowed: vec![root.clone()],
-            records: Records(root.join("pools")),
-        };
-        let pool = DirectoryPool::open(&claim, FileOwner { uid: qemu.uid, gid: qemu.gid }).expect("a pool");
+        let owner = FileOwner { uid: qemu.uid, gid: qemu.gid };
+        fs::create_dir_all(root.join("pools")).expect("a folder");
+        let storage = DirectoryPools::new(root.join("pools"), Vec::new(), owner, Rules::default()).expect("qemu-img");
+        let config = PoolConfig::Directory { folder: None };
+        let spec = PoolSpec { name: "default".into(), uid: "1".into(), config };
+        let pool = storage.open(&spec).await.expect("a pool").volumes;
         let volume = FileName::new("shop", "web-1-root", "00000002-0000-4000-8000-000000000000").expect("a name");
         pool.create_blank(&volume, 1 << 20).await.expect("a volume");
         let volume_path = pool.volume_path(&volume);
@@ -276,7 +277,8 @@ impl Host {
         Self {
             networks: LinuxNetworks::new(root.join("state"), std::time::Duration::ZERO),
             netd: network::Netd::new(program, root.join("netd.json")),
-            pools: OpenPools([("default".to_owned(), pool)].into()),
+            storage,
+            pool: spec,
             root,
             libvirt,
             domains,
@@ -302,11 +304,13 @@ impl Host {
             seed: Some(&seed),
             marked: marked.as_ref(),
         };
+        let specs = [("default".to_owned(), self.pool.clone())].into();
+        let pools = HostPools { storage: &self.storage, specs };
         let host = Machine {
             settings: &self.settings,
             domains: &self.domains,
             taps: &self.networks,
-            disks: &self.pools,
+            disks: &pools,
             seeds: &SeedFiles,
         };
         let now = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("a clock").as_secs();

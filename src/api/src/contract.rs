@@ -57,6 +57,8 @@ pub const SERVERS_REPORTED: &str = "ServersReported";
 pub const HARDWARE_ACCELERATION: &str = "HardwareAcceleration";
 /// Of a Host: whether no other firewall cuts its Networks off.
 pub const EGRESS_READY: &str = "EgressReady";
+/// Of a Host: whether a pool there is nearly full, or nearly all of it is promised.
+pub const POOL_PRESSURE: &str = "PoolPressure";
 /// Of a Host: what is there without an object.
 pub const STRANGERS: &str = "Strangers";
 
@@ -207,8 +209,8 @@ pub const HOST_ON_HOST: Writer = agent(
     HOSTS,
     "nubium-agent",
     By::HostItself,
-    &["capacity", "pools", "addresses", "acceleration", "endpoint", "software"],
-    &[AGENT_READY, SERVERS_REPORTED, HARDWARE_ACCELERATION, EGRESS_READY, STRANGERS],
+    &["capacity", "pools", "unavailablePools", "addresses", "acceleration", "endpoint", "software"],
+    &[AGENT_READY, SERVERS_REPORTED, HARDWARE_ACCELERATION, EGRESS_READY, POOL_PRESSURE, STRANGERS],
 );
 
 /// Every writer of every status.

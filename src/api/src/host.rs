@@ -51,7 +51,7 @@ pub struct HostStatus {
     /// The metadata.generation this status speaks of; -1 until somebody looked.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "whole::optional")]
     pub observed_generation: Option<i64>,
-    /// Facts about this Host: Ready from its heartbeat; AgentReady, ServersReported, HardwareAcceleration, EgressReady and Strangers from its agent.
+    /// Facts about this Host: Ready from its heartbeat; AgentReady, ServersReported, HardwareAcceleration, EgressReady, PoolPressure and Strangers from its agent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -62,6 +62,10 @@ pub struct HostStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub pools: Vec<HostPool>,
+    /// The pools that could not be opened or looked at, and why: nothing is known of what is in them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub unavailable_pools: Vec<UnavailablePool>,
     /// The machine's own addresses.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
@@ -98,6 +102,22 @@ pub struct HostPool {
     pub capacity: Quantity,
     /// Room left, rounded down to about a 256th of the capacity (at least 64Mi), so that it is not written all the time.
     pub free: Quantity,
+    /// Sizes of all Volumes in it together. Disks take room only as guests write, so it may be more than the capacity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promised: Option<Quantity>,
+}
+
+/// A pool that a machine could not open or look at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UnavailablePool {
+    /// The StoragePool's name.
+    pub name: String,
+    /// One word on why: PoolNotMounted, PoolNotAllowed, PoolRefused, PoolFailed.
+    pub reason: String,
+    /// One sentence on it, and what to do.
+    #[schemars(length(max = 4096))]
+    pub message: String,
 }
 
 /// One address of a machine.

@@ -37,7 +37,7 @@ pub use flavor::{Flavor, FlavorSpec, FlavorStatus};
 pub use held::is_held;
 pub use host::{
     Acceleration, HOSTS_NAMESPACE, Host, HostAddress, HostCapacity, HostPool, HostSoftware, HostSpec, HostStatus,
-    host_namespace,
+    UnavailablePool, host_namespace,
 };
 pub use image::{Checksum, FileSource, HttpSource, Image, ImageHost, ImageSource, ImageSpec, ImageStatus};
 pub use ip_address::{IPAddress, IPAddressSpec, IPAddressStatus, ip_address_name};

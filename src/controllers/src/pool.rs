@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use kube::{Api, ResourceExt};
 use nubium_api::{
-    StoragePool, StoragePoolStatus,
+    Host, StoragePool, StoragePoolStatus, UnavailablePool,
     contract::{self, POOL_FINALIZER},
 };
 use nubium_runtime::{
@@ -36,8 +36,9 @@ pub(crate) async fn run(world: Arc<World>) {
         }
     });
     world.hosts.feed(&queue, |host| {
-        let pools = host.status.iter().flat_map(|status| &status.pools);
-        pools.map(|pool| Key::cluster(pool.name.clone())).collect()
+        let there = host.status.iter().flat_map(|status| status.pools.iter().map(|pool| &pool.name));
+        let not = host.status.iter().flat_map(|status| status.unavailable_pools.iter().map(|pool| &pool.name));
+        there.chain(not).map(Key::cluster).collect()
     });
     let settings = Loop { name: "storage-pool", workers: 2, resync: Some(Duration::from_secs(60)) };
     let (all, kind) = (world.clone(), world.pools.clone());
@@ -65,7 +66,7 @@ async fn reconcile(world: Arc<World>, key: Key) -> Result<Next, Error> {
         add_finalizer(&api, &pool, POOL_FINALIZER)
             .await
             .map_err(calling::<StoragePool>("add the finalizer to", &key))?;
-        verdict(&world, &key.name)
+        judge(&world.hosts.list(), &key.name)
     };
     let generation = pool.metadata.generation;
     let status = StoragePoolStatus { observed_generation: generation, conditions: verdict.conditions(generation) };
@@ -73,15 +74,63 @@ async fn reconcile(world: Arc<World>, key: Key) -> Result<Next, Error> {
     Ok(Next::Settled)
 }
 
-fn verdict(world: &World, pool: &str) -> Verdict {
-    let all = world.hosts.list();
-    let with = all
-        .iter()
-        .filter(|host| host.status.iter().flat_map(|status| &status.pools).any(|on_host| on_host.name == pool));
-    let hosts: Vec<String> = with.map(|host| host.name_any()).collect();
-    if hosts.is_empty() {
-        Verdict::working("WaitingForHost", "no host has reported it yet")
-    } else {
-        Verdict::ready("Available", format!("it is there on {}", names(&hosts)))
+/// Ready where a host has it; on which hosts it cannot be used, and why, is said either way.
+fn judge(hosts: &[Arc<Host>], pool: &str) -> Verdict {
+    let (mut with, mut without): (Vec<String>, Vec<(String, &UnavailablePool)>) = (Vec::new(), Vec::new());
+    for host in hosts {
+        let Some(status) = &host.status else { continue };
+        if status.pools.iter().any(|on_host| on_host.name == pool) {
+            with.push(host.name_any());
+        }
+        let unavailable = status.unavailable_pools.iter().find(|on_host| on_host.name == pool);
+        without.extend(unavailable.map(|why| (host.name_any(), why)));
+    }
+    let why: Vec<String> = without.iter().map(|(host, why)| format!("host {host}: {}", why.message)).collect();
+    match (with.is_empty(), without.first()) {
+        (false, None) => Verdict::ready("Available", format!("it is there on {}", names(&with))),
+        (false, Some(_)) => {
+            Verdict::ready("Available", format!("it is there on {}; not on {}", names(&with), names(&why)))
+        }
+        (true, None) => Verdict::working("WaitingForHost", "no host has reported it yet"),
+        (true, Some((_, first))) => Verdict::working(first.reason.clone(), names(&why)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::verdict::State;
+
+    fn host(name: &str, status: Value) -> Arc<Host> {
+        let json = json!({"apiVersion": "nubium.dev/v1alpha1", "kind": "Host", "metadata": {"name": name},
+            "spec": {}, "status": status});
+        Arc::new(serde_json::from_value(json).unwrap())
+    }
+
+    #[test]
+    fn a_pool_that_a_host_cannot_open_says_so_and_where_it_is_all_the_same() {
+        let there = host("a", json!({"pools": [{"name": "fast", "capacity": "1Gi", "free": "1Gi"}]}));
+        let not = host(
+            "b",
+            json!({"unavailablePools": [{"name": "fast", "reason": "PoolNotMounted", "message": "mount its file system"}]}),
+        );
+        let silent = host("c", json!({}));
+        let told = |hosts: &[&Arc<Host>]| {
+            let hosts: Vec<Arc<Host>> = hosts.iter().map(|host| Arc::clone(host)).collect();
+            let Verdict { state, reason, message, .. } = judge(&hosts, "fast");
+            (state, reason, message)
+        };
+        assert_eq!(told(&[&silent]).1, "WaitingForHost");
+        let (state, reason, message) = told(&[&not, &silent]);
+        assert_eq!(
+            (state, reason.as_str(), message.as_str()),
+            (State::Working, "PoolNotMounted", "host b: mount its file system")
+        );
+        let (state, reason, message) = told(&[&there, &not]);
+        assert_eq!((state, reason.as_str()), (State::Ready, "Available"));
+        assert!(message.contains("host b: mount its file system"), "{message}");
+        assert_eq!(judge(&[not], "other").reason, "WaitingForHost");
     }
 }

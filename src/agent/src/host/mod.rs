@@ -3,6 +3,7 @@
 mod facts;
 mod heartbeat;
 mod leftovers;
+mod pressure;
 mod report;
 mod reporter;
 

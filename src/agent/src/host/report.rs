@@ -5,7 +5,7 @@ use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
 use nubium_api::{
     Acceleration, Condition, ConditionStatus, Host, HostAddress, HostCapacity, HostPool, HostSoftware, HostSpec,
-    HostStatus, contract,
+    HostStatus, UnavailablePool, contract,
 };
 use nubium_runtime::{StatusWriter, already_exists, apply_status};
 
@@ -14,6 +14,7 @@ use nubium_runtime::{StatusWriter, already_exists, apply_status};
 pub struct Report {
     pub capacity: HostCapacity,
     pub pools: Vec<HostPool>,
+    pub unavailable_pools: Vec<UnavailablePool>,
     pub addresses: Vec<HostAddress>,
     pub acceleration: Option<Acceleration>,
     pub endpoint: Option<String>,
@@ -57,12 +58,13 @@ pub async fn not_working(client: &Client, name: &str, message: String) -> Result
 
 /// Writes the report, if it says something new. True when it did.
 pub async fn write(client: &Client, seen: &Host, report: Report) -> Result<bool, kube::Error> {
-    let Report { capacity, pools, addresses, acceleration, endpoint, software, conditions } = report;
+    let Report { capacity, pools, unavailable_pools, addresses, acceleration, endpoint, software, conditions } = report;
     let status = HostStatus {
         observed_generation: None,
         conditions,
         capacity: Some(capacity),
         pools,
+        unavailable_pools,
         addresses,
         acceleration,
         endpoint,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::{Client, ResourceExt};
-use nubium_api::{Condition, ConditionStatus, Network, Server, StoragePool, Volume, contract};
+use nubium_api::{Condition, ConditionStatus, HostPool, Network, Server, StoragePool, Volume, contract};
 use nubium_host::acceleration::Acceleration;
 use nubium_host::libvirt::{Accelerator, DomainList, Domains};
 use nubium_host::network::{Netns, Networks};
@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::facts::addresses;
 use super::leftovers::{may_run, remove_taps};
+use super::pressure;
 use super::report::{Report, create, write};
 use crate::driver::Driver;
 use crate::server::{StartupReports, detach};
@@ -104,13 +105,17 @@ impl<D: Driver> Reporter<D> {
                 conditions.push(said(contract::AGENT_READY, ConditionStatus::False, "LibvirtDown", message));
             }
         }
+        let volume::Room { pools, unavailable } =
+            volume::report(&self.pools.list(), &self.volumes.list(), self.driver.pools().as_ref()).await;
+        conditions.push(pool_pressure(&pools));
         for condition in &mut conditions {
             condition.observed_generation = generation;
         }
         let facts = self.driver.facts();
         let report = Report {
             capacity: facts.capacity.clone(),
-            pools: volume::report(&self.pools.list(), self.driver.pools().as_ref()).await,
+            pools,
+            unavailable_pools: unavailable,
             addresses: addresses().unwrap_or_default(),
             acceleration: Some(match facts.acceleration.accelerator {
                 Accelerator::Kvm => nubium_api::Acceleration::Kvm,
@@ -206,6 +211,11 @@ impl<D: Driver> Reporter<D> {
         let message = format!("here without an object, and left alone: {}; `nubium down` stops them", list.join(", "));
         said(contract::STRANGERS, ConditionStatus::True, "Found", message)
     }
+}
+
+fn pool_pressure(pools: &[HostPool]) -> Condition {
+    let (status, reason, message) = pressure::judge(pools);
+    said(contract::POOL_PRESSURE, status, reason, message)
 }
 
 /// Whether what is said of the Servers here is what was seen since the agent began.

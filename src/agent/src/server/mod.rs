@@ -39,7 +39,7 @@ pub use observe::{LookError, Seen, observe};
 pub(crate) use pass::detach;
 pub use pass::{BY_UID, Context, run, watch_servers, watch_volumes};
 pub use plan::{Found, Plan, Refusal, Step, Why};
-pub use ports::{Disks, Machine, OpenPools, Taps};
+pub use ports::{Disks, HostPools, Machine, Taps};
 pub use power::{Due, Move, Power, next};
 pub use seed_cache::SeedCache;
 pub use slots::Slots;

@@ -11,15 +11,13 @@ use nubium_api::{
 };
 use nubium_host::clock;
 use nubium_host::seed::Seed;
-use nubium_host::storage::Pools;
 use nubium_runtime::{
     Key, Live, Loop, Next, Note, NoteKind, Queue, Recorder, Shared, SharedBuilder, StatusDebounce, StatusWriter,
     WarnOnce, apply_status, live_get, refused, status_differs,
 };
-use tracing::debug;
 
 use super::{
-    Backoff, Desired, Input, Machine, OpenPools, Report, SeedCache, SeenMarked, Settings, StartupReports, make,
+    Backoff, Desired, HostPools, Input, Machine, Report, SeedCache, SeenMarked, Settings, StartupReports, make,
 };
 use crate::driver::Driver;
 use crate::network::Readiness;
@@ -225,7 +223,7 @@ async fn look_and_act<D: Driver>(
                 .or_insert_with(|| format!("the rules and the lease of Port {port} are not in place yet"));
         }
     }
-    let disks = open_pools(context).await;
+    let disks = pools(context);
     let host = Machine {
         settings: &context.settings,
         domains: context.driver.domains(),
@@ -240,16 +238,9 @@ fn copies<K: Clone>(objects: impl Iterator<Item = Arc<K>>) -> Vec<K> {
     objects.map(Arc::unwrap_or_clone).collect()
 }
 
-/// The pools that open; a Volume in another one is waited for.
-async fn open_pools<D: Driver>(context: &Context<D>) -> OpenPools<<D::Pools as Pools>::Volumes> {
-    let mut open = OpenPools::default();
-    for pool in context.pools.list() {
-        match context.driver.pools().open(&crate::pool::spec(&pool)).await {
-            Ok(opened) => drop(open.0.insert(pool.name_any(), opened.volumes)),
-            Err(error) => debug!(pool = pool.name_any(), %error, "could not open a pool"),
-        }
-    }
-    open
+fn pools<D: Driver>(context: &Context<D>) -> HostPools<'_, D::Pools> {
+    let specs = context.pools.list().iter().map(|pool| (pool.name_any(), crate::pool::spec(pool))).collect();
+    HostPools { storage: context.driver.pools().as_ref(), specs }
 }
 
 fn wants_seed<D>(context: &Context<D>, server: &Server) -> bool {

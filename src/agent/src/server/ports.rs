@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 
 use nubium_host::network::{Netns, NetworkError, NetworkSeen, Networks, Tap};
-use nubium_host::storage::{FileName, VolumeError, VolumeSeen, Volumes};
+use nubium_host::storage::{FileName, PoolSpec, Pools, VolumeError, VolumeSeen, Volumes};
 
 use super::desired::Settings;
 
@@ -42,36 +42,44 @@ impl<N: Networks> Taps for N {
 
 /// The files of Volumes, in whatever pool.
 pub trait Disks: Send + Sync {
-    /// `None` only when the pool answered and the file is not in it, or this host has no such pool.
+    /// `None` only when the pool answered and the file is not in it, or there is no such StoragePool.
     fn look(
         &self,
         pool: &str,
         volume: &FileName,
     ) -> impl Future<Output = Result<Option<VolumeSeen>, VolumeError>> + Send;
-    /// Bytes that are free in a pool; `None` when this host has no such pool.
+    /// Bytes that are free in a pool; `None` when there is no such StoragePool.
     fn available(&self, pool: &str) -> impl Future<Output = Result<Option<u64>, VolumeError>> + Send;
 }
 
-/// The pools of this host that are open, by the StoragePool's name.
-#[derive(Debug, Clone)]
-pub struct OpenPools<V>(pub BTreeMap<String, V>);
+/// The pools of this host, each opened when something in it is looked at: one that cannot be opened is an error there, and
+/// nobody else's.
+#[derive(Debug)]
+pub struct HostPools<'a, P> {
+    pub storage: &'a P,
+    /// By the StoragePool's name.
+    pub specs: BTreeMap<String, PoolSpec>,
+}
 
-impl<V> Default for OpenPools<V> {
-    fn default() -> Self {
-        Self(BTreeMap::new())
+impl<P: Pools> HostPools<'_, P> {
+    async fn open(&self, pool: &str) -> Result<Option<P::Volumes>, VolumeError> {
+        match self.specs.get(pool) {
+            Some(spec) => Ok(Some(self.storage.open(spec).await?.volumes)),
+            None => Ok(None),
+        }
     }
 }
 
-impl<V: Volumes> Disks for OpenPools<V> {
+impl<P: Pools> Disks for HostPools<'_, P> {
     async fn look(&self, pool: &str, volume: &FileName) -> Result<Option<VolumeSeen>, VolumeError> {
-        match self.0.get(pool) {
+        match self.open(pool).await? {
             Some(pool) => pool.look(volume).await,
             None => Ok(None),
         }
     }
 
     async fn available(&self, pool: &str) -> Result<Option<u64>, VolumeError> {
-        match self.0.get(pool) {
+        match self.open(pool).await? {
             Some(pool) => pool.space().await.map(|space| Some(space.available)),
             None => Ok(None),
         }
@@ -86,4 +94,31 @@ pub struct Machine<'a, D, T, V, S> {
     pub taps: &'a T,
     pub disks: &'a V,
     pub seeds: &'a S,
+}
+
+#[cfg(test)]
+mod tests {
+    use nubium_host::storage::image::Rules;
+    use nubium_host::storage::{DirectoryPools, FileOwner, PoolConfig};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_pool_that_cannot_be_opened_is_an_error_and_never_an_absence() {
+        let folder = tempfile::tempdir().unwrap();
+        let foreign = folder.path().join("foreign");
+        std::fs::create_dir(&foreign).unwrap();
+        std::fs::write(foreign.join("somebody-else-s"), "").unwrap();
+        let owner = FileOwner { uid: 64055, gid: 64055 };
+        let allowed = vec![folder.path().to_owned()];
+        let storage = DirectoryPools::new(folder.path().join("pools"), allowed, owner, Rules::default()).unwrap();
+        let config = PoolConfig::Directory { folder: Some(foreign) };
+        let spec = PoolSpec { name: "fast".into(), uid: "0d1e".into(), config };
+        let pools = HostPools { storage: &storage, specs: [("fast".to_owned(), spec)].into() };
+        let disk = FileName::new("shop", "web-1-root", "77aa").unwrap();
+        let looked = pools.look("fast", &disk).await;
+        assert!(matches!(looked, Err(VolumeError::NotEmpty { .. })), "{looked:?}");
+        assert!(pools.available("fast").await.is_err());
+        assert!(matches!(pools.look("no-such-pool", &disk).await, Ok(None)));
+    }
 }

@@ -25,7 +25,7 @@ pub use desired::{Base, Desired, Invalid, Presence, file_of};
 pub use observe::Seen;
 pub use pass::{BY_IMAGE, Context, image_of, run};
 pub use plan::{Step, next};
-pub use space::report;
+pub use space::{Room, report};
 pub use status::{Looked, status};
 
 /// Brings the volume to the presence and looks again.

@@ -50,7 +50,12 @@ pub async fn announce(client: &Client, host: &str, cpu: i32, memory: &str, age: 
     let object = json!({"apiVersion": "nubium.dev/v1alpha1", "kind": "Host", "metadata": {"name": host}, "spec": {}});
     let params = PatchParams::apply(MANAGER).force();
     let made = hosts.patch(host, &params, &Patch::Apply(&object)).await.unwrap();
-    let pool = HostPool { name: DEFAULT_POOL.into(), capacity: Quantity("1Ti".into()), free: Quantity("1Ti".into()) };
+    let pool = HostPool {
+        name: DEFAULT_POOL.into(),
+        capacity: Quantity("1Ti".into()),
+        free: Quantity("1Ti".into()),
+        promised: None,
+    };
     let status = HostStatus {
         capacity: Some(HostCapacity { cpu, memory: Quantity(memory.into()) }),
         pools: vec![pool],

@@ -3,12 +3,17 @@
 mod both;
 mod passes;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use nubium_api::{ConditionStatus, DeletionPolicy, Image, Quantity, Volume, VolumeSpec, VolumeStatus, condition};
-use nubium_host::storage::{FileName, PoolConfig, PoolSpec, Pools, Space, VolumeError};
+use nubium_api::{
+    ConditionStatus, DeletionPolicy, HostPool, Image, Quantity, UnavailablePool, Volume, VolumeSpec, VolumeStatus,
+    condition,
+};
+use nubium_host::storage::image::Rules;
+use nubium_host::storage::{DirectoryPools, FileName, FileOwner, PoolConfig, PoolSpec, Pools, Space, VolumeError};
 use nubium_testkit::images::full;
 use nubium_testkit::volumes::{SimPools, SimVolumes, Verb};
 
@@ -265,9 +270,37 @@ async fn room_is_told_in_steps() {
     pools.set_space(Space { capacity: 10 << 30, available: (1 << 30) - 1 });
     let directory = nubium_api::DirectoryPool { path: None };
     let pool = nubium_api::StoragePool::new("default", nubium_api::StoragePoolSpec { directory });
-    let told = report(&[pool.into()], &pools).await;
-    assert_eq!(
-        (told[0].name.as_str(), told[0].capacity.0.as_str(), told[0].free.0.as_str()),
-        ("default", "10Gi", "960Mi")
-    );
+    let [mut made, mut other, waiting] = [(); 3].map(|()| volume(None, Some("1Ti")));
+    let capacity = |size: &str| Some(VolumeStatus { capacity: Some(Quantity(size.into())), ..VolumeStatus::default() });
+    (made.status, other.status, other.spec.pool) = (capacity("20Gi"), capacity("1Gi"), Some("fast".into()));
+    let volumes = [made.clone(), made, other, waiting].map(Arc::new);
+    let Room { pools: told, unavailable } = report(&[pool.into()], &volumes, &pools).await;
+    let quantity = |text: &str| Quantity(text.into());
+    let (name, promised) = ("default".to_owned(), Some(quantity("40Gi")));
+    assert_eq!(told, [HostPool { name, capacity: quantity("10Gi"), free: quantity("960Mi"), promised }]);
+    assert_eq!(unavailable, []);
+}
+
+#[tokio::test]
+async fn a_pool_that_cannot_be_opened_is_told_and_hides_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let foreign = folder.path().join("foreign");
+    std::fs::create_dir(&foreign).unwrap();
+    std::fs::write(foreign.join("somebody-else-s"), "").unwrap();
+    std::fs::create_dir(folder.path().join("pools")).unwrap();
+    let owner = FileOwner { uid: 64055, gid: 64055 };
+    let allowed = vec![folder.path().to_owned()];
+    let storage = DirectoryPools::new(folder.path().join("pools"), allowed, owner, Rules::default()).unwrap();
+    let pool = |name: &str, path: Option<String>| {
+        let directory = nubium_api::DirectoryPool { path };
+        let mut pool = nubium_api::StoragePool::new(name, nubium_api::StoragePoolSpec { directory });
+        pool.metadata.uid = Some(format!("uid-of-{name}"));
+        Arc::new(pool)
+    };
+    let path = foreign.to_str().unwrap().to_owned();
+    let Room { pools, unavailable } = report(&[pool("fast", Some(path)), pool("default", None)], &[], &storage).await;
+    assert_eq!(pools.iter().map(|pool| pool.name.as_str()).collect::<Vec<_>>(), ["default"]);
+    let [UnavailablePool { name, reason, message }] = unavailable.as_slice() else { panic!("{unavailable:?}") };
+    assert_eq!((name.as_str(), reason.as_str()), ("fast", "PoolRefused"));
+    assert!(message.contains("is not empty"), "{message}");
 }

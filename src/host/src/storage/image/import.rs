@@ -1,6 +1,7 @@
 //! The real images of a directory pool.
 
 use std::fs;
+use std::future::Future;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,11 +17,11 @@ use super::source::http::Http;
 use super::{Checksum, ImageSeen, Images, ImportError, Imported, Progress, Source, convert};
 use crate::storage::pool::directory::{Staging, locked, names_below, open_existing, publish, read_header, sync_folder};
 use crate::storage::sandbox::{Sandbox, SandboxError};
-use crate::storage::{DirectoryPool, FileName, FileOwner, Space, VolumeError, Volumes};
+use crate::storage::{DirectoryPool, FileName, FileOwner, VolumeError, Volumes};
 
 const IMAGE_MODE: u32 = 0o444;
-/// Imports leave one part in so many of a pool's file system free.
-const KEPT_FREE: u64 = 20;
+/// How often it is looked whether others have taken the room that an import counted on.
+const LOOK_AT_ROOM: Duration = Duration::from_millis(100);
 const ROOT: FileOwner = FileOwner { uid: 0, gid: 0 };
 
 /// What this host's admin lets tenants name as sources.
@@ -121,8 +122,27 @@ impl Importer {
 
     /// What an import may fill, in bytes: running guests need the rest, and pause when a pool is full.
     async fn room(&self) -> Result<u64, ImportError> {
-        let Space { capacity, available } = self.pool.space().await?;
-        Ok(available.saturating_sub(capacity / KEPT_FREE))
+        Ok(self.pool.space().await?.for_images())
+    }
+
+    /// What comes of `importing`; or that there is no room left, since guests and other imports write at the same time.
+    async fn within_room<T>(&self, importing: impl Future<Output = Result<T, ImportError>>) -> Result<T, ImportError> {
+        let full = async {
+            loop {
+                tokio::time::sleep(LOOK_AT_ROOM).await;
+                match self.room().await {
+                    Ok(0) => return self.no_space(),
+                    Ok(_) => {}
+                    Err(error) => return error,
+                }
+            }
+        };
+        let done = tokio::select! {
+            biased;
+            done = importing => done,
+            error = full => Err(error),
+        };
+        done.map_err(|error| error.at_pool(self.pool.root()))
     }
 
     fn no_space(&self) -> ImportError {
@@ -216,8 +236,7 @@ impl Images for Importer {
         checksum: Option<&Checksum>,
         progress: &watch::Sender<Progress>,
     ) -> Result<Fetched, ImportError> {
-        let fetched = self.fetch_copy(source, checksum, progress).await;
-        fetched.map_err(|error| error.at_pool(self.pool.root()))
+        self.within_room(self.fetch_copy(source, checksum, progress)).await
     }
 
     async fn convert(
@@ -226,8 +245,7 @@ impl Images for Importer {
         fetched: Fetched,
         progress: &watch::Sender<Progress>,
     ) -> Result<Imported, ImportError> {
-        let made = self.make(image, fetched, progress).await;
-        made.map_err(|error| error.at_pool(self.pool.root()))
+        self.within_room(self.make(image, fetched, progress)).await
     }
 
     async fn delete(&self, image: &FileName) -> Result<(), VolumeError> {

@@ -91,7 +91,10 @@ pub enum ImportError {
     /// The bytes themselves: nothing but other bytes can help.
     #[error("not an image that can be used")]
     Refused(#[source] Refused),
-    #[error("the pool at {} is full", pool.display())]
+    #[error(
+        "the pool at {} is full, but for what is kept for the host and for guests that run: delete Volumes or Images that \
+         nobody needs, or give its file system more room", pool.display()
+    )]
     NoSpace { pool: PathBuf },
     #[error("read the source")]
     Read(#[source] io::Error),

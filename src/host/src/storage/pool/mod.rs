@@ -46,10 +46,36 @@ pub struct Space {
     pub available: u64,
 }
 
+/// Kept free of new disks: the store of the cloud may be on the same file system, and guests that run write on.
+const KEPT: u64 = 64 << 20;
+/// A small file system keeps one part in so many instead.
+const KEPT_OF_SMALL: u64 = 8;
+/// Images are large, and leave one part in so many free.
+const KEPT_BY_IMAGES: u64 = 20;
+
+impl Space {
+    /// What new disks may take.
+    pub fn for_disks(self) -> u64 {
+        self.available.saturating_sub(self.kept())
+    }
+
+    /// What images may take.
+    pub fn for_images(self) -> u64 {
+        self.available.saturating_sub(self.kept().max(self.capacity / KEPT_BY_IMAGES))
+    }
+
+    fn kept(self) -> u64 {
+        KEPT.min(self.capacity / KEPT_OF_SMALL)
+    }
+}
+
 /// What went wrong with a volume's file.
 #[derive(Debug, thiserror::Error)]
 pub enum VolumeError {
-    #[error("the pool at {} is full", pool.display())]
+    #[error(
+        "the pool at {} is full, but for what is kept for the host and for guests that run: delete Volumes or Images that \
+         nobody needs, or give its file system more room", pool.display()
+    )]
     NoSpace { pool: PathBuf },
     #[error("the disk of {size} bytes is smaller than its image of {image} bytes")]
     SmallerThanImage { size: u64, image: u64 },

@@ -227,6 +227,36 @@ async fn pools_are_opened_once_and_kept_where_they_belong() {
 }
 
 #[test]
+fn a_new_disk_leaves_room_for_the_store_and_one_that_is_there_needs_none() {
+    for (mib, kept) in [(16, 2 * MIB), (1024, 64 * MIB)] {
+        crate::storage::full_disk::on(mib, move |root| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let pool = DirectoryPool::open(&Claim::of(root), OWNER).unwrap();
+            runtime.block_on(async {
+                pool.create_blank(&name("before"), MIB).await.unwrap();
+                // Takes room without writing any.
+                let filler = fs::File::create(root.join("filler")).unwrap();
+                let fill = |left: u64| {
+                    filler.set_len(0).unwrap();
+                    let length = pool.space_now().unwrap().available - left;
+                    let length = libc::off_t::try_from(length).unwrap();
+                    nix::fcntl::fallocate(&filler, nix::fcntl::FallocateFlags::empty(), 0, length).unwrap();
+                };
+                fill(kept);
+                let full = pool.create_blank(&name("v"), MIB).await;
+                assert!(matches!(&full, Err(VolumeError::NoSpace { pool }) if pool == root), "{full:?}");
+                assert!(full.unwrap_err().to_string().contains("delete Volumes or Images"));
+                pool.create_blank(&name("before"), MIB).await.unwrap();
+                assert!(pool.look(&name("before")).await.unwrap().is_some());
+                pool.delete(&name("before")).await.unwrap();
+                fill(kept + MIB);
+                pool.create_blank(&name("v"), MIB).await.unwrap();
+            });
+        });
+    }
+}
+
+#[test]
 fn a_full_pool_is_named_and_keeps_nothing_half_made() {
     crate::storage::full_disk::on(2, |root| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -1,7 +1,9 @@
 //! Bad input and bad luck.
 
+use std::collections::HashMap;
 use std::os::unix::fs::symlink;
 
+use super::server::{Answer, Server, Then, short};
 use super::*;
 
 async fn refused(world: &World, path: &str) -> String {
@@ -195,6 +197,34 @@ async fn what_is_too_large_is_not_taken() {
 }
 
 #[test]
+fn an_import_ends_when_others_take_the_room_that_it_counted_on() {
+    crate::storage::full_disk::on(200, |root| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let mut world = World::new();
+        world.pool = DirectoryPool::open(&Claim::of(root), OWNER).unwrap();
+        let mut rules = Rules::default();
+        rules.fence.allow.push("127.0.0.0/8".parse().unwrap());
+        world.importer = Importer::new(world.pool.clone(), rules.into(), Sandbox::qemu_img().unwrap());
+        runtime.block_on(async {
+            let stalled = Answer { then: Then::Stall, ..short(&raw_disk()[..MIB], 4 * MIB) };
+            let server = Server::start(HashMap::from([("/disk", stalled)])).await;
+            let source = Source::Http { url: server.url("/disk") };
+            let mut progress = world.progress.subscribe();
+            let guest = async {
+                let begun =
+                    progress.wait_for(|now| matches!(now, Progress::Downloading { done, .. } if *done > 0)).await;
+                drop(begun.unwrap());
+                let available = usize::try_from(world.pool.space_now().unwrap().available).unwrap();
+                fs::write(root.join("guest"), vec![1; available - 20 * MIB]).unwrap();
+            };
+            let (imported, ()) = tokio::join!(world.import(&source, None), guest);
+            assert!(matches!(&imported, Err(ImportError::NoSpace { pool }) if pool == root), "{imported:?}");
+            world.assert_nothing_came().await;
+        });
+    });
+}
+
+#[test]
 fn a_full_pool_is_said_and_left_as_it_was() {
     for (mib, filled_while) in [(3, "receiving"), (6, "converting"), (200, "nothing but the part that guests keep")] {
         crate::storage::full_disk::on(mib, move |root| {
@@ -205,7 +235,7 @@ fn a_full_pool_is_said_and_left_as_it_was() {
             world.importer = Importer::new(world.pool.clone(), rules.into(), Sandbox::qemu_img().unwrap());
             world.put("disk.img", &raw_disk());
             if mib > 100 {
-                let left = 7 * MIB; // room for the source, and 5 % of 200 MiB is 10 MiB
+                let left = 20 * MIB; // room for the source; of 200 MiB 25 MiB are kept
                 let available = usize::try_from(world.pool.space_now().unwrap().available).unwrap();
                 fs::write(root.join("filler"), vec![1; available - left]).unwrap();
             }

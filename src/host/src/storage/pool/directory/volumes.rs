@@ -84,6 +84,10 @@ impl DirectoryPool {
             }
         }
         let path = self.volume_path(volume);
+        // One that is there takes no more room.
+        if open_existing(&path, false)?.is_none() && self.space_now()?.for_disks() == 0 {
+            return Err(VolumeError::NoSpace { pool: self.root.clone() });
+        }
         let backing = image.map(|image| relative_images().join(image.relative()));
         let backing = backing.as_ref().map(|path| path.to_str().expect("names are ASCII"));
         let make = || {
