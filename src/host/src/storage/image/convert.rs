@@ -1,7 +1,6 @@
 //! `qemu-img check` and `convert`, shut in.
 
 use std::fs::File;
-use std::os::unix::fs::fchown;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -10,7 +9,7 @@ use super::inspect::{Format, Inspected};
 use super::{ImportError, Progress};
 use crate::storage::Refused;
 use crate::storage::pool::directory::Staging;
-use crate::storage::sandbox::{Job, Limits, SANDBOX_ID, Sandbox, SandboxError};
+use crate::storage::sandbox::{Job, Limits, Sandbox, SandboxError};
 
 const MEMORY: u64 = 1 << 30;
 const CPU: Duration = Duration::from_secs(30 * 60);
@@ -30,7 +29,6 @@ pub(super) async fn check_source(sandbox: &Sandbox, staging: &Staging, from: Ins
         return Ok(());
     }
     std::fs::create_dir(staging.path("check")).map_err(ImportError::writing)?;
-    give(&File::open(staging.path("source")).map_err(ImportError::reading)?)?;
     let job = Job {
         root: &staging.path("check"),
         reads: &[("source", staging.path("source"))],
@@ -49,10 +47,6 @@ pub(super) async fn check_source(sandbox: &Sandbox, staging: &Staging, from: Ins
     }
 }
 
-fn give(file: &File) -> Result<(), ImportError> {
-    fchown(file, Some(SANDBOX_ID), Some(SANDBOX_ID)).map_err(ImportError::writing)
-}
-
 /// Converts `source` of a staging folder to a qcow2 file `image` of it, at most `largest` bytes long, and returns that.
 /// Not flushed: `qemu-img` does not, and whoever publishes it does.
 pub(super) async fn to_qcow2(
@@ -64,9 +58,6 @@ pub(super) async fn to_qcow2(
 ) -> Result<File, ImportError> {
     let image = staging.create("image").map_err(ImportError::writing)?;
     std::fs::create_dir(staging.path("root")).map_err(ImportError::writing)?;
-    let source = File::open(staging.path("source")).map_err(ImportError::reading)?;
-    give(&image)?;
-    give(&source)?;
     let full = from.virtual_size + (from.virtual_size / TABLES).max(TABLES_LEAST);
     let job = Job {
         root: &staging.path("root"),
@@ -101,9 +92,6 @@ pub(super) async fn to_qcow2(
     running.await.map_err(|error| match error {
         SandboxError::Failed { message, .. } if message.contains("No space left on device") => {
             ImportError::Write(std::io::ErrorKind::StorageFull.into())
-        }
-        SandboxError::Failed { program, message, .. } if message.contains("File too large") => {
-            ImportError::Convert(SandboxError::FileSize { program, limit: job.limits.file_size })
         }
         other => ImportError::Convert(other),
     })?;

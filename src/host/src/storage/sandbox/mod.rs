@@ -1,16 +1,23 @@
 //! `qemu-img`, shut in: the bytes it reads were chosen by a tenant.
 //!
-//! It runs as a user that owns nothing else on the host, in a network namespace without links and a mount namespace whose
-//! root holds the system's programs and libraries (read-only), `/dev/null` and the files named for the job: no host file, no
-//! socket, no other device. Memory, CPU time, the size of what it writes and its time on the clock are limited. It dies with the future
-//! that waits for it.
+//! It runs as a user that owns nothing else on the host and that no other run has, in a network namespace without links, a
+//! process namespace of its own and a mount namespace whose root holds the system's programs and libraries (read-only),
+//! `/dev/null` and the files named for the job: no host file, no socket, no other device, no other process. It can make the
+//! system calls of files, memory and threads. Memory, CPU time, the size of what it writes and its time on the clock are
+//! limited. It dies with the future that waits for it, and with it all that it started.
+//!
+//! No user namespace is needed: whoever calls is root. A piece that the machine does not have is an error that names it.
 
 mod enter;
+mod filter;
+mod supervise;
 #[cfg(test)]
 mod tests;
+mod user;
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Read};
+use std::os::unix::fs::lchown;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -20,10 +27,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 
 use enter::Cell;
-
-/// User and group of the sandbox: above every range that distributions, systemd and containers give out, so that no other
-/// process of the host has it. Files that the sandbox writes are given to it for as long as it runs.
-pub const SANDBOX_ID: u32 = 1_900_000_007;
+pub use enter::Step;
+use user::User;
 
 const SHOWN_OF_STDERR: usize = 2048;
 
@@ -41,9 +46,9 @@ pub struct Limits {
 pub struct Job<'a> {
     /// An empty folder that becomes the root of the run.
     pub root: &'a Path,
-    /// Files it reads, seen as `/work/<name>`.
+    /// Files it reads, seen as `/work/<name>`; they are given to its user.
     pub reads: &'a [(&'static str, PathBuf)],
-    /// Files it writes, seen as `/work/<name>`; they have to belong to [`SANDBOX_ID`].
+    /// Files it writes, seen as `/work/<name>`; they are given to its user.
     pub writes: &'a [(&'static str, PathBuf)],
     pub args: Vec<OsString>,
     pub limits: Limits,
@@ -54,9 +59,16 @@ pub struct Job<'a> {
 pub enum SandboxError {
     #[error("{program} is not installed")]
     NotInstalled { program: String },
-    #[error("start {} in its sandbox", program.display())]
+    #[error("prepare the sandbox of {}", program.display())]
+    Prepare {
+        program: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("start {} in its sandbox: it did not get {}", program.display(), step.need())]
     Start {
         program: PathBuf,
+        step: Step,
         #[source]
         source: io::Error,
     },
@@ -98,15 +110,29 @@ impl Sandbox {
     /// Runs a job to its end; `on_output` sees every piece of standard output. Has to run within a Tokio runtime.
     pub async fn run(&self, job: &Job<'_>, mut on_output: impl FnMut(&[u8]) + Send) -> Result<(), SandboxError> {
         let program = || self.program.clone();
-        let cell = Cell::new(job).map_err(|source| SandboxError::Start { program: program(), source })?;
+        let prepare = |source| SandboxError::Prepare { program: program(), source };
+        let user = User::take();
+        for (_, path) in job.reads.iter().chain(job.writes) {
+            lchown(path, Some(user.id()), Some(user.id())).map_err(prepare)?;
+        }
+        let (mut failed, tell_failed) = io::pipe().map_err(prepare)?;
+        let cell = Cell::new(job, user.id(), tell_failed.into()).map_err(prepare)?;
         let mut command = Command::new(&self.program);
-        command.args(&job.args).env_clear().env("LC_ALL", "C").current_dir("/").kill_on_drop(true);
+        command.args(&job.args).env_clear().env("LC_ALL", "C").current_dir("/");
         // Else each of its threads reserves 64 MiB of addresses or more, and a busy qemu-img meets its limit.
         command.env("MALLOC_ARENA_MAX", "1");
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // SAFETY: between fork and exec `enter` makes system calls on values prepared before; it neither allocates nor locks.
         unsafe { command.pre_exec(move || cell.enter()) };
-        let mut child = command.spawn().map_err(|source| SandboxError::Start { program: program(), source })?;
+        let spawned = command.spawn();
+        drop(command); // and with it this process' end of the pipe
+        let mut child = spawned.map_err(|source| {
+            let mut byte = [0];
+            let step = Step::told(failed.read_exact(&mut byte).is_ok().then_some(byte[0]));
+            SandboxError::Start { program: program(), step, source }
+        })?;
+        // While it is held, the supervisor lets the program run.
+        let leash = child.stdin.take();
         let (stdout, stderr) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
         let mut message = Vec::new();
         let ending = async {
@@ -120,7 +146,8 @@ impl Sandbox {
         let status = match tokio::time::timeout(job.limits.deadline, ending).await {
             Ok(ended) => ended.map_err(|source| SandboxError::Wait { program: program(), source })?,
             Err(_) => {
-                let _ = child.kill().await; // its end is all that is wanted; kill_on_drop stands behind
+                drop(leash);
+                let _ = child.wait().await; // its end is all that is wanted
                 return Err(SandboxError::Deadline { program: program(), limit: job.limits.deadline });
             }
         };
@@ -130,6 +157,10 @@ impl Sandbox {
             Some(libc::SIGXCPU) => Err(SandboxError::Cpu { program: program(), limit: job.limits.cpu }),
             _ => {
                 let message = String::from_utf8_lossy(&message).trim().to_owned();
+                // Process 1 of a namespace is not hurt by SIGXFSZ, and its write fails.
+                if message.contains("File too large") {
+                    return Err(SandboxError::FileSize { program: program(), limit: job.limits.file_size });
+                }
                 Err(SandboxError::Failed { program: program(), status, message })
             }
         }
