@@ -35,6 +35,9 @@ pub const STALLED: &str = "Stalled";
 pub const IN_USE: &str = "InUse";
 /// Of a Server: whether a host was found, or why none fits.
 pub const SCHEDULED: &str = "Scheduled";
+/// Of a Server that is placed: whether its host keeps cpu and memory for it. False while it is stopped, and while its host
+/// has no room for it to start; its agent starts no guest meanwhile.
+pub const ADMITTED: &str = "Admitted";
 /// Of a Server: whether the cloudInit that its guest was given is the one in its spec.
 pub const CLOUD_INIT_CURRENT: &str = "CloudInitCurrent";
 /// Of a Server: whether its host has all its disks.
@@ -153,8 +156,8 @@ pub const SERVER: Writer = controller(
     &["observedGeneration", "addresses"],
     &[READY, RECONCILING, STALLED, CLOUD_INIT_CURRENT],
 );
-/// The binding of a Server to a host, and its size there.
-pub const SCHEDULER: Writer = controller(SERVERS, "nubium-scheduler", &["host", "resources"], &[SCHEDULED]);
+/// The binding of a Server to a host, its size there, and whether there is room for it to run.
+pub const SCHEDULER: Writer = controller(SERVERS, "nubium-scheduler", &["host", "resources"], &[SCHEDULED, ADMITTED]);
 /// The summary of a Network, and its numbers.
 pub const NETWORK: Writer =
     controller(NETWORKS, "nubium-network", &["observedGeneration", "vni", "mtu", "subnets"], SUMMARY_AND_USE);

@@ -25,7 +25,8 @@ pub fn host_namespace(host: &str) -> String {
     doc = "Host is a machine that runs Servers. Its agent makes this object and reports what the machine has.",
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Status", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
-    printcolumn(name = "CPU", type_ = "integer", json_path = ".status.capacity.cpu"),
+    printcolumn(name = "Cores", type_ = "integer", json_path = ".status.capacity.cores"),
+    printcolumn(name = "vCPU", type_ = "integer", json_path = ".status.capacity.cpu"),
     printcolumn(name = "Memory", type_ = "string", json_path = ".status.capacity.memory"),
     printcolumn(name = "Acceleration", type_ = "string", json_path = ".status.acceleration"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
@@ -85,11 +86,17 @@ pub struct HostStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HostCapacity {
-    /// Virtual CPUs that Servers may have together.
+    /// Virtual CPUs that running Servers may have together: cores times cpuOvercommit.
     #[serde(deserialize_with = "whole::required")]
     pub cpu: i32,
-    /// Memory that Servers may have together.
+    /// Memory that running Servers may have together.
     pub memory: Quantity,
+    /// CPUs that the machine has.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "whole::optional")]
+    pub cores: Option<i32>,
+    /// Virtual CPUs that are offered for each one that the machine has.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "whole::optional")]
+    pub cpu_overcommit: Option<i32>,
 }
 
 /// A pool on a machine.

@@ -66,6 +66,8 @@ pub struct ServerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloud_init: Option<CloudInit>,
     /// Whether it runs: Running or Stopped. Stopped asks the guest to power off, and turns it off after a while if it does not.
+    /// A stopped Server keeps its host, disks and addresses, and holds neither cpu nor memory: it is started again when its host
+    /// has room for it, and says HostFull until then.
     #[serde(default)]
     pub power_state: PowerState,
     /// Set this to the present time to restart the Server once.
@@ -262,7 +264,7 @@ pub struct ServerStatus {
     /// The metadata.generation this status speaks of; -1 until somebody looked.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "whole::optional")]
     pub observed_generation: Option<i64>,
-    /// Facts about this Server: Ready, and Reconciling or Stalled while true; Scheduled; VolumesReady, NetworkReady, Running, RestartRequired and Released from its host.
+    /// Facts about this Server: Ready, and Reconciling or Stalled while true; Scheduled to a host and Admitted to run there; VolumesReady, NetworkReady, Running, RestartRequired and Released from its host.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,

@@ -9,17 +9,22 @@ use nubium_api::{HostAddress, HostCapacity, HostSoftware, Quantity};
 use tokio::process::Command;
 
 /// Virtual processors a host offers for each of its own.
-const CPU_OVERCOMMIT: usize = 8;
+const CPU_OVERCOMMIT: i32 = 8;
 /// Memory kept for the host itself, in bytes.
 const RESERVED_MEMORY: u64 = 512 << 20;
 
 /// What Servers can use of it.
 pub fn capacity() -> io::Result<HostCapacity> {
-    let cpus = std::thread::available_parallelism()?.get() * CPU_OVERCOMMIT;
+    let cores = i32::try_from(std::thread::available_parallelism()?.get()).unwrap_or(i32::MAX);
     let memory = memory_total(&fs::read_to_string("/proc/meminfo")?)
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/meminfo has no MemTotal"))?;
     let memory = memory.saturating_sub(RESERVED_MEMORY) >> 20 << 20;
-    Ok(HostCapacity { cpu: i32::try_from(cpus).unwrap_or(i32::MAX), memory: Quantity::from_bytes(memory) })
+    Ok(HostCapacity {
+        cpu: cores.saturating_mul(CPU_OVERCOMMIT),
+        memory: Quantity::from_bytes(memory),
+        cores: Some(cores),
+        cpu_overcommit: Some(CPU_OVERCOMMIT),
+    })
 }
 
 /// The versions of what guests run on.
@@ -81,6 +86,8 @@ mod tests {
     #[test]
     fn this_machine_has_processors_and_memory() {
         let capacity = capacity().unwrap();
-        assert!(capacity.cpu >= 4 && capacity.memory.bytes().unwrap() > 0, "{capacity:?}");
+        assert!(capacity.memory.bytes().unwrap() > 0, "{capacity:?}");
+        let (cores, overcommit) = (capacity.cores.unwrap(), capacity.cpu_overcommit.unwrap());
+        assert!(cores >= 1 && capacity.cpu == cores * overcommit, "{capacity:?}");
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use nubium_api::{
     ConditionStatus, DEFAULT_MTU, DEFAULT_POOL, Device, Disk, MadeFor, Network, Nic, Port, PowerState, Server, Volume,
-    condition,
+    condition, contract,
 };
 use nubium_host::libvirt::{Accelerator, QemuIds, domain_name};
 use nubium_host::network::{MacAddr, Netns, names};
@@ -74,6 +74,8 @@ pub struct Desired {
     pub generation: i64,
     pub presence: Presence,
     pub running: bool,
+    /// Whether this host keeps cpu and memory for it: without, a guest that is off is not started.
+    pub admitted: bool,
     pub restarted_at: Option<String>,
     pub vcpus: u32,
     pub memory_bytes: u64,
@@ -137,6 +139,12 @@ pub enum Invalid {
     Name(#[from] nubium_host::storage::BadName),
 }
 
+/// A Server that was placed by a release without admission has no such condition, and its room.
+fn is_admitted(server: &Server) -> bool {
+    let conditions = server.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    condition(conditions, contract::ADMITTED).is_none_or(|admitted| admitted.status == ConditionStatus::True)
+}
+
 impl Desired {
     /// # Errors
     /// [`Invalid`], of which none lets anything be started, stopped or removed.
@@ -162,6 +170,7 @@ impl Desired {
             generation,
             presence,
             running: server.spec.power_state == PowerState::Running,
+            admitted: is_admitted(server),
             restarted_at: server.spec.restarted_at.as_ref().map(|time| seconds(time.0)),
             vcpus: 0,
             memory_bytes: 0,

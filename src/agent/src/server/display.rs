@@ -83,6 +83,7 @@ impl Refusal {
             Self::Waiting { volumes, .. } if !volumes.is_empty() => "WaitingForVolumes",
             Self::Waiting { networks, .. } if !networks.is_empty() => "WaitingForNetwork",
             Self::Waiting { .. } => "WaitingForSeed",
+            Self::NotAdmitted => "WaitingForRoom",
             Self::NoSlot { .. } => "TooManyDevices",
             Self::Unreadable => "DomainUnreadable",
         }
@@ -108,6 +109,7 @@ impl fmt::Display for Refusal {
                 let all: Vec<String> = volumes.iter().chain(networks).cloned().chain(seed).collect();
                 f.write_str(&all.join("; "))
             }
+            Self::NotAdmitted => f.write_str("the scheduler has not given it cpu and memory of this host yet"),
             Self::NoSlot { device } => {
                 write!(f, "there is no free slot for {device}: a Server can have 27 disks and NICs together")
             }

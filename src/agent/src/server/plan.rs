@@ -112,6 +112,8 @@ pub enum Refusal {
     OlderGeneration { there: i64 },
     /// What a start needs is not there yet.
     Waiting { volumes: Vec<String>, networks: Vec<String>, seed: bool },
+    /// The host keeps no cpu and memory for it.
+    NotAdmitted,
     /// The guest has no place for that many devices.
     NoSlot { device: String },
     /// The definition on the host cannot be read.
@@ -234,7 +236,7 @@ fn powered(want: &Desired, seen: &Seen, settings: &Settings, domain: &DomainSeen
     let asked = |at: i64| remember(Some(Stop::Asked { at, pressed: seen.now }));
     let wished = wished(want, owner);
     // A guest that could not come up again is not restarted.
-    let lacking = waiting(want, seen).or_else(|| no_slot(want, &slots::assign(want, Some(domain))));
+    let lacking = no_start(want, seen, &slots::assign(want, Some(domain)));
     if let (Power::Restarted, true, None, Some(refusal)) = (wished, domain.live.is_some(), &stopping, lacking) {
         return Plan { refusal: Some(refusal), ..Plan::default() };
     }
@@ -319,7 +321,7 @@ fn move_tap(nic: &WantedNic, must: bool) -> Step {
 
 fn start(want: &Desired, seen: &Seen, settings: &Settings, domain: Option<&DomainSeen>) -> Plan {
     let slots = slots::assign(want, domain);
-    let refused = waiting(want, seen).or_else(|| no_slot(want, &slots));
+    let refused = no_start(want, seen, &slots);
     let before = domain.map(|domain| Element::parse(&domain.definition)).transpose();
     let (None, Ok(before)) = (&refused, before) else {
         return Plan { refusal: Some(refused.unwrap_or(Refusal::Unreadable)), ..Plan::default() };
@@ -371,6 +373,12 @@ fn found(domain: &DomainSeen) -> Option<Found> {
         }),
         _ => None,
     }
+}
+
+/// Why the guest cannot be started.
+fn no_start(want: &Desired, seen: &Seen, slots: &Slots) -> Option<Refusal> {
+    let admitted = || (!want.admitted).then_some(Refusal::NotAdmitted);
+    waiting(want, seen).or_else(|| no_slot(want, slots)).or_else(admitted)
 }
 
 /// What a start still waits for.

@@ -36,7 +36,7 @@ pub struct Report {
     pub done: Vec<Step>,
     /// What could not be done, and why; it is to be tried again.
     pub failed: Option<String>,
-    /// Nothing of it is here yet, and it waits for what others make: most such waits last a few milliseconds.
+    /// It does not run, and waits for what others make or decide: most such waits last a few milliseconds.
     pub waits: bool,
     /// Come back after this time, unasked.
     pub again: Option<Duration>,
@@ -119,7 +119,11 @@ pub fn status(want: &Desired, settings: &Settings, outcome: Outcome, after: &See
         devices: Some(slots::devices(want, &slots::assign(want, after.domain.as_ref()), live)),
         attached: live.iter().flat_map(|live| &live.disks).filter_map(|disk| uid(&disk.alias)).collect(),
         news: done.iter().filter_map(Step::news).collect(),
-        waits: after.domain.is_none() && matches!(rest.refusal, Some(Refusal::Waiting { .. })),
+        waits: match rest.refusal {
+            Some(Refusal::Waiting { .. }) => after.domain.is_none(),
+            Some(Refusal::NotAdmitted) => true,
+            _ => false,
+        },
         done,
         failed,
         again: rest.again.map(Duration::from_secs).or_else(|| unfinished.then_some(SOON)),

@@ -413,6 +413,30 @@ async fn what_is_not_there_yet_is_waited_for() {
 }
 
 #[tokio::test]
+async fn only_an_admitted_server_is_started_and_none_that_runs_is_stopped_for_it() {
+    let mut world = World::new();
+    world.want.admitted = false;
+    let report = world.pass().await;
+    assert_eq!(says(&report, "Running"), (FALSE, "WaitingForRoom".into()));
+    assert_eq!((report.done, report.waits, world.starts()), (vec![], true, 0));
+    world.want.admitted = true;
+    world.settle("admitted").await;
+    world.want.admitted = false;
+    world.want.restarted_at = Some("2026-01-01T00:00:00Z".into());
+    let report = world.pass().await;
+    assert_eq!((report.done, world.state().await), (vec![], Some(DomainState::Running)), "it could not come up again");
+    world.want.running = false;
+    let report = world.settle("stopped").await;
+    assert_eq!(says(&report, "Running"), (FALSE, "Stopped".into()));
+    world.want.running = true;
+    let report = world.pass().await;
+    assert_eq!(says(&report, "Running"), (FALSE, "WaitingForRoom".into()));
+    world.want.admitted = true;
+    world.settle("admitted again").await;
+    assert_eq!(world.starts(), 2);
+}
+
+#[tokio::test]
 async fn a_look_that_fails_is_unknown_and_nothing_is_done() {
     let mut world = World::new();
     world.pass().await;

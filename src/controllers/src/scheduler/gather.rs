@@ -4,10 +4,13 @@ use std::collections::HashMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{ResourceExt, core::Selector};
-use nubium_api::{ConditionStatus, Host, Server, ServerResources, condition, contract};
+use nubium_api::{ConditionStatus, Host, PowerState, Server, ServerResources, condition, contract};
 use nubium_runtime::Key;
 
-use super::plan::{Candidate, Request, Unplaced};
+use super::{
+    admission,
+    plan::{Candidate, Request, Unplaced},
+};
 use crate::{
     claims::{host_of, is_released, made_for, terminating, volume_users},
     world::{World, by, pool_name, volume_keys},
@@ -51,7 +54,8 @@ pub(super) fn request(world: &World, server: &Server) -> Result<Request, Unplace
     pools.dedup();
     let scheduling = server.spec.scheduling.clone().unwrap_or_default();
     let selector = scheduling.host_selector.map(selector).transpose()?;
-    Ok(Request { resources, cpu, memory, host: scheduling.host, selector, volumes, pools })
+    let runs = server.spec.power_state == PowerState::Running;
+    Ok(Request { resources, cpu, memory, runs, host: scheduling.host, selector, volumes, pools })
 }
 
 fn resources(world: &World, server: &Server) -> Result<ServerResources, Unplaced> {
@@ -78,15 +82,27 @@ pub(super) fn hosts(world: &World, assumed: &HashMap<String, (String, ServerReso
     all.iter().filter(|host| !terminating(host.as_ref())).map(|host| candidate(world, host, assumed)).collect()
 }
 
+/// One host, unless it is no more or being deleted.
+pub(super) fn host(
+    world: &World,
+    name: &str,
+    assumed: &HashMap<String, (String, ServerResources)>,
+) -> Option<Candidate> {
+    let host = world.hosts.get(&Key::cluster(name)).filter(|host| !terminating(host.as_ref()))?;
+    Some(candidate(world, &host, assumed))
+}
+
 fn candidate(world: &World, host: &Host, assumed: &HashMap<String, (String, ServerResources)>) -> Candidate {
     let name = host.name_any();
     let status = host.status.clone().unwrap_or_default();
     let conditions = &status.conditions;
-    let mut cpu_free = status.capacity.as_ref().map_or(0, |capacity| i64::from(capacity.cpu));
+    let cpu_capacity = status.capacity.as_ref().map_or(0, |capacity| i64::from(capacity.cpu));
     let memory = status.capacity.as_ref().and_then(|capacity| capacity.memory.bytes().ok()).unwrap_or(0);
-    let mut memory_free = i64::try_from(memory).unwrap_or(i64::MAX);
-    let bound = world.servers.by(by::HOST, &name);
-    let sizes = bound.iter().filter(|server| !is_released(server)).filter_map(|server| size(server));
+    let memory_capacity = i64::try_from(memory).unwrap_or(i64::MAX);
+    let (mut cpu_free, mut memory_free) = (cpu_capacity, memory_capacity);
+    let mut bound = world.servers.by(by::HOST, &name);
+    bound.retain(|server| takes(server).is_some());
+    let sizes = bound.iter().filter_map(|server| size(server));
     let expected = assumed
         .iter()
         .filter(|(uid, (host, _))| *host == name && !bound.iter().any(|server| server.uid().as_ref() == Some(uid)))
@@ -105,18 +121,22 @@ fn candidate(world: &World, host: &Host, assumed: &HashMap<String, (String, Serv
         pools: status.pools.iter().map(|pool| pool.name.clone()).collect(),
         cpu_free,
         memory_free,
+        cpu_capacity,
+        memory_capacity,
         name,
     }
 }
 
 /// The size in force of a bound Server.
-fn size(server: &Server) -> Option<ServerResources> {
+pub(super) fn size(server: &Server) -> Option<ServerResources> {
     server.status.as_ref()?.resources.clone()
 }
 
 /// The room that a Server takes: a change of it is news to those who wait for room.
 pub(super) fn takes(server: &Server) -> Option<(String, Option<ServerResources>)> {
-    host_of(server).filter(|_| !is_released(server)).map(|host| (host.to_owned(), size(server)))
+    host_of(server)
+        .filter(|_| !is_released(server) && admission::holds(server))
+        .map(|host| (host.to_owned(), size(server)))
 }
 
 /// What of a Host decides placements: its other changes wake nobody.

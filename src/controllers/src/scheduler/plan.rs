@@ -11,6 +11,8 @@ pub(super) struct Request {
     pub resources: ServerResources,
     pub cpu: u64,
     pub memory: u64,
+    /// It is to run, and needs room at once.
+    pub runs: bool,
     /// This host and no other.
     pub host: Option<String>,
     /// Hosts with these labels.
@@ -34,6 +36,9 @@ pub(super) struct Candidate {
     pub pools: Vec<String>,
     pub cpu_free: i64,
     pub memory_free: i64,
+    /// With no Server running there.
+    pub cpu_capacity: i64,
+    pub memory_capacity: i64,
 }
 
 /// Why a Server has no host yet.
@@ -98,7 +103,7 @@ const UNREPORTED: &str = "has not reported yet what runs there";
 
 /// Why `host` does not fit, as the end of a sentence that begins with its name.
 fn lack(request: &Request, host: &Candidate) -> Option<String> {
-    let Request { resources: _, cpu, memory, host: only, selector, volumes, pools } = request;
+    let Request { resources: _, cpu, memory, runs, host: only, selector, volumes, pools } = request;
     if only.as_ref().is_some_and(|only| *only != host.name) {
         return Some("is not the host that spec.scheduling.host names".into());
     }
@@ -120,14 +125,28 @@ fn lack(request: &Request, host: &Candidate) -> Option<String> {
     if let Some(pool) = pools.iter().find(|pool| !host.pools.contains(pool)) {
         return Some(format!("has no pool {pool}"));
     }
-    let cpu_short = to_i64(*cpu).saturating_sub(host.cpu_free);
-    let memory_short = to_i64(*memory).saturating_sub(host.memory_free);
+    if *runs {
+        return short(*cpu, *memory, host.cpu_free, host.memory_free);
+    }
+    // A stopped Server holds no room, and must be able to start some day.
+    let short = short(*cpu, *memory, host.cpu_capacity, host.memory_capacity)?;
+    Some(format!("{short}, even with nothing running there"))
+}
+
+fn short(cpu: u64, memory: u64, cpu_room: i64, memory_room: i64) -> Option<String> {
+    let cpu_short = to_i64(cpu).saturating_sub(cpu_room);
+    let memory_short = to_i64(memory).saturating_sub(memory_room);
     match (cpu_short > 0, memory_short > 0) {
         (false, false) => None,
         (true, false) => Some(format!("lacks {cpu_short} cpu")),
         (false, true) => Some(format!("lacks {} memory", rounded(memory_short))),
         (true, true) => Some(format!("lacks {cpu_short} cpu and {} memory", rounded(memory_short))),
     }
+}
+
+/// Whether a Server of that size can start on the host that it is on.
+pub(super) fn has_room(host: &Candidate, cpu: u64, memory: u64) -> bool {
+    short(cpu, memory, host.cpu_free, host.memory_free).is_none()
 }
 
 fn to_i64(number: u64) -> i64 {

@@ -18,6 +18,7 @@ fn request(cpu: u64, gib: u64) -> Request {
         },
         cpu,
         memory: gib * GIB,
+        runs: true,
         host: None,
         selector: None,
         volumes: Vec::new(),
@@ -35,6 +36,8 @@ fn host(name: &str, cpu_free: i64, gib_free: i64) -> Candidate {
         pools: vec!["default".into()],
         cpu_free,
         memory_free: gib_free * GIB as i64,
+        cpu_capacity: 16,
+        memory_capacity: 64 * GIB as i64,
     }
 }
 
@@ -51,6 +54,14 @@ fn an_impossible_size_says_which_host_lacks_what() {
     let error = place(&request(9, 4), &[host("host-a", 8, 8), host("host-b", -1, 2)]).unwrap_err();
     assert_eq!(error.to_string(), "0/2 hosts fit: host-a lacks 1 cpu; host-b lacks 10 cpu and 2Gi memory");
     assert_eq!(place(&request(1, 1), &[]).unwrap_err().to_string(), "there is no host yet: start an agent on one");
+}
+
+#[test]
+fn a_stopped_server_goes_where_it_could_run_some_day() {
+    let stopped = |cpu, gib| Request { runs: false, ..request(cpu, gib) };
+    assert_eq!(place(&stopped(4, 8), &[host("a", 0, 0), host("b", -3, 1)]).unwrap(), "b");
+    let error = place(&stopped(17, 8), &[host("a", 16, 64)]).unwrap_err();
+    assert_eq!(error.to_string(), "0/1 hosts fit: a lacks 1 cpu, even with nothing running there");
 }
 
 #[test]

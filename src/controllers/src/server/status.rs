@@ -73,6 +73,7 @@ pub(super) fn verdict(want: &Desired, seen: &Gathered) -> Verdict {
         .or_else(|| unscheduled(seen))
         .or_else(|| unseeded(seen))
         .or_else(|| silent(seen))
+        .or_else(|| no_room(seen))
         .or_else(|| image_awaited(seen))
         .or_else(|| size::pending(seen))
         .unwrap_or_else(|| on_its_host(seen))
@@ -249,6 +250,13 @@ fn silent(seen: &Gathered) -> Option<Verdict> {
         }
         Bound::Nowhere | Bound::To(_) => None,
     }
+}
+
+/// Its host has no room for it to start.
+fn no_room(seen: &Gathered) -> Option<Verdict> {
+    let admitted = current(conditions(seen), contract::ADMITTED, seen.server.metadata.generation)?;
+    let waits = admitted.status == ConditionStatus::False && seen.server.spec.power_state == PowerState::Running;
+    waits.then(|| Verdict::working(&admitted.reason, &admitted.message))
 }
 
 /// An Image that a disk is still to be made from, and that is not there yet.

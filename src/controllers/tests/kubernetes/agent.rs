@@ -57,7 +57,7 @@ pub async fn announce(client: &Client, host: &str, cpu: i32, memory: &str, age: 
         promised: None,
     };
     let status = HostStatus {
-        capacity: Some(HostCapacity { cpu, memory: Quantity(memory.into()) }),
+        capacity: Some(HostCapacity { cpu, memory: Quantity(memory.into()), cores: None, cpu_overcommit: None }),
         pools: vec![pool],
         conditions: vec![
             fact("AgentReady", true, made.metadata.generation, "Ready"),
@@ -113,8 +113,8 @@ pub async fn beat(client: &Client, host: &str, age: Duration) {
 }
 
 /// Acts as the agent of `host` for ever.
-pub async fn serve(client: Client, host: &'static str) {
-    announce(&client, host, 256, "512Gi", Duration::ZERO).await;
+pub async fn serve(client: Client, host: &'static str, cpu: i32) {
+    announce(&client, host, cpu, "512Gi", Duration::ZERO).await;
     let mine = format!("status.host={host}");
     let agent = Arc::new(Agent {
         servers: Shared::builder(Api::all(client.clone())).fields(&mine).start(),
@@ -203,11 +203,15 @@ impl Agent {
             if seeds.get_opt(&seed_name(&server.uid().unwrap())).await?.is_none() {
                 return Ok(Next::After(Duration::from_millis(2)));
             }
-            let on = server.spec.power_state == PowerState::Running;
+            let known = server.status.clone().unwrap_or_default().conditions;
+            let full = condition(&known, "Admitted").is_some_and(|it| it.status == ConditionStatus::False);
+            let wanted = server.spec.power_state == PowerState::Running;
+            let on = wanted && !full;
+            let off = if wanted { "WaitingForRoom" } else { "Stopped" };
             vec![
                 fact("VolumesReady", true, generation, "Attached"),
                 fact("NetworkReady", true, generation, "Connected"),
-                fact("Running", on, generation, if on { "Running" } else { "Stopped" }),
+                fact("Running", on, generation, if on { "Running" } else { off }),
             ]
         };
         apply_status(&api, &server, &owner, &ServerStatus { conditions, ..ServerStatus::default() }).await?;

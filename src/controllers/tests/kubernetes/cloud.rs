@@ -46,7 +46,7 @@ static CLOUD: LazyLock<Option<Running>> = LazyLock::new(|| {
             let client = Client::try_from(kubernetes.config.clone()).unwrap();
             install(&client).await;
             let restart = Arc::new(Notify::new());
-            tokio::spawn(agent::serve(client.clone(), HOST));
+            tokio::spawn(agent::serve(client.clone(), HOST, 256));
             ready.send(Some(Running { kubernetes, restart: restart.clone() })).unwrap();
             loop {
                 let config = nubium_controllers::Config { instance: "test".into(), ..Default::default() };

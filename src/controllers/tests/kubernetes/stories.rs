@@ -220,6 +220,53 @@ async fn stopped_is_ready_too() {
 }
 
 #[tokio::test]
+async fn stopped_servers_hold_no_room_and_start_when_there_is_some() {
+    let Some(story) = Story::begin("room").await else { return };
+    story.basics("10.10.0.0/24").await;
+    let host: &'static str = story.namespace.clone().leak();
+    let agent = tokio::spawn(agent::serve(story.client.clone(), host, 2));
+    let names = ["web-0", "web-1", "web-2", "web-3", "web-4", "web-5"];
+    let mut spec = web();
+    spec["scheduling"] = json!({"host": host});
+    spec["powerState"] = json!("Stopped");
+    let mut large = spec.clone();
+    large.as_object_mut().unwrap().remove("flavor");
+    large["resources"] = json!({"cpu": 3, "memory": "64Mi"});
+    story.create::<Server>("large", large).await;
+    let message = story.ready::<Server>("large", "False", "NoHostFits").await;
+    assert!(message.contains("lacks 1 cpu, even with nothing running there"), "{message}");
+    for name in names {
+        story.create::<Server>(name, spec.clone()).await;
+    }
+    join_all(names.map(|name| story.ready::<Server>(name, "True", "Stopped"))).await;
+    for name in ["web-0", "web-1"] {
+        patch_server(&story, name, json!({"powerState": "Running"})).await;
+        story.ready::<Server>(name, "True", "Running").await;
+    }
+    patch_server(&story, "web-2", json!({"powerState": "Running"})).await;
+    let message = story.ready::<Server>("web-2", "False", "HostFull").await;
+    assert!(message.contains("it needs 1 cpu and 64Mi of memory"), "{message}");
+    let mut other = spec.clone();
+    other["powerState"] = json!("Running");
+    story.create::<Server>("new", other).await;
+    story.ready::<Server>("new", "False", "NoHostFits").await;
+    story.delete::<Server>("new").await;
+    patch_server(&story, "web-0", json!({"powerState": "Stopped"})).await;
+    story.ready::<Server>("web-2", "True", "Running").await;
+    patch_server(&story, "web-0", json!({"powerState": "Running"})).await;
+    story.ready::<Server>("web-0", "False", "HostFull").await;
+    story.delete::<Server>("web-1").await;
+    story.ready::<Server>("web-0", "True", "Running").await;
+    for name in names.into_iter().chain(["large"]).filter(|name| *name != "web-1") {
+        story.delete::<Server>(name).await;
+        story.gone::<Server>(name).await;
+    }
+    agent.abort();
+    let hosts: Api<Host> = Api::all(story.client.clone());
+    hosts.delete(host, &DeleteParams::default()).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_server_that_was_never_placed_goes_at_once() {
     let Some(story) = Story::begin("unplaced").await else { return };
     story.basics("10.10.0.0/24").await;

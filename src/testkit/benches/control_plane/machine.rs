@@ -41,7 +41,12 @@ impl<N, D> Machine<N, D> {
     pub fn over(networks: N, dhcp: D, pools: SimPools) -> Self {
         let simulated = || "simulated".to_owned();
         let facts = Facts {
-            capacity: HostCapacity { cpu: 2000, memory: Quantity::from_bytes(1 << 40) },
+            capacity: HostCapacity {
+                cpu: 2000,
+                memory: Quantity::from_bytes(1 << 40),
+                cores: None,
+                cpu_overcommit: None,
+            },
             software: HostSoftware {
                 nubium: simulated(),
                 libvirt: simulated(),

@@ -106,6 +106,7 @@ impl World {
             generation: 1,
             presence: Presence::Present,
             running: true,
+            admitted: true,
             restarted_at: None,
             vcpus: 1,
             memory_bytes: 1 << 30,
