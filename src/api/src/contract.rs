@@ -65,6 +65,12 @@ pub const POOL_PRESSURE: &str = "PoolPressure";
 /// Of a Host: what is there without an object.
 pub const STRANGERS: &str = "Strangers";
 
+/// The annotation of a Server, or of a Volume that it made, with the UID of a Server that was deleted with the wish that what
+/// it made stays (`--cascade=orphan`).
+pub const ORPHANED: &str = "nubium.dev/orphaned";
+/// The finalizer that the API server sets for `--cascade=orphan`, until the ownerReferences of what was made are gone.
+pub const ORPHAN_FINALIZER: &str = "orphan";
+
 /// The type of the Secrets that carry seeds.
 pub const SEED_TYPE: &str = "nubium.dev/seed";
 /// The annotation of a seed's Secret with a digest of the cloudInit that it was rendered from.

@@ -2,7 +2,10 @@
 
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
-use kube::{Api, Resource, ResourceExt, api::PostParams};
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{Patch, PatchParams, PostParams},
+};
 use nubium_api::{
     Port, Server, Volume,
     contract::{self, SEED_TYPE, SERVER_FINALIZER, seed_name},
@@ -11,6 +14,8 @@ use nubium_api::{
 use nubium_runtime::{
     Key, Live, add_finalizer, already_exists, conflicting, has_finalizer, live_get, not_found, remove_finalizer,
 };
+
+use serde_json::json;
 
 use super::{
     gather::digest_of,
@@ -55,6 +60,14 @@ async fn take(world: &World, server: &Server, step: &Step) -> Result<Option<Opti
         Step::CreatePort(port) => create::<Port>(world, port).await,
         Step::DeleteVolume { key, uid } => world.delete::<Volume>(key, of_uid(Some(uid.clone()))).await,
         Step::DeletePort { key, uid } => world.delete::<Port>(key, of_uid(Some(uid.clone()))).await,
+        Step::RecordOrphan => {
+            let recorded = annotate::<Server>(world, &key, server.uid().unwrap_or_default(), server).await;
+            recorded.map_err(calling::<Server>("record the deletion policy of", &key))
+        }
+        Step::KeepVolume { key, uid } => {
+            let kept = annotate::<Volume>(world, key, uid.clone(), server).await;
+            kept.map_err(calling::<Volume>("record the owner's deletion policy on", key))
+        }
         Step::DeleteSeed { host } => {
             let name = seed_name(&server.uid().unwrap_or_default());
             world.delete::<Secret>(&Key::new(host_namespace(host), name), None).await
@@ -65,6 +78,22 @@ async fn take(world: &World, server: &Server, step: &Step) -> Result<Option<Opti
         }
     };
     done.map(|()| None)
+}
+
+/// Writes on an object of that UID that the Server leaves behind what it made.
+async fn annotate<K>(world: &World, key: &Key, uid: String, server: &Server) -> Result<(), kube::Error>
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope> + Clone + std::fmt::Debug,
+    K: serde::de::DeserializeOwned,
+{
+    let annotations = json!({ contract::ORPHANED: server.uid() });
+    let patch = Patch::Merge(json!({"metadata": {"uid": uid, "annotations": annotations}}));
+    let written = world.api::<K>(key).patch_metadata(&key.name, &PatchParams::default(), &patch).await;
+    match written {
+        // Its owner has deleted it meanwhile.
+        Err(error) if not_found(&error) => Ok(()),
+        written => written.map(drop),
+    }
 }
 
 /// A conflict if the Server is not, now, what the cache says: then a newer version is on its way.

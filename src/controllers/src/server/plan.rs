@@ -3,7 +3,7 @@
 use kube::ResourceExt;
 use nubium_api::{
     DeletionPolicy, Port, PortSpec, Server, Volume, VolumeSpec, child_name,
-    contract::{PORT_FINALIZER, SERVER_FINALIZER, VOLUME_FINALIZER},
+    contract::{ORPHAN_FINALIZER, ORPHANED, PORT_FINALIZER, SERVER_FINALIZER, VOLUME_FINALIZER},
 };
 use nubium_runtime::{Key, has_finalizer};
 
@@ -30,6 +30,13 @@ pub(super) enum Step {
         uid: String,
     },
     DeletePort {
+        key: Key,
+        uid: String,
+    },
+    /// Writes down on the Server that what it made stays: the finalizer that says so goes before the Server does.
+    RecordOrphan,
+    /// Writes the same on a Volume, so that it is kept although nothing is on it yet.
+    KeepVolume {
         key: Key,
         uid: String,
     },
@@ -87,23 +94,48 @@ fn unasked(server: &Server, seen: &Gathered) -> Vec<Step> {
 
 fn unmake(seen: &Gathered) -> Vec<Vec<Step>> {
     let server = &seen.server;
-    let free = is_released(server) || matches!(seen.host, Bound::ToNoMore(_));
-    if !free || !has_finalizer(server.as_ref(), SERVER_FINALIZER) {
+    if !has_finalizer(server.as_ref(), SERVER_FINALIZER) {
         return Vec::new();
     }
-    let doomed = |volume: &&std::sync::Arc<Volume>| !terminating(volume.as_ref()) && goes_with(server, volume);
-    let volumes = seen
-        .made_volumes
-        .iter()
-        .filter(doomed)
-        .map(|volume| Step::DeleteVolume { key: Key::of(volume.as_ref()), uid: volume.uid().unwrap_or_default() });
+    let orphan = orphans(seen);
+    if !is_released(server) && !matches!(seen.host, Bound::ToNoMore(_)) {
+        return if orphan && !is_recorded(server) { vec![vec![Step::RecordOrphan]] } else { Vec::new() };
+    }
+    let there = seen.made_volumes.iter().filter(|volume| !terminating(volume.as_ref()));
+    let volumes = there.filter_map(|volume| {
+        let (key, uid) = (Key::of(volume.as_ref()), volume.uid().unwrap_or_default());
+        match (orphan, goes_with(server, volume)) {
+            (true, _) => Some(Step::KeepVolume { key, uid }),
+            (false, true) => Some(Step::DeleteVolume { key, uid }),
+            (false, false) => None,
+        }
+    });
+    let owned = |port: &&std::sync::Arc<Port>| !orphan && is_owned(port, server);
     let ports = seen
         .made_ports
         .iter()
         .filter(|port| !terminating(port.as_ref()))
+        .filter(owned)
         .map(|port| Step::DeletePort { key: Key::of(port.as_ref()), uid: port.uid().unwrap_or_default() });
     let seed = host_of(server).map(|host| Step::DeleteSeed { host: host.to_owned() });
     vec![volumes.chain(ports).chain(seed).collect(), vec![Step::LetGo]]
+}
+
+/// Whether what a Server made is to stay when it goes: the deletion said so (`--cascade=orphan`), which is read from the
+/// finalizer that Kubernetes sets for it, from our record of it, or from that Kubernetes has taken all its ownerReferences
+/// off its Ports.
+pub(super) fn orphans(seen: &Gathered) -> bool {
+    let server = seen.server.as_ref();
+    let no_longer_owned = || !seen.made_ports.is_empty() && !seen.made_ports.iter().any(|port| is_owned(port, server));
+    has_finalizer(server, ORPHAN_FINALIZER) || is_recorded(server) || no_longer_owned()
+}
+
+fn is_recorded(server: &Server) -> bool {
+    server.annotations().get(ORPHANED).is_some_and(|uid| server.uid().as_ref() == Some(uid))
+}
+
+fn is_owned(port: &Port, server: &Server) -> bool {
+    port.owner_references().iter().any(|owner| Some(&owner.uid) == server.metadata.uid.as_ref())
 }
 
 /// Whether a Volume that this Server made is deleted with it. A disk that the Server no longer has cannot say so any

@@ -7,6 +7,7 @@ use super::{
     changed,
     desired::Desired,
     gather::{Bound, Gathered, Seed},
+    plan::orphans,
     seed, size,
 };
 use crate::{
@@ -84,8 +85,9 @@ fn conditions(seen: &Gathered) -> &[Condition] {
 }
 
 fn going(seen: &Gathered) -> Verdict {
+    let made = if orphans(seen) { "what it made is kept" } else { "what it made is being deleted" };
     let message = match &seen.host {
-        _ if is_released(&seen.server) => "nothing of it is left on a host; what it made is being deleted".to_owned(),
+        _ if is_released(&seen.server) => format!("nothing of it is left on a host; {made}"),
         Bound::Nowhere => "it was never placed on a host".to_owned(),
         Bound::To(host) => match current(conditions(seen), contract::RELEASED, seen.server.metadata.generation) {
             Some(fact) => format!("waits for host {host} to release it: {}", fact.message),

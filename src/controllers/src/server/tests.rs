@@ -5,7 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use nubium_api::{Port, Server, Volume, contract::SERVER_FINALIZER};
+use nubium_api::{
+    Port, Server, Volume,
+    contract::{self, SERVER_FINALIZER},
+};
 use serde_json::{Value, json};
 
 use super::{
@@ -29,6 +32,16 @@ struct State_ {
     volume: Child,
     port: Child,
     seed: bool,
+    orphan: Orphan,
+}
+
+/// How it is said that what was made stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Orphan {
+    No,
+    ByFinalizer,
+    Recorded,
+    OwnerReferencesGone,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,11 +61,15 @@ fn server(state: State_, conditions: &[Value]) -> Arc<Server> {
     if state.released {
         conditions.push(fact("Released", "True", "Released"));
     }
+    let held = state.held.then_some(SERVER_FINALIZER);
+    let orphan = (state.orphan == Orphan::ByFinalizer).then_some(contract::ORPHAN_FINALIZER);
+    let finalizers: Vec<&str> = held.into_iter().chain(orphan).collect();
     let json = json!({
         "apiVersion": "nubium.dev/v1alpha1", "kind": "Server",
         "metadata": {
             "name": "web-1", "namespace": "shop", "uid": UID, "generation": 1,
-            "finalizers": if state.held { json!([SERVER_FINALIZER]) } else { json!([]) },
+            "finalizers": finalizers,
+            "annotations": (state.orphan == Orphan::Recorded).then(|| json!({contract::ORPHANED: UID})),
             "deletionTimestamp": state.deleted.then_some("2026-01-01T00:00:00Z"),
         },
         "spec": {
@@ -81,7 +98,12 @@ fn seen(state: State_, conditions: &[Value]) -> Gathered {
     let volume = object("Volume", "web-1-root", json!({"image": "tiny", "madeFor": mark(state.volume)}));
     let volume: Arc<Volume> = Arc::new(serde_json::from_value(volume).unwrap());
     let port = object("Port", "web-1-eth0", json!({"network": "blue", "madeFor": mark(state.port)}));
-    let port: Arc<Port> = Arc::new(serde_json::from_value(port).unwrap());
+    let mut port: Port = serde_json::from_value(port).unwrap();
+    if state.port == Child::Ours && state.orphan != Orphan::OwnerReferencesGone {
+        let owner = json!({"apiVersion": "nubium.dev/v1alpha1", "kind": "Server", "name": "web-1", "uid": UID});
+        port.metadata.owner_references = Some(vec![serde_json::from_value(owner).unwrap()]);
+    }
+    let port = Arc::new(port);
     let network = object("Network", "blue", json!({"subnets": [{"name": "v4", "cidr": "10.0.0.0/24"}]}));
     let image = object("Image", "tiny", json!({"source": {"file": {"path": "tiny"}}}));
     let mut image: nubium_api::Image = serde_json::from_value(image).unwrap();
@@ -112,8 +134,10 @@ fn seen(state: State_, conditions: &[Value]) -> Gathered {
 fn every_state() -> Vec<State_> {
     let mut all = Vec::new();
     let children = [Child::Absent, Child::Ours, Child::Stranger];
-    for bits in 0..32_u8 {
+    let orphans = [Orphan::No, Orphan::ByFinalizer, Orphan::Recorded, Orphan::OwnerReferencesGone];
+    for bits in 0..128_u8 {
         let bit = |n: u8| bits & (1 << n) != 0;
+        let orphan = orphans[usize::from(bits >> 5)];
         for volume in children {
             for port in children {
                 let state = State_ {
@@ -122,11 +146,16 @@ fn every_state() -> Vec<State_> {
                     bound: bit(2),
                     released: bit(3),
                     seed: bit(4),
+                    orphan,
                     volume,
                     port,
                 };
                 // What cannot be: a release or a seed without a host.
                 if (state.released || state.seed) && !state.bound {
+                    continue;
+                }
+                // Kubernetes takes ownerReferences off only when the Server is being deleted, and off what there is.
+                if orphan == Orphan::OwnerReferencesGone && (!state.deleted || port != Child::Ours) {
                     continue;
                 }
                 all.push(state);
@@ -166,6 +195,13 @@ fn after(state: State_) -> (State_, bool) {
                 assert_eq!((uid.as_str(), next.port), ("uid-of-web-1-eth0", Child::Ours));
                 next.port = Child::Absent;
             }
+            Step::RecordOrphan => {
+                assert!(next.deleted && next.held);
+                next.orphan = Orphan::Recorded;
+            }
+            Step::KeepVolume { uid, .. } => {
+                assert_eq!((uid.as_str(), next.volume), ("uid-of-web-1-root", Child::Ours));
+            }
             Step::DeleteSeed { .. } => next.seed = false,
             Step::LetGo => {
                 next.held = false;
@@ -189,9 +225,13 @@ fn the_wish_is_reached_from_every_state() {
             assert!(!gone, "it is not ours to let go: {state:?}");
         } else if !state.bound || state.released {
             assert!(gone && !next.seed, "{state:?}");
-            assert!(next.volume != Child::Ours && next.port != Child::Ours, "{state:?}");
+            let kept = state.orphan != Orphan::No;
+            assert_eq!(next.volume == Child::Ours, kept && state.volume == Child::Ours, "{state:?}");
+            assert_eq!(next.port == Child::Ours, kept && state.port == Child::Ours, "{state:?}");
         } else {
-            assert_eq!(format!("{next:?}"), format!("{state:?}"), "nothing may be taken from a guest that may run");
+            let recorded = if state.orphan == Orphan::No { Orphan::No } else { Orphan::Recorded };
+            let same = State_ { orphan: recorded, ..state };
+            assert_eq!(format!("{next:?}"), format!("{same:?}"), "nothing may be taken from a guest that may run");
         }
         for (before, after) in [(state.volume, next.volume), (state.port, next.port)] {
             assert!(before != Child::Stranger || after == Child::Stranger, "a stranger's is never touched: {state:?}");
@@ -219,6 +259,7 @@ fn up() -> State_ {
         volume: Child::Ours,
         port: Child::Ours,
         seed: true,
+        orphan: Orphan::No,
     }
 }
 
@@ -376,21 +417,12 @@ fn a_disk_that_says_retain_and_one_that_is_no_more_in_the_spec_keep_their_volume
 
 /// A Server that runs as its spec says, with all that it made.
 fn settled() -> Gathered {
-    let state = State_ {
-        held: true,
-        deleted: false,
-        bound: true,
-        released: false,
-        volume: Child::Ours,
-        port: Child::Ours,
-        seed: true,
-    };
     let facts = [
         fact("VolumesReady", "True", "VolumesReady"),
         fact("NetworkReady", "True", "NetworkReady"),
         fact("Running", "True", "Running"),
     ];
-    seen(state, &facts)
+    seen(up(), &facts)
 }
 
 /// That Server with another spec, of which its host has said the same.

@@ -128,7 +128,8 @@ async fn reconcile(world: Arc<World>, patience: Arc<StatusDebounce>, key: Key) -
 /// of its Server.
 async fn never_used(world: &World, volume: &Volume, users: &[Arc<Server>]) -> Result<bool, Error> {
     let Some(made) = &volume.spec.made_for else { return Ok(false) };
-    if plan::host_of(volume).is_some() || !users.is_empty() {
+    let orphaned = volume.annotations().get(contract::ORPHANED) == Some(&made.uid);
+    if plan::host_of(volume).is_some() || !users.is_empty() || orphaned {
         return Ok(false);
     }
     let server = Key::of(volume).beside(made.server.clone());

@@ -9,7 +9,7 @@ use futures::future::join_all;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::{
     Api, ResourceExt,
-    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, PropagationPolicy},
 };
 use nubium_api::contract::seed_name;
 use nubium_api::*;
@@ -442,6 +442,41 @@ async fn the_way_from_apply_to_running_is_short_and_has_few_writes() {
     let writes = writes.taken();
     eprintln!("writes for one Server, its create and its agent's included: {}\n{}", writes.len(), writes.join("\n"));
     assert!(writes.len() <= 24, "a Server costs more writes than it should");
+}
+
+#[tokio::test]
+async fn orphaning_deletion_leaves_what_the_server_made_and_another_one_may_use_it() {
+    let Some(story) = Story::begin("orphan").await else { return };
+    if !story.namespaces_end {
+        eprintln!("SKIPPED: no kube-controller-manager stands beside kube-apiserver, so nothing is orphaned");
+        return;
+    }
+    story.basics("10.10.0.0/24").await;
+    story.create::<Server>("web-1", web()).await;
+    story.ready::<Server>("web-1", "True", "Running").await;
+    let mut spec = web();
+    spec["scheduling"] = json!({"host": "nowhere"});
+    story.create::<Server>("unplaced", spec).await;
+    story.ready::<Server>("unplaced", "False", "NoHostFits").await;
+    let before = (story.names::<Volume>().await, story.names::<Port>().await);
+    let orphan = DeleteParams { propagation_policy: Some(PropagationPolicy::Orphan), ..DeleteParams::default() };
+    for name in ["web-1", "unplaced"] {
+        story.api::<Server>().delete(name, &orphan).await.unwrap();
+        story.gone::<Server>(name).await;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!((story.names::<Volume>().await, story.names::<Port>().await), before);
+    assert!(story.names::<IPAddress>().await.contains(&"10-10-0-2.blue".to_owned()));
+    for port in story.api::<Port>().list(&ListParams::default()).await.unwrap() {
+        assert!(port.owner_references().is_empty() && port.metadata.deletion_timestamp.is_none(), "{port:?}");
+    }
+    let mut spec = web();
+    spec["disks"] = json!([{"name": "root", "volume": "web-1-root"}]);
+    spec["nics"] = json!([{"name": "eth0", "port": "web-1-eth0"}]);
+    story.create::<Server>("web-2", spec).await;
+    story.ready::<Server>("web-2", "True", "Running").await;
+    let seen = story.api::<Server>().get("web-2").await.unwrap().status.unwrap();
+    assert_eq!(seen.addresses[0].address, "10.10.0.2");
 }
 
 #[tokio::test]
