@@ -7,7 +7,7 @@ use nubium_api::{
     Condition,
     contract::{READY, RECONCILING, STALLED, Writer},
 };
-use nubium_runtime::{Chain, Key, Loop, Next, PassError, Queue, Shared, Wait, apply_status};
+use nubium_runtime::{Chain, Key, Loop, Next, PassError, Queue, Shared, Wait, claim_status};
 use parking_lot::Mutex;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
@@ -21,11 +21,31 @@ use crate::{
 /// A failure that may pass is written after this many: a busy API server is no news of the object.
 const PATIENCE: u32 = 3;
 
+/// The conditions that say of an object how it stands, when a pass for it fails.
+type Summary<K> = fn(&K, &Verdict) -> Vec<Condition>;
+
 /// Runs passes for one kind for ever. A pass that fails says so in `Ready` of its object, by the kind's own writer.
 pub(crate) async fn run<K, F, Fut>(
     world: Arc<World>,
     kind: Shared<K>,
     part: &'static Writer,
+    settings: Loop,
+    queue: Queue<Key>,
+    pass: F,
+) where
+    K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static,
+    F: Fn(Key) -> Fut,
+    Fut: Future<Output = Result<Next, Error>> + Send + 'static,
+{
+    let summary: Summary<K> = |object, verdict| verdict.conditions(object.meta().generation);
+    run_with(world, kind, (part, summary), settings, queue, pass).await;
+}
+
+/// Like [`run`], for a writer whose part has no `Ready`: a pass that fails says so in the conditions of that summary.
+pub(crate) async fn run_with<K, F, Fut>(
+    world: Arc<World>,
+    kind: Shared<K>,
+    (part, summary): (&'static Writer, Summary<K>),
     settings: Loop,
     queue: Queue<Key>,
     pass: F,
@@ -52,7 +72,7 @@ pub(crate) async fn run<K, F, Fut>(
                     *count
                 };
                 if error.is_refused() || count >= PATIENCE {
-                    report(client, &kind, part, &key, error).await;
+                    report(client, &kind, (part, summary), &key, error).await;
                 }
             }
             done
@@ -62,18 +82,19 @@ pub(crate) async fn run<K, F, Fut>(
 }
 
 /// Writes that the pass failed. Where that fails too, the log has both.
-async fn report<K>(client: Client, kind: &Shared<K>, part: &Writer, key: &Key, error: &Error)
+async fn report<K>(client: Client, kind: &Shared<K>, (part, summary): (&Writer, Summary<K>), key: &Key, error: &Error)
 where
     K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static,
 {
     let Some(object) = kind.get(key) else { return };
     let verdict = Verdict::working("StepFailed", format!("trying again: {}", Chain(error)));
-    let status = failed(&json!(*object)["status"], part, &verdict.conditions(object.meta().generation));
+    let status = failed(&json!(*object)["status"], part, &summary(&object, &verdict));
     let api: Api<Addressed<K>> = match key.namespace.as_str() {
         "" => Api::all_with(client, &()),
         namespace => Api::namespaced_with(client, namespace, &()),
     };
-    if let Err(error) = apply_status(&api, &Addressed(object.as_ref().clone()), &writer(part), &status).await {
+    // What the writer decided before is written again: only if it is still the last that it decided.
+    if let Err(error) = claim_status(&api, &Addressed(object.as_ref().clone()), &writer(part), &status).await {
         tracing::debug!(error = %Chain(&error), "cannot write that the pass failed");
     }
 }
@@ -84,7 +105,8 @@ fn failed(status: &Value, part: &Writer, summary: &[Condition]) -> Value {
         part.fields.iter().filter_map(|field| Some(((*field).to_owned(), status.get(*field)?.clone()))).collect();
     let others = status["conditions"].as_array().cloned().unwrap_or_default().into_iter().filter(|condition| {
         let type_ = condition["type"].as_str().unwrap_or_default();
-        part.conditions.contains(&type_) && ![READY, RECONCILING, STALLED].contains(&type_)
+        let said = [READY, RECONCILING, STALLED].contains(&type_) || summary.iter().any(|fact| fact.type_ == type_);
+        part.conditions.contains(&type_) && !said
     });
     let conditions: Vec<Value> = summary.iter().map(|condition| json!(condition)).chain(others).collect();
     own.insert("conditions".to_owned(), conditions.into());

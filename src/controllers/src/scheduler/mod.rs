@@ -30,6 +30,7 @@ use admission::{Due, Verdict};
 use crate::{
     claims::{host_of, terminating},
     error::{Error, calling},
+    pass,
     verdict::writer,
     world::{World, by},
 };
@@ -45,7 +46,9 @@ pub(crate) async fn run(world: Arc<World>) {
     let assumed = Arc::new(Assumed::default());
     wake(&world, &queue, &assumed);
     let settings = Loop { name: "scheduler", workers: 16, resync: None };
-    nubium_runtime::run(settings, queue, move |key| schedule(world.clone(), assumed.clone(), key)).await;
+    let (all, kind) = (world.clone(), world.servers.clone());
+    let part = (&contract::SCHEDULER, status::failed as fn(&Server, &_) -> _);
+    pass::run_with(all, kind, part, settings, queue, move |key| schedule(world.clone(), assumed.clone(), key)).await;
 }
 
 async fn schedule(world: Arc<World>, assumed: Arc<Assumed>, key: Key) -> Result<Next, Error> {

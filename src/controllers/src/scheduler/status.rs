@@ -6,6 +6,7 @@ use super::{
     admission::Verdict,
     plan::{Request, Unplaced},
 };
+use crate::claims::host_of;
 
 pub(super) fn bound(server: &Server, host: &str, request: &Request) -> ServerStatus {
     let generation = server.metadata.generation;
@@ -21,6 +22,18 @@ pub(super) fn admission(server: &Server, host: &str, size: &ServerResources, ver
     let mut conditions: Vec<Condition> = condition(before, contract::SCHEDULED).cloned().into_iter().collect();
     conditions.push(admitted(server.metadata.generation, host, size, verdict));
     on_host(host, size, conditions)
+}
+
+/// That a pass failed, beside what was decided before: of a Server on a host, about its room there.
+pub(super) fn failed(server: &Server, verdict: &crate::verdict::Verdict) -> Vec<Condition> {
+    let before = server.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    let generation = server.metadata.generation;
+    let say = |type_, truth| vec![Condition::new(type_, truth, generation, &verdict.reason, &verdict.message)];
+    match host_of(server) {
+        None => say(contract::SCHEDULED, ConditionStatus::False),
+        // Without the condition it has its room, and keeps it.
+        Some(_) => condition(before, contract::ADMITTED).map_or(Vec::new(), |it| say(contract::ADMITTED, it.status)),
+    }
 }
 
 fn on_host(host: &str, size: &ServerResources, conditions: Vec<Condition>) -> ServerStatus {
@@ -43,5 +56,42 @@ pub(super) fn unbound(server: &Server, why: &Unplaced) -> ServerStatus {
             why.to_string(),
         )],
         ..ServerStatus::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nubium_api::PowerState;
+    use serde_json::json;
+
+    use super::*;
+    use crate::verdict::Verdict as Summary;
+
+    #[test]
+    fn a_failed_pass_is_said_and_takes_back_no_decision() {
+        let fact = |type_: &str, status: &str| {
+            json!({"type": type_, "status": status, "reason": "x", "message": "", "observedGeneration": 1,
+                   "lastTransitionTime": "2026-01-01T00:00:00Z"})
+        };
+        let server = |host: Option<&str>, conditions: serde_json::Value| -> Server {
+            serde_json::from_value(json!({
+                "apiVersion": "nubium.dev/v1alpha1", "kind": "Server",
+                "metadata": {"name": "web", "namespace": "shop", "generation": 2},
+                "spec": {"flavor": "small", "powerState": PowerState::Running, "disks": [{"name": "root", "image": "i"}]},
+                "status": {"host": host, "conditions": conditions},
+            }))
+            .unwrap()
+        };
+        let verdict = Summary::working("StepFailed", "trying again: no");
+        let said = |server: &Server| -> Vec<_> {
+            let facts = failed(server, &verdict).into_iter();
+            facts.map(|fact| (fact.type_, fact.status, fact.reason, fact.observed_generation)).collect()
+        };
+        let step = |type_: &str, status| (type_.to_owned(), status, "StepFailed".to_owned(), Some(2));
+        let (yes, no) = (ConditionStatus::True, ConditionStatus::False);
+        assert_eq!(said(&server(None, json!([]))), [step("Scheduled", no)]);
+        assert_eq!(said(&server(Some("a"), json!([fact("Admitted", "False")]))), [step("Admitted", no)]);
+        assert_eq!(said(&server(Some("a"), json!([fact("Admitted", "True")]))), [step("Admitted", yes)]);
+        assert_eq!(said(&server(Some("a"), json!([]))), []);
     }
 }
