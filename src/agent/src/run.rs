@@ -40,8 +40,8 @@ pub enum AgentError {
     Choice(#[from] ChoiceError),
     #[error("start the private libvirt")]
     Private(#[from] PrivateError),
-    #[error("ask libvirt")]
-    Libvirt(#[from] LibvirtError),
+    #[error("{libvirt} does not answer")]
+    Libvirt { libvirt: String, source: LibvirtError },
     #[error("prepare qemu-img")]
     Sandbox(#[from] SandboxError),
     #[error("read what the machine has")]

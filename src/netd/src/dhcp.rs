@@ -26,6 +26,8 @@ pub enum DhcpError {
     Start { exe: PathBuf, source: std::io::Error },
     #[error("netd did not begin to serve within {0:?}; its log is beside its file")]
     NotStarted(std::time::Duration),
+    #[error("netd ended as soon as it was started ({said}); its log is {}", log.display())]
+    Ended { said: String, log: PathBuf },
     #[error("netd did not take over revision {revision} within {within:?}")]
     NotAcknowledged { revision: u64, within: std::time::Duration },
     #[error("cannot stop netd")]

@@ -1,7 +1,7 @@
 //! The real machine: libvirt, the kernel's networks, netd, folders as pools.
 
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -67,6 +67,8 @@ impl Linux {
     /// Starts what is ours to start, and looks at what the machine is.
     pub async fn open(config: &Config) -> Result<Self, AgentError> {
         let libvirt = open_libvirt(config).await?;
+        let name = described(&libvirt, &config.libvirt_choice());
+        let away = |source| AgentError::Libvirt { libvirt: name.clone(), source };
         let (connection, events) = Connection::new(&libvirt);
         // Programs that are asked for their versions take their time, and so does the probe.
         let software = async { host::software().await.map_err(AgentError::Facts) };
@@ -75,11 +77,8 @@ impl Linux {
             acceleration,
             capacity: host::capacity().map_err(AgentError::Facts)?,
             software,
-            qemu: connection.qemu_ids().await?,
-            libvirt: match libvirt {
-                Libvirt::System => "the host's own libvirt (qemu:///system), which its administrator keeps running,",
-                Libvirt::Private(_) => "the private libvirtd",
-            },
+            qemu: connection.qemu_ids().await.map_err(away)?,
+            libvirt: name.clone(),
         };
         let rules = Rules {
             folders: Folders(config.image_dirs.clone()),
@@ -99,6 +98,18 @@ impl Linux {
             troubles: WarnOnce::default(),
             unanswered: AtomicU32::new(0),
         })
+    }
+}
+
+/// As the subject of a sentence that says that it is away: what is to be done about that is for its owner to do.
+fn described(libvirt: &Libvirt, record: &Path) -> String {
+    match libvirt {
+        Libvirt::System => format!(
+            "the host's own libvirt (qemu:///system; its administrator starts it, or, if it was removed and had no guest of \
+             Nubium, deletes {}, which names it, and restarts nubium)",
+            record.display()
+        ),
+        Libvirt::Private(_) => "the private libvirtd".to_owned(),
     }
 }
 
@@ -180,6 +191,19 @@ impl Linux {
             }
             // A libvirtd that is starting refuses connections.
             Err(_) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_system_libvirt_that_is_away_is_named_with_the_file_that_chose_it_and_what_to_do() {
+        let said = described(&Libvirt::System, Path::new("/var/lib/nubium/libvirt-choice"));
+        for part in ["qemu:///system", "deletes /var/lib/nubium/libvirt-choice", "restarts nubium"] {
+            assert!(said.contains(part), "{said}");
         }
     }
 }

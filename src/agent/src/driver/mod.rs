@@ -29,7 +29,7 @@ pub struct Facts {
     /// Whom QEMU runs as.
     pub qemu: QemuIds,
     /// The libvirt that its guests are in, as the subject of a sentence.
-    pub libvirt: &'static str,
+    pub libvirt: String,
 }
 
 /// Everything that an agent's loops ask of a machine.

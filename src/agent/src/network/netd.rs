@@ -7,7 +7,7 @@ use std::{
     fs, io,
     os::unix::{fs::MetadataExt, process::CommandExt},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex as Std},
     time::Duration,
 };
@@ -125,7 +125,7 @@ impl Netd {
         if let Some(folder) = self.config.parent() {
             make_folder(folder, TRAVERSABLE_FOLDER).map_err(failed)?;
         }
-        let log = fs::File::create(self.config.with_extension("log")).map_err(failed)?;
+        let log = fs::File::create(self.log()).map_err(failed)?;
         let mut command = Command::new(&self.exe);
         command
             .arg("netd")
@@ -138,6 +138,18 @@ impl Netd {
         // SAFETY: setsid is async-signal-safe, and nothing else is called.
         unsafe { command.pre_exec(|| nix::unistd::setsid().map(drop).map_err(io::Error::from)) };
         command.spawn().map_err(failed)
+    }
+
+    /// With the last that it said.
+    fn ended(&self, status: ExitStatus) -> DhcpError {
+        let log = self.log();
+        let text = fs::read_to_string(&log).unwrap_or_default();
+        let last = text.lines().map(str::trim).rfind(|line| !line.is_empty());
+        DhcpError::Ended { said: last.map_or_else(|| status.to_string(), |last| format!("{status}: {last}")), log }
+    }
+
+    fn log(&self) -> PathBuf {
+        self.config.with_extension("log")
     }
 
     /// A thread that sleeps until the process ends, reaps it if it is our child, and wakes the others.
@@ -214,20 +226,26 @@ impl Dhcp for Netd {
             info!(pid = other.pid(), "replacing a netd of another version");
             self.end(other).await?;
         }
-        let child = self.spawn()?;
+        let mut child = self.spawn()?;
         let pid = child.id();
         let failed = |source| DhcpError::Start { exe: self.exe.clone(), source };
         // Our own child keeps its number until it was waited for.
         let process = Process::open(pid).and_then(|process| process.ok_or_else(|| io::ErrorKind::NotFound.into()));
-        self.watch(process.map_err(failed)?, Some(child));
+        let process = process.map_err(failed)?;
         let deadline = tokio::time::Instant::now() + START;
         while tokio::time::Instant::now() < deadline {
             if self.pid()? == Some(pid) && self.status(pid)?.is_some() {
                 info!(pid, "netd serves");
+                self.watch(process, Some(child));
                 return Ok(());
+            }
+            // It wakes nobody: it would be started again at once, and again.
+            if let Some(status) = child.try_wait().map_err(failed)? {
+                return Err(self.ended(status));
             }
             tokio::time::sleep(STEP).await;
         }
+        self.watch(process, Some(child));
         Err(DhcpError::NotStarted(START))
     }
 
@@ -265,9 +283,7 @@ impl Dhcp for Netd {
         if let Some(process) = self.process()? {
             self.end(process).await?;
         }
-        for path in
-            [self.config.clone(), status_path(&self.config), pid_path(&self.config), self.config.with_extension("log")]
-        {
+        for path in [self.config.clone(), status_path(&self.config), pid_path(&self.config), self.log()] {
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(DhcpError::Stop(error)),
                 _ => {}
@@ -283,5 +299,25 @@ fn same_file(a: &Path, b: &Path) -> bool {
         // Our own program was replaced or removed: what runs is as good as what we could start.
         (Ok(_), Err(_)) => true,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_netd_that_ends_at_once_is_noticed_and_says_why() {
+        let folder = tempfile::tempdir().unwrap();
+        // A program that does not know what `netd` is.
+        let netd = Netd::new("/bin/sh", folder.path().join("netd.json"));
+        match netd.start().await {
+            Err(DhcpError::Ended { said, log }) => {
+                assert!(said.contains("netd") && log == folder.path().join("netd.log"), "{said}");
+            }
+            other => panic!("{other:?}"),
+        }
+        let woken = tokio::time::timeout(Duration::from_millis(50), netd.died()).await;
+        assert!(woken.is_err(), "a pass that is woken would only start it again");
     }
 }

@@ -59,7 +59,7 @@ impl<N, D> Machine<N, D> {
                 message: "guests are simulated".to_owned(),
             },
             qemu: QemuIds { uid: 64055, gid: 64055 },
-            libvirt: "the simulated libvirt",
+            libvirt: "the simulated libvirt".into(),
         };
         Self { facts, domains: SimDomains::new(), networks, dhcp, pools: Arc::new(pools), seeds: SimSeeds::default() }
     }
