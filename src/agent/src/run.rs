@@ -26,6 +26,9 @@ use crate::{Config, Start, host, image, network, server, volume};
 /// How long a guest may take to power off before it is turned off.
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
 
+/// How long an earlier agent's Lease may vouch for Servers that this one has not looked at.
+const LOOK_LIMIT: Duration = Duration::from_secs(4);
+
 /// How long to wait before the machine is tried again.
 const OPEN_AGAIN: Duration = Duration::from_secs(3);
 
@@ -63,8 +66,24 @@ pub async fn run(
     for path in [config.state.clone(), config.servers(), config.pools(), config.run.clone()] {
         make_folder(&path, TRAVERSABLE_FOLDER).map_err(|source| AgentError::Folder { path, source })?;
     }
-    let machine = open(&client, &config).await;
-    run_on(client, config, start, reports, machine).await
+    let unseen = disown_unseen(client.clone(), config.host.clone(), reports.clone());
+    let work = async {
+        let machine = open(&client, &config).await;
+        run_on(client.clone(), config, start, reports, machine).await
+    };
+    tokio::pin!(work);
+    tokio::select! {
+        done = &mut work => done,
+        () = unseen => work.await,
+    }
+}
+
+/// Gives the Lease up when the Servers here were not looked at soon: that of an earlier agent is still fresh, and vouches
+/// for what may have died since.
+async fn disown_unseen(client: Client, host: String, reports: server::StartupReports) {
+    if tokio::time::timeout(LOOK_LIMIT, reports.none_left()).await.is_err() {
+        host::release(client, &host).await;
+    }
 }
 
 /// Opens this machine, however long that takes: a libvirt that is away or slow keeps nothing but guests waiting, and the

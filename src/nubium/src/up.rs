@@ -28,7 +28,7 @@ use crate::{install, state};
 /// How long a write to our own API server may take before anybody else is served.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest delay before serving while Ready conditions of an earlier run may be stale.
-const SETTLING: Duration = Duration::from_secs(5);
+const SETTLING: Duration = Duration::from_secs(6);
 
 /// A whole cloud on this machine.
 #[derive(Debug, Args)]
@@ -124,10 +124,17 @@ async fn until_reset(admin: &Client, host: &str, begun: Timestamp) {
     until_none(admin, host, |server| was_ready(conditions(server), begun)).await;
 }
 
-/// Waits until the agent has looked at every Server of this host, and those that it found dead are no longer Ready.
+/// Waits until the agent has looked at every Server of this host, and those that it found dead are no longer Ready; or
+/// until it has given the Lease up, as it does when it cannot look.
 async fn until_seen(admin: &Client, host: &str, begun: Timestamp, reports: &StartupReports) {
-    reports.none_left().await;
-    until_none(admin, host, |server| is_contradicted(conditions(server), begun)).await;
+    let seen = async {
+        reports.none_left().await;
+        until_none(admin, host, |server| is_contradicted(conditions(server), begun)).await;
+    };
+    tokio::select! {
+        () = seen => {}
+        () = until_reset(admin, host, begun) => {}
+    }
 }
 
 async fn until_none(admin: &Client, host: &str, stale: impl Fn(&Server) -> bool) {
