@@ -1,6 +1,7 @@
 //! The objects are lost: what runs goes on, and is named.
 
 use nubium_e2e::cloud::Cloud;
+use nubium_e2e::command::text;
 use nubium_e2e::json::condition;
 use nubium_e2e::machine::run;
 use nubium_e2e::space::{PATIENCE, Space};
@@ -49,6 +50,19 @@ pub fn leaves_guests_and_disks_as_they_are(cloud: &mut Cloud) {
     assert_eq!(cloud.virsh(&["domid", &domain]).expect("it runs"), id);
     let now = space.left_over();
     assert!(before.iter().all(|held| now.contains(held)), "{before:?} became {now:?}");
-    cloud.virsh(&["destroy", &domain]).expect("its admin ends it");
-    cloud.virsh(&["undefine", &domain]).expect("its admin ends it");
+
+    // Its admin ends it, and nothing else.
+    let host = cloud.host()["metadata"]["name"].as_str().expect("a name").to_owned();
+    let stranger = |words: &[&str]| {
+        let flags = ["--host", &host, "--state"];
+        text(cloud.nubium().arg("stranger").args(words).args(flags).arg(cloud.state()))
+    };
+    let listed = stranger(&["list"]).expect("it lists them");
+    assert!(listed.contains("lost/web-1") && listed.contains(&domain), "{listed}");
+    let ended = stranger(&["end", "lost/web-1", "--timeout", "5"]).expect("it ends it");
+    assert!(ended.contains(&format!("ended {domain}")), "{ended}");
+    space.ready("servers/web-1");
+    assert_ne!(cloud.virsh(&["domid", &domain]).expect("the new one runs"), id);
+    let refused = stranger(&["end", "lost/web-1"]).expect_err("it has an object");
+    assert!(format!("{refused:#}").contains("has an object"), "{refused:#}");
 }

@@ -12,6 +12,7 @@ mod pki;
 mod pools;
 mod signals;
 mod state;
+mod stranger;
 mod up;
 
 use std::path::PathBuf;
@@ -36,6 +37,9 @@ enum Command {
     Up(up::Up),
     /// Stop everything of ours on this machine, guests included, and put its network back; disks stay
     Down(down::Down),
+    /// List the guests on this machine that have no object in the cloud, or end one of them
+    #[command(subcommand)]
+    Stranger(stranger::Stranger),
     /// Run this machine's agent for a cloud whose API server is elsewhere
     Agent(agent::Agent),
     /// Run the controllers for a cloud whose API server is elsewhere
@@ -78,6 +82,7 @@ fn run(arguments: Arguments, umask: u32) -> anyhow::Result<u8> {
     match command {
         Command::Up(up) => daemon(up::run(up)),
         Command::Down(down) => daemon(down::run(down)),
+        Command::Stranger(stranger) => daemon(stranger::run(stranger, global.kubeconfig)),
         Command::Agent(agent) => daemon(agent::run(agent, global.kubeconfig)),
         Command::Controllers(controllers) => daemon(controllers::run(controllers, global.kubeconfig)),
         Command::User(command) => {

@@ -94,7 +94,10 @@ impl<D: Driver> Reporter<D> {
                     let known = self.servers.get(&Key::new(owner.namespace.clone(), owner.name.clone()));
                     known.and_then(|server| server.uid()).is_none_or(|uid| uid != owner.uid.to_string())
                 });
-                let servers = servers.map(|owner| format!("Server {}/{}", owner.namespace, owner.name));
+                let servers = servers.map(|owner| {
+                    let name = format!("{}/{}", owner.namespace, owner.name);
+                    format!("Server {name} (on this host, `nubium stranger end {name}` ends it)")
+                });
                 let unreadable = unreadable.iter().filter(|domain| domain.ours);
                 let unreadable = unreadable.map(|it| format!("domain {} ({})", it.name, Chain(&it.why)));
                 let servers = servers.chain(unreadable).collect();
@@ -208,7 +211,8 @@ impl<D: Driver> Reporter<D> {
             return said(contract::STRANGERS, ConditionStatus::False, "None", "everything here has its object".into());
         }
         let list: Vec<String> = named.into_iter().collect();
-        let message = format!("here without an object, and left alone: {}; `nubium down` stops them", list.join(", "));
+        let message =
+            format!("here without an object, and left alone: {}; `nubium down` ends all of them", list.join(", "));
         said(contract::STRANGERS, ConditionStatus::True, "Found", message)
     }
 }

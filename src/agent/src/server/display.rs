@@ -99,7 +99,7 @@ impl fmt::Display for Refusal {
             Self::HeldByStranger { uid } => write!(
                 f,
                 "the domain of this name on this host belongs to an earlier Server (UID {uid}): it is left alone; \
-                 stop and undefine it, or give this Server another name"
+                 end it there with `nubium stranger end`, or give this Server another name"
             ),
             Self::OlderGeneration { there } => {
                 write!(f, "this host already made generation {there} of it, and waits to see that one")

@@ -45,7 +45,7 @@ pub use seed_cache::SeedCache;
 pub use slots::Slots;
 pub use startup_reports::StartupReports;
 pub use status::{Blind, Report};
-pub use teardown::{Stopped, stop_all, undefine_all};
+pub use teardown::{Stopped, stop_all, stop_one, undefine_all};
 
 /// One pass for one Server. `now` is in seconds since the machine was booted.
 pub async fn reconcile<D: Domains, T: Taps, V: Disks, S: Seeds>(

@@ -32,12 +32,35 @@ pub struct Stopped {
 /// When libvirt cannot be asked, or a guest still runs long after the deadline; nothing that could not be looked at is
 /// taken for stopped.
 pub async fn stop_all(domains: &impl Domains, deadline: Duration, now: i64) -> Result<Stopped, LibvirtError> {
+    stop(domains, None, deadline, now).await
+}
+
+/// Like [`stop_all`], of the one guest of that UUID.
+///
+/// # Errors
+/// When libvirt cannot be asked, or the guest still runs long after the deadline.
+pub async fn stop_one(
+    domains: &impl Domains,
+    uuid: Uuid,
+    deadline: Duration,
+    now: i64,
+) -> Result<Stopped, LibvirtError> {
+    stop(domains, Some(uuid), deadline, now).await
+}
+
+async fn stop(
+    domains: &impl Domains,
+    only: Option<Uuid>,
+    deadline: Duration,
+    now: i64,
+) -> Result<Stopped, LibvirtError> {
     let begun = Instant::now();
     // By UUID, the names of all that were found running, and of those that were turned off.
     let (mut asked, mut hard) = (BTreeMap::new(), BTreeSet::new());
     let mut pressed: Option<Instant> = None;
     loop {
-        let left = running(domains).await?;
+        let mut left = running(domains).await?;
+        left.retain(|running| only.is_none_or(|only| only == running.uuid));
         if left.is_empty() {
             let (hard, gracefully): (Vec<_>, Vec<_>) = asked.into_iter().partition(|(uuid, _)| hard.contains(uuid));
             let names = |them: Vec<(Uuid, String)>| them.into_iter().map(|(_, name)| name).collect();
