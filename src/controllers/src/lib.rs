@@ -23,7 +23,7 @@ mod pass;
 mod pool;
 mod port;
 mod release;
-mod scheduler;
+pub mod scheduler;
 mod server;
 mod settings;
 mod verdict;

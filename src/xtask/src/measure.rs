@@ -17,6 +17,8 @@ pub enum Part {
     Apply,
     /// A Server added to 10 others and to 1,000
     Among,
+    /// The scheduler's decisions: 20,000 Servers over 5,000 hosts
+    Placement,
     /// A host with 20 Networks and 50 Servers that nobody touches
     Idle,
     /// A whole cloud with real guests: memory, a start, repairs, silence
@@ -26,12 +28,12 @@ pub enum Part {
 }
 
 impl Part {
-    const ALL: [Self; 5] = [Self::Apply, Self::Among, Self::Idle, Self::Cloud, Self::Apiserver];
+    const ALL: [Self; 6] = [Self::Apply, Self::Among, Self::Placement, Self::Idle, Self::Cloud, Self::Apiserver];
 
     /// The program that measures it.
     fn bench(self) -> Bench {
         match self {
-            Self::Apply | Self::Among | Self::Idle => Bench::InProcess,
+            Self::Apply | Self::Among | Self::Placement | Self::Idle => Bench::InProcess,
             Self::Cloud | Self::Apiserver => Bench::Nubium,
         }
     }

@@ -1,7 +1,5 @@
 //! Reads what a placement rests on out of the caches.
 
-use std::collections::HashMap;
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{ResourceExt, core::Selector};
 use nubium_api::{ConditionStatus, Host, PowerState, Server, ServerResources, condition, contract};
@@ -76,79 +74,39 @@ fn selector(labels: LabelSelector) -> Result<Selector, Unplaced> {
     Selector::try_from(labels).map_err(unreadable)
 }
 
-/// All hosts, with what the Servers bound to them leave free.
-pub(super) fn hosts(world: &World, assumed: &HashMap<String, (String, ServerResources)>) -> Vec<Candidate> {
-    let all = world.hosts.list();
-    all.iter().filter(|host| !terminating(host.as_ref())).map(|host| candidate(world, host, assumed)).collect()
-}
-
-/// One host, unless it is no more or being deleted.
-pub(super) fn host(
-    world: &World,
-    name: &str,
-    assumed: &HashMap<String, (String, ServerResources)>,
-) -> Option<Candidate> {
-    let host = world.hosts.get(&Key::cluster(name)).filter(|host| !terminating(host.as_ref()))?;
-    Some(candidate(world, &host, assumed))
-}
-
-fn candidate(world: &World, host: &Host, assumed: &HashMap<String, (String, ServerResources)>) -> Candidate {
-    let name = host.name_any();
-    let status = host.status.clone().unwrap_or_default();
-    let conditions = &status.conditions;
-    let cpu_capacity = status.capacity.as_ref().map_or(0, |capacity| i64::from(capacity.cpu));
-    let memory = status.capacity.as_ref().and_then(|capacity| capacity.memory.bytes().ok()).unwrap_or(0);
-    let memory_capacity = i64::try_from(memory).unwrap_or(i64::MAX);
-    let (mut cpu_free, mut memory_free) = (cpu_capacity, memory_capacity);
-    let mut bound = world.servers.by(by::HOST, &name);
-    bound.retain(|server| takes(server).is_some());
-    let sizes = bound.iter().filter_map(|server| size(server));
-    let expected = assumed
-        .iter()
-        .filter(|(uid, (host, _))| *host == name && !bound.iter().any(|server| server.uid().as_ref() == Some(uid)))
-        .map(|(_, (_, resources))| resources.clone());
-    for resources in sizes.chain(expected) {
-        cpu_free -= i64::from(resources.cpu.count().unwrap_or(0));
-        memory_free -= i64::try_from(resources.memory.bytes().unwrap_or(0)).unwrap_or(i64::MAX);
+/// A host as placements see it, all of it free; none while it is being deleted.
+pub(super) fn host(host: &Host) -> Option<Candidate> {
+    if terminating(host) {
+        return None;
     }
+    let status = host.status.as_ref();
+    let conditions = status.map_or(&[][..], |status| &status.conditions);
+    let capacity = status.and_then(|status| status.capacity.as_ref());
+    let memory = capacity.and_then(|capacity| capacity.memory.bytes().ok()).unwrap_or(0);
+    let cpu_capacity = capacity.map_or(0, |capacity| i64::from(capacity.cpu));
+    let memory_capacity = i64::try_from(memory).unwrap_or(i64::MAX);
     let is = |type_: &str| condition(conditions, type_).is_some_and(|fact| fact.status == ConditionStatus::True);
-    Candidate {
+    Some(Candidate {
+        name: host.name_any(),
         labels: host.labels().clone(),
         // Both speak of the machine, whatever the generation of the Host's spec.
         ready: is(contract::READY),
         reported: is(contract::SERVERS_REPORTED),
         unschedulable: host.spec.unschedulable.unwrap_or(false),
-        pools: status.pools.iter().map(|pool| pool.name.clone()).collect(),
-        cpu_free,
-        memory_free,
+        pools: status.iter().flat_map(|status| &status.pools).map(|pool| pool.name.clone()).collect(),
         cpu_capacity,
         memory_capacity,
-        name,
-    }
+        cpu_free: cpu_capacity,
+        memory_free: memory_capacity,
+    })
 }
 
 /// The size in force of a bound Server.
-pub(super) fn size(server: &Server) -> Option<ServerResources> {
-    server.status.as_ref()?.resources.clone()
+pub(super) fn size(server: &Server) -> Option<&ServerResources> {
+    server.status.as_ref()?.resources.as_ref()
 }
 
-/// The room that a Server takes: a change of it is news to those who wait for room.
-pub(super) fn takes(server: &Server) -> Option<(String, Option<ServerResources>)> {
-    host_of(server)
-        .filter(|_| !is_released(server) && admission::holds(server))
-        .map(|host| (host.to_owned(), size(server)))
-}
-
-/// What of a Host decides placements: its other changes wake nobody.
-pub(super) fn relevant(host: &Host) -> impl PartialEq + use<> {
-    let status = host.status.clone().unwrap_or_default();
-    let facts: Vec<_> = status
-        .conditions
-        .iter()
-        .filter(|fact| matches!(fact.type_.as_str(), contract::READY | contract::SERVERS_REPORTED))
-        .map(|fact| (fact.type_.clone(), fact.status))
-        .collect();
-    let pools: Vec<_> = status.pools.into_iter().map(|pool| pool.name).collect();
-    let labels = host.labels().clone();
-    (facts, pools, labels, status.capacity, host.spec.unschedulable, terminating(host))
+/// The host that a Server takes room of, and how much.
+pub(super) fn holds(server: &Server) -> Option<(&str, &ServerResources)> {
+    host_of(server).filter(|_| !is_released(server) && admission::holds(server)).zip(size(server))
 }

@@ -1,13 +1,13 @@
-//! Where a Server goes: filters that say why not, then the weight that chooses. Pure and deterministic.
+//! What a Server asks, what a host has, and why one does not fit the other. Pure.
 
-use std::{cmp::Reverse, collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt};
 
 use kube::core::{Selector, SelectorExt};
 use nubium_api::{Quantity, ServerResources};
 
 /// What a Server asks of a host.
 #[derive(Debug, Clone)]
-pub(super) struct Request {
+pub struct Request {
     pub resources: ServerResources,
     pub cpu: u64,
     pub memory: u64,
@@ -23,8 +23,25 @@ pub(super) struct Request {
     pub pools: Vec<String>,
 }
 
+impl Request {
+    /// The one host that it can go to, where something names one.
+    pub(super) fn only_host(&self) -> Option<&str> {
+        self.host.as_deref().or_else(|| self.volumes.first().map(|(_, host)| host.as_str()))
+    }
+
+    /// The CPUs that have to be free: as many as are used too, for one that is not to run.
+    pub(super) fn least_cpu(&self) -> i64 {
+        if self.runs { to_i64(self.cpu) } else { i64::MIN }
+    }
+
+    /// The memory that has to be free.
+    pub(super) fn least_memory(&self) -> i64 {
+        if self.runs { to_i64(self.memory) } else { i64::MIN }
+    }
+}
+
 /// A host as the scheduler sees it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Candidate {
     pub name: String,
     pub labels: BTreeMap<String, String>,
@@ -43,21 +60,32 @@ pub(super) struct Candidate {
 
 /// Why a Server has no host yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Unplaced {
+pub enum Unplaced {
     /// Something about the Server itself: reason and message.
     Waits(&'static str, String),
     /// None fits of those that have reported what they run, and these have not yet.
     Unreported(Vec<String>),
-    /// No host fits: each host and what it lacks.
-    NoHostFits(Vec<(String, String)>),
+    /// No host fits: how many there are, and what the first of them lack.
+    NoHostFits { hosts: usize, lacking: Vec<(String, String)> },
 }
 
+/// So many hosts are told of: a message is read by people.
+const TOLD: usize = 5;
+
 impl Unplaced {
+    /// None of these hosts fits, which are ordered by name.
+    pub(super) fn no_host_fits<'a>(request: &Request, hosts: impl ExactSizeIterator<Item = &'a Candidate>) -> Self {
+        let count = hosts.len();
+        let lacking = hosts.take(TOLD).filter_map(|host| Some((host.name.clone(), lack(request, host)?)));
+        Self::NoHostFits { hosts: count, lacking: lacking.collect() }
+    }
+
+    /// One word for it.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Waits(reason, _) => reason,
             Self::Unreported(_) => "WaitingForHosts",
-            Self::NoHostFits(_) => "NoHostFits",
+            Self::NoHostFits { .. } => "NoHostFits",
         }
     }
 }
@@ -69,40 +97,23 @@ impl fmt::Display for Unplaced {
             Self::Unreported(hosts) => {
                 write!(f, "waits for {} to report what runs there", crate::verdict::names(hosts))
             }
-            Self::NoHostFits(hosts) if hosts.is_empty() => f.write_str("there is no host yet: start an agent on one"),
-            Self::NoHostFits(hosts) => {
-                write!(f, "0/{} hosts fit: ", hosts.len())?;
-                for (index, (host, lack)) in hosts.iter().take(5).enumerate() {
+            Self::NoHostFits { hosts: 0, lacking: _ } => f.write_str("there is no host yet: start an agent on one"),
+            Self::NoHostFits { hosts, lacking } => {
+                write!(f, "0/{hosts} hosts fit: ")?;
+                for (index, (host, lack)) in lacking.iter().enumerate() {
                     write!(f, "{}{host} {lack}", if index == 0 { "" } else { "; " })?;
                 }
-                if hosts.len() > 5 { write!(f, "; and {} more", hosts.len() - 5) } else { Ok(()) }
+                if *hosts > lacking.len() { write!(f, "; and {} more", hosts - lacking.len()) } else { Ok(()) }
             }
         }
     }
 }
 
-/// The host for `request`: of those that fit, the one with most memory left over, then the first by name.
-pub(super) fn place(request: &Request, hosts: &[Candidate]) -> Result<String, Unplaced> {
-    let (mut fitting, mut lacking) = (Vec::new(), Vec::new());
-    for host in hosts {
-        match lack(request, host) {
-            None => fitting.push(host),
-            Some(lack) => lacking.push((host.name.clone(), lack)),
-        }
-    }
-    let best = fitting.into_iter().min_by_key(|host| (Reverse(host.memory_free), &host.name));
-    best.map(|host| host.name.clone()).ok_or_else(|| {
-        let unreported = hosts.iter().filter(|host| lack(request, host).as_deref() == Some(UNREPORTED));
-        let unreported: Vec<String> = unreported.map(|host| format!("host {}", host.name)).collect();
-        if unreported.is_empty() { Unplaced::NoHostFits(lacking) } else { Unplaced::Unreported(unreported) }
-    })
-}
-
 /// What a host lacks whose agent has not written yet what runs there: until then nobody knows its room.
-const UNREPORTED: &str = "has not reported yet what runs there";
+pub(super) const UNREPORTED: &str = "has not reported yet what runs there";
 
 /// Why `host` does not fit, as the end of a sentence that begins with its name.
-fn lack(request: &Request, host: &Candidate) -> Option<String> {
+pub(super) fn lack(request: &Request, host: &Candidate) -> Option<String> {
     let Request { resources: _, cpu, memory, runs, host: only, selector, volumes, pools } = request;
     if only.as_ref().is_some_and(|only| *only != host.name) {
         return Some("is not the host that spec.scheduling.host names".into());

@@ -1,11 +1,16 @@
 //! Placements, by values: who wins, and what is said when nobody can.
 
+mod changes;
+
 use std::collections::BTreeMap;
 
 use kube::core::Selector;
 use nubium_api::{CpuCount, Quantity, ServerResources};
 
-use super::plan::{Candidate, Request, Unplaced, place};
+use super::{
+    index::Index,
+    plan::{Candidate, Request, Unplaced},
+};
 
 const GIB: u64 = 1 << 30;
 
@@ -39,6 +44,13 @@ fn host(name: &str, cpu_free: i64, gib_free: i64) -> Candidate {
         cpu_capacity: 16,
         memory_capacity: 64 * GIB as i64,
     }
+}
+
+/// By an index that has these hosts.
+fn place(request: &Request, hosts: &[Candidate]) -> Result<String, Unplaced> {
+    let mut index = Index::default();
+    hosts.iter().for_each(|host| index.put(host.clone()));
+    index.place(request).map(str::to_owned)
 }
 
 #[test]
@@ -79,7 +91,7 @@ fn a_host_that_has_not_reported_stops_nothing_but_itself() {
 #[test]
 fn each_filter_refuses_with_its_own_words() {
     let refused = |request: Request, host: Candidate| match place(&request, &[host]).unwrap_err() {
-        Unplaced::NoHostFits(hosts) => hosts[0].1.clone(),
+        Unplaced::NoHostFits { hosts: 1, lacking } => lacking[0].1.clone(),
         other => panic!("{other:?}"),
     };
     let mut one = request(1, 1);

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `apply` | from apply to Running, and the writes of it |
 //! | `among` | a Server added to 10 others and to 1,000 |
+//! | `placement` | the scheduler's decisions over many hosts |
 //! | `idle` | a host with 20 real Networks and 50 Servers that nobody touches |
 //!
 //! `cargo xtask bench` runs them with the other figures; alone: `cargo bench -p nubium-testkit --bench control-plane -- idle`.
@@ -15,6 +16,7 @@ mod cloud;
 mod idle;
 mod load;
 mod machine;
+mod placement;
 mod programs;
 mod usage;
 mod writes;
@@ -24,7 +26,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-const PARTS: [&str; 3] = ["apply", "among", "idle"];
+const PARTS: [&str; 4] = ["apply", "among", "placement", "idle"];
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -46,6 +48,7 @@ fn main() -> Result<()> {
         match *part {
             "apply" => finish(apply::measure())?,
             "among" => finish(among::measure())?,
+            "placement" => placement::measure()?,
             "idle" => idle::measure()?,
             other => bail!("there is no part {other}; there are {}", PARTS.join(", ")),
         }
