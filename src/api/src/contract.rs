@@ -1,11 +1,13 @@
 //! How controllers and agents meet: finalizers, conditions, field managers, the seed's name, and who writes what of which
 //! status. They meet only through the API, so this is all that they share.
 //!
-//! Status writes, `manifests/rbac.yaml` and `manifests/admission.yaml` are made from the tables here: [`WRITERS`] and
-//! [`HOST_RULES`]. Our own API server still has its copy of the hosts' part, in `apiserver/src/access`.
+//! Status writes, `manifests/rbac.yaml`, `manifests/admission.yaml` and the policy of our own API server are made from the
+//! tables here: [`WRITERS`] and [`HOST_RULES`].
 //!
 //! The agent's Lease in `nubium-hosts` is its heartbeat: it vouches for the status of the Servers there. A Lease without a
 //! holder says that the host was started anew, and that what was written about its Servers before no longer counts.
+
+use serde::Serialize;
 
 /// Held on a Server until its host has released it and what it made is being deleted.
 pub const SERVER_FINALIZER: &str = "nubium.dev/server";
@@ -244,9 +246,25 @@ pub const WRITERS: &[Writer] = &[
     HOST_ON_HOST,
 ];
 
+/// All that hosts may do, as an API server takes it that knows none of our kinds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HostPolicy {
+    /// The requests that are allowed.
+    pub rules: &'static [Rule],
+    /// What of a status is theirs to write.
+    pub parts: Vec<HostPart>,
+}
+
+/// The policy that [`HOST_RULES`] and [`WRITERS`] make together.
+pub fn host_policy() -> HostPolicy {
+    HostPolicy { rules: HOST_RULES, parts: host_parts() }
+}
+
 /// What the hosts together may write of one kind's status.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct HostPart {
+    /// The API group.
+    pub group: &'static str,
     /// The kind's plural name in lower case.
     pub resource: &'static str,
     /// Only of an object that is bound to the host.
@@ -262,6 +280,7 @@ pub fn host_parts() -> Vec<HostPart> {
     let mut parts: Vec<HostPart> = Vec::new();
     for writer in WRITERS.iter().filter(|writer| matches!(writer.by, By::BoundHost | By::EveryHost)) {
         let new = || HostPart {
+            group: crate::GROUP,
             resource: writer.resource,
             bound: writer.by == By::BoundHost,
             fields: Vec::new(),
@@ -283,7 +302,7 @@ pub fn host_parts() -> Vec<HostPart> {
 }
 
 /// Something that the agent of a host may do. `*` stands for anything, `{host}` for the host's own name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Rule {
     /// The verbs of the API.
     pub verbs: &'static [&'static str],

@@ -138,6 +138,12 @@ fn described_kind(kind: &Kind) -> Vec<Value> {
     });
     name_further(&mut resource, kind);
     let mut resources = vec![resource];
+    if kind.finalize {
+        resources.push(json!({
+            "name": format!("{}/finalize", kind.plural), "singularName": "", "namespaced": kind.namespaced,
+            "kind": kind.kind, "verbs": ["update"],
+        }));
+    }
     if kind.status {
         resources.push(json!({
             "name": format!("{}/status", kind.plural), "singularName": "", "namespaced": kind.namespaced,
@@ -204,6 +210,9 @@ fn discovered(snapshot: &Snapshot, group: &str, version: &str) -> Vec<Value> {
         });
         name_further(&mut resource, kind);
         let mut subresources = Vec::new();
+        if kind.finalize {
+            subresources.push(json!({"subresource": "finalize", "responseKind": own, "verbs": ["update"]}));
+        }
         if kind.status {
             subresources.push(json!({"subresource": "status", "responseKind": own, "verbs": SUBRESOURCE_VERBS}));
         }

@@ -193,6 +193,12 @@ impl Failure {
         Self::new(StatusCode::NOT_ACCEPTABLE, "NotAcceptable", message)
     }
 
+    /// 406 for media types of which the server has none.
+    pub fn not_available(available: &[&str]) -> Self {
+        let message = format!("406: Not Acceptable\n\nAvailable representations: {}", available.join(", "));
+        Self::generic(StatusCode::NOT_ACCEPTABLE, "NotAcceptable", &message)
+    }
+
     /// 410: list or watch again from the present.
     pub fn expired(message: impl Into<String>) -> Self {
         Self::new(StatusCode::GONE, "Expired", message)

@@ -30,7 +30,7 @@ mod state;
 mod trace;
 mod write;
 
-pub use access::{ADMINS, HOSTS, Identity};
+pub use access::{ADMINS, HOSTS, Identity, Part, Policy, Rule};
 pub use failure::{Failure, Subject};
 pub use http::body::{Body, BoxError};
 pub use http::pki::{Authority, Pair, PkiError};

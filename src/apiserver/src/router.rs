@@ -199,6 +199,7 @@ fn admit(call: Call, method: &Method) -> Result<(Call, Arc<Kind>, Verb), Failure
         "" => {}
         "status" if kind.status => {}
         "scale" if kind.scale.is_some() => {}
+        "finalize" if kind.finalize => {}
         _ if kind.is_custom() => return Err(Failure::not_found(kind.subject(), &target.name)),
         _ => return Err(Failure::not_served()),
     }
@@ -262,6 +263,7 @@ async fn answer(call: &Call, kind: &Arc<Kind>, verb: Verb, body: Bytes) -> Resul
     let reply = match (verb, call.target.subresource.as_str()) {
         (Verb::Get, "scale") => write::scale::get(call, kind).await,
         (Verb::Update | Verb::Patch, "scale") => write::scale::set(call, kind, verb == Verb::Patch, body).await,
+        (Verb::Get | Verb::Patch, "finalize") => Err(refuse(kind, verb.name())),
         (Verb::Get, _) => read::get(call, kind).await,
         (Verb::List, _) => read::list(call, kind).await,
         (Verb::Watch, _) => read::watch(call, kind).await,

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use crate::access::{Admission, Authorizer, HostBounds, HostRoles, HostStatus};
+use crate::access::{Admission, Authorizer, HostBounds, HostRoles, HostStatus, Policy};
 use crate::kind::{self, Registry};
 
 /// Server configuration.
@@ -22,6 +22,8 @@ pub struct Config {
     pub store_file: Option<PathBuf>,
     /// Fields of custom resources whose use is answered with a warning.
     pub field_warnings: Vec<FieldWarning>,
+    /// What hosts may do.
+    pub policy: Policy,
 }
 
 /// A field whose use is answered with a warning.
@@ -38,7 +40,13 @@ pub struct FieldWarning {
 impl Default for Config {
     fn default() -> Self {
         let namespaces = ["default", "kube-system"].map(str::to_owned).to_vec();
-        Self { clock: Timestamp::now, namespaces, store_file: None, field_warnings: Vec::new() }
+        Self {
+            clock: Timestamp::now,
+            namespaces,
+            store_file: None,
+            field_warnings: Vec::new(),
+            policy: Policy::default(),
+        }
     }
 }
 
@@ -59,12 +67,13 @@ pub(crate) struct State {
 
 impl State {
     pub fn new(store: AnyStore, config: Config) -> Self {
+        let Policy { rules, parts } = config.policy.clone();
         Self {
             store,
             registry: kind::registry(),
             config,
-            authorizer: Box::new(HostRoles),
-            admission: vec![Box::new(HostStatus), Box::new(HostBounds::default())],
+            authorizer: Box::new(HostRoles(rules)),
+            admission: vec![Box::new(HostStatus(parts)), Box::new(HostBounds::default())],
             stopping: watch::Sender::new(false),
             tasks: Mutex::default(),
         }

@@ -36,7 +36,7 @@ async fn a_certificate_says_who_asks() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_writes_itself_and_what_it_saw() {
-    let ours = Ours::start().await;
+    let ours = Ours::with_hosts().await;
     let admin = &ours.admin;
     for definition in definitions() {
         let made = admin.post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", &definition).await;

@@ -1,4 +1,4 @@
-//! Whose status a host may write, and what of it: one table of cases for our own server, which says it in Rust, and for a
+//! Whose status a host may write, and what of it: one table of cases for our own server, which is given the contract as data, and for a
 //! real kube-apiserver, which is given `manifests/admission.yaml`. The real one needs `NUBIUM_KUBE_APISERVER`, as in
 //! `parity.rs`.
 
@@ -298,7 +298,8 @@ async fn judge_itself(admin: &Caller, host: &Caller) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_changes_the_status_of_what_is_bound_to_it_only() {
-    let ours = Ours::start().await;
+    assert_eq!(nubium_apiserver::HOSTS, nubium_api::contract::HOSTS_GROUP);
+    let ours = Ours::with_hosts().await;
     let host = ours.caller(Some(&Identity::host(HOST)));
     prepare(&ours.admin, &host).await;
     let wrong = [judge(&ours.admin, &host).await, judge_itself(&ours.admin, &host).await].concat();

@@ -180,6 +180,17 @@ async fn a_caller_in_the_process_needs_no_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_part_of_the_program_owns_what_it_writes() {
+    let ours = Ours::start().await;
+    let service = ours.server.router_service().acting_as(Identity::admin("nubium")).called_by("nubium-controllers");
+    let map = json!({"metadata": {"name": "m"}, "data": {"a": "1"}}).to_string();
+    let request = http::Request::post("/api/v1/namespaces/default/configmaps").body(map).unwrap();
+    assert_eq!(service.oneshot(request).await.unwrap().status(), 201);
+    let made = ours.admin.get("/api/v1/namespaces/default/configmaps/m").await.json();
+    assert_eq!(made["metadata"]["managedFields"][0]["manager"], "nubium-controllers");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn everything_is_there_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.db");

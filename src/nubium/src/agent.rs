@@ -131,7 +131,7 @@ pub async fn run(agent: Agent, kubeconfig: Option<PathBuf>) -> Result<()> {
     let _held = state::hold(&config.state, &config.run)?;
     let cloud = client::cloud(kubeconfig).await?;
     config.api_server = addresses(&cloud).await;
-    let client = client::connect(cloud)?;
+    let client = client::connect(cloud, "nubium-agent")?;
     let work = async {
         let start = nubium_agent::begin(&client, &config).await?;
         nubium_agent::run(client.clone(), config, start, StartupReports::default()).await

@@ -16,7 +16,8 @@ pub async fn cloud(kubeconfig: Option<PathBuf>) -> Result<kube::Config> {
     })
 }
 
-/// A client for it.
-pub fn connect(cloud: kube::Config) -> Result<kube::Client> {
+/// A client for it, in whose name that part of the program owns what it writes without a field manager.
+pub fn connect(mut cloud: kube::Config, part: &'static str) -> Result<kube::Client> {
+    cloud.headers.push((http::header::USER_AGENT, http::HeaderValue::from_static(part)));
     Ok(kube::Client::try_from(nubium_cli::direct(cloud))?)
 }

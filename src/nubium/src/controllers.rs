@@ -30,7 +30,7 @@ pub struct Controllers {
 }
 
 pub async fn run(controllers: Controllers, kubeconfig: Option<PathBuf>) -> Result<()> {
-    let client = client::connect(client::cloud(kubeconfig).await?)?;
+    let client = client::connect(client::cloud(kubeconfig).await?, "nubium-controllers")?;
     let instance = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let CloudFlags { host_access_allow, allocate_from } = controllers.flags;
     let config = nubium_controllers::Config { instance, host_access_allow, allocate_from };

@@ -11,9 +11,9 @@ use kube::api::ListParams;
 use kube::{Api, Client};
 use nubium_agent::endpoint::Identity as DoorIdentity;
 use nubium_agent::{EndpointConfig, Start, StartupReports};
-use nubium_api::contract::DEPRECATED_FIELDS;
+use nubium_api::contract::{DEPRECATED_FIELDS, host_policy};
 use nubium_api::{Condition, ConditionStatus, Server, condition};
-use nubium_apiserver::{ApiServer, Config, FieldWarning, Identity};
+use nubium_apiserver::{ApiServer, Config, FieldWarning, Identity, Policy};
 use nubium_cli::seed;
 use nubium_store::{AnyStore, Options, SqliteStore};
 use tokio::net::TcpListener;
@@ -61,8 +61,9 @@ pub async fn run(up: Up) -> Result<()> {
     let certificate = pki.authority().server(&names(&name, listen))?;
     let tls = pki.authority().server_config(&certificate)?;
 
-    let client = |identity: Identity| Client::new(server.router_service().acting_as(identity), "default");
-    let admin = client(Identity::admin("nubium"));
+    let client =
+        |identity: Identity, part| Client::new(server.router_service().acting_as(identity).called_by(part), "default");
+    let admin = client(Identity::admin("nubium"), "nubium-up");
     install::definitions(&admin).await?;
     let home = std::env::var_os("HOME").map(std::path::PathBuf::from);
     install::first_objects(&admin, &seed::keys(&state, home.as_deref())?).await?;
@@ -70,7 +71,7 @@ pub async fn run(up: Up) -> Result<()> {
     let (certificate, key) = pki.host(&name)?;
     let identity = DoorIdentity { ca: pki.ca(), certificate, key };
     let agent = host.config(Some(EndpointConfig { listen: endpoint, advertise: endpoint.to_string(), identity }))?;
-    let own = client(Identity::host(&name));
+    let own = client(Identity::host(&name), "nubium-agent");
     // Before anybody is served: the conditions in the store may be older than the machine's last boot.
     let start = tokio::time::timeout(PATIENCE, nubium_agent::begin(&own, &agent)).await;
     let start = start.context("cannot give up this host's Lease")?.context("the agent cannot begin")?;
@@ -97,7 +98,7 @@ pub async fn run(up: Up) -> Result<()> {
             served.context("the API server cannot go on")
         }
         () = server.run_background() => Ok(()),
-        () = nubium_controllers::run(admin.clone(), controllers) => Ok(()),
+        () = nubium_controllers::run(client(Identity::admin("nubium"), "nubium-controllers"), controllers) => Ok(()),
         done = nubium_agent::run(own, agent, start, reports.clone()) => done.context("the agent cannot run"),
     }
 }
@@ -115,7 +116,8 @@ async fn start_server(state: &Path, drop_damaged: bool) -> Result<ApiServer> {
         text: field.warning(),
     });
     let field_warnings = field_warnings.collect();
-    let config = Config { namespaces, store_file: Some(path), field_warnings, ..config };
+    let policy = Policy::of(&host_policy()).context("the policy of hosts is not one that the API server knows")?;
+    let config = Config { namespaces, store_file: Some(path), field_warnings, policy, ..config };
     Ok(ApiServer::start(AnyStore::new(store), config).await?)
 }
 

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use super::identity::{ADMINS, HOSTS, Identity};
+use super::policy::Rule;
 use crate::failure::{Failure, Subject};
 
 /// What somebody wants to do to what.
@@ -28,8 +29,8 @@ pub(crate) trait Authorizer: Send + Sync {
     fn rules(&self, identity: &Identity, namespace: &str) -> Value;
 }
 
-/// Admins may do everything, hosts what [`HOST_RULES`] say.
-pub(crate) struct HostRoles;
+/// Admins may do everything, hosts what the rules of the policy say.
+pub(crate) struct HostRoles(pub Vec<Rule>);
 
 impl Authorizer for HostRoles {
     fn reason(&self, identity: &Identity, action: &Action<'_>) -> Option<&'static str> {
@@ -37,7 +38,7 @@ impl Authorizer for HostRoles {
             return Some(ADMIN_REASON);
         }
         let covers = |rule: &Rule| rule.covers(action, &identity.name);
-        (identity.is_in(HOSTS) && HOST_RULES.iter().any(covers)).then_some("a host's agent may do this")
+        (identity.is_in(HOSTS) && self.0.iter().any(covers)).then_some("a host's agent may do this")
     }
 
     fn rules(&self, identity: &Identity, namespace: &str) -> Value {
@@ -49,15 +50,15 @@ impl Authorizer for HostRoles {
             });
         }
         let fill = |pattern: &str| pattern.replace("{host}", &identity.name);
-        let here = |rule: &&Rule| ["", "*", namespace].contains(&fill(rule.namespace).as_str());
-        let resource_rules = HOST_RULES.iter().filter(|_| identity.is_in(HOSTS)).filter(here).map(|rule| {
-            let resource = match rule.subresource {
-                "" | "*" => rule.resource.to_owned(),
+        let here = |rule: &&Rule| ["", "*", namespace].contains(&fill(&rule.namespace).as_str());
+        let resource_rules = self.0.iter().filter(|_| identity.is_in(HOSTS)).filter(here).map(|rule| {
+            let resource = match rule.subresource.as_str() {
+                "" | "*" => rule.resource.clone(),
                 subresource => format!("{}/{subresource}", rule.resource),
             };
             let mut shown = json!({"verbs": rule.verbs, "apiGroups": [rule.group], "resources": [resource]});
             if rule.name != "*" {
-                shown["resourceNames"] = json!([fill(rule.name)]);
+                shown["resourceNames"] = json!([fill(&rule.name)]);
             }
             shown
         });
@@ -70,73 +71,15 @@ impl Authorizer for HostRoles {
     }
 }
 
-/// One thing that hosts may do. `*` stands for anything, `{host}` for the host's own name.
-struct Rule {
-    verbs: &'static [&'static str],
-    group: &'static str,
-    resource: &'static str,
-    subresource: &'static str,
-    namespace: &'static str,
-    name: &'static str,
-}
-
-const READ: &[&str] = &["get", "list", "watch"];
-
-const HOST_RULES: &[Rule] = &[
-    Rule { verbs: READ, group: "nubium.dev", resource: "*", subresource: "*", namespace: "*", name: "*" },
-    status_of("servers", "*", "*"),
-    status_of("volumes", "*", "*"),
-    status_of("networks", "*", "*"),
-    status_of("images", "*", "*"),
-    status_of("hosts", "", "{host}"),
-    Rule {
-        verbs: &["create", "patch"],
-        group: "nubium.dev",
-        resource: "hosts",
-        subresource: "",
-        namespace: "",
-        name: "{host}",
-    },
-    Rule { verbs: &["create", "patch"], group: "", resource: "events", subresource: "", namespace: "*", name: "*" },
-    Rule {
-        verbs: &["create", "patch"],
-        group: "events.k8s.io",
-        resource: "events",
-        subresource: "",
-        namespace: "*",
-        name: "*",
-    },
-    Rule {
-        verbs: &["get", "create", "update", "patch"],
-        group: "coordination.k8s.io",
-        resource: "leases",
-        subresource: "",
-        namespace: "nubium-hosts",
-        name: "{host}",
-    },
-    Rule {
-        verbs: &["get"],
-        group: "",
-        resource: "secrets",
-        subresource: "",
-        namespace: "nubium-host-{host}",
-        name: "*",
-    },
-];
-
-const fn status_of(resource: &'static str, namespace: &'static str, name: &'static str) -> Rule {
-    Rule { verbs: &["patch"], group: "nubium.dev", resource, subresource: "status", namespace, name }
-}
-
 impl Rule {
     fn covers(&self, action: &Action<'_>, host: &str) -> bool {
         let fits = |pattern: &str, value: &str| pattern == "*" || pattern.replace("{host}", host) == value;
-        self.verbs.contains(&action.verb)
+        self.verbs.iter().any(|verb| verb == action.verb)
             && self.group == action.group
-            && fits(self.resource, action.resource)
-            && fits(self.subresource, action.subresource)
-            && fits(self.namespace, action.namespace)
-            && action.name.is_none_or(|name| fits(self.name, name))
+            && fits(&self.resource, action.resource)
+            && fits(&self.subresource, action.subresource)
+            && fits(&self.namespace, action.namespace)
+            && action.name.is_none_or(|name| fits(&self.name, name))
     }
 }
 
@@ -198,6 +141,11 @@ pub(crate) fn check_page(identity: &Identity, path: &str) -> Result<(), Failure>
 mod tests {
     use super::*;
 
+    fn roles() -> HostRoles {
+        let policy = crate::Policy::of(&nubium_api::contract::host_policy());
+        HostRoles(policy.expect("the contract is a policy").rules)
+    }
+
     fn action<'a>(verb: &'a str, group: &'a str, path: [&'a str; 4]) -> Action<'a> {
         let [namespace, resource, name, subresource] = path;
         Action { verb, group, resource, subresource, namespace, name: Some(name) }
@@ -218,7 +166,7 @@ mod tests {
             ("update", "coordination.k8s.io", ["nubium-hosts", "leases", "rack-1", ""]),
             ("get", "", ["nubium-host-rack-1", "secrets", "web-seed", ""]),
         ] {
-            assert_eq!(check(&HostRoles, &host, &action(verb, group, path)), Ok(()), "{verb} {path:?}");
+            assert_eq!(check(&roles(), &host, &action(verb, group, path)), Ok(()), "{verb} {path:?}");
         }
     }
 
@@ -240,7 +188,7 @@ mod tests {
             ("create", "coordination.k8s.io", ["nubium-hosts", "leases", "rack-2", ""]),
             ("list", "", ["", "namespaces", "", ""]),
         ] {
-            assert!(check(&HostRoles, &host, &action(verb, group, path)).is_err(), "{verb} {path:?}");
+            assert!(check(&roles(), &host, &action(verb, group, path)).is_err(), "{verb} {path:?}");
         }
     }
 
@@ -248,20 +196,20 @@ mod tests {
     fn a_create_is_decided_before_its_body_is_read() {
         let host = Identity::host("rack-1");
         let create = |resource| Action { name: None, ..action("create", "nubium.dev", ["", resource, "", ""]) };
-        assert_eq!(check(&HostRoles, &host, &create("hosts")), Ok(()));
-        assert!(check(&HostRoles, &host, &create("flavors")).is_err());
+        assert_eq!(check(&roles(), &host, &create("hosts")), Ok(()));
+        assert!(check(&roles(), &host, &create("flavors")).is_err());
     }
 
     #[test]
     fn a_refusal_says_who_cannot_do_what_where() {
         let failure =
-            check(&HostRoles, &Identity::host("rack-1"), &action("get", "", ["shop", "secrets", "s", ""])).unwrap_err();
+            check(&roles(), &Identity::host("rack-1"), &action("get", "", ["shop", "secrets", "s", ""])).unwrap_err();
         assert_eq!(
             failure.message(),
             r#"secrets "s" is forbidden: User "rack-1" cannot get resource "secrets" in API group "" in the namespace "shop""#
         );
-        let failure = check(&HostRoles, &Identity::anonymous(), &action("list", "nubium.dev", ["", "hosts", "", ""]))
-            .unwrap_err();
+        let failure =
+            check(&roles(), &Identity::anonymous(), &action("list", "nubium.dev", ["", "hosts", "", ""])).unwrap_err();
         assert_eq!(
             failure.message(),
             r#"hosts.nubium.dev is forbidden: User "system:anonymous" cannot list resource "hosts" in API group "nubium.dev" at the cluster scope"#

@@ -4,6 +4,7 @@ mod admission;
 mod authorize;
 mod bounds;
 mod identity;
+mod policy;
 pub(crate) mod review;
 mod status;
 
@@ -13,3 +14,4 @@ pub(crate) use bounds::HostBounds;
 pub(crate) use status::HostStatus;
 
 pub use identity::{ADMINS, HOSTS, Identity};
+pub use policy::{Part, Policy, Rule};

@@ -11,7 +11,23 @@ use super::identity::Identity;
 use crate::failure::Failure;
 
 /// Makes a review's status of its spec.
-type Answer = fn(&dyn Authorizer, &Identity, &Value) -> Result<Value, Vec<FieldError>>;
+type Answer = fn(&dyn Authorizer, &Identity, &Value) -> Result<Value, Refusal>;
+
+/// Why a review is not answered.
+enum Refusal {
+    Invalid(FieldError),
+    BadRequest(&'static str),
+}
+
+impl Refusal {
+    /// As Kubernetes, which has forgotten by then of which kind the review is.
+    fn about(self, group: &str) -> Failure {
+        match self {
+            Self::Invalid(error) => Failure::invalid(group, "", "", &[error]),
+            Self::BadRequest(why) => Failure::bad_request(why),
+        }
+    }
+}
 
 /// The one version of all of them.
 pub(crate) const VERSION: &str = "v1";
@@ -97,8 +113,8 @@ impl Review {
                 return Err(Failure::bad_request(format!("the body's {field} is {found:?}, it must be {want:?}")));
             }
         }
-        let status = (self.answer)(authorizer, identity, &posted["spec"])
-            .map_err(|errors| Failure::invalid(self.group, self.kind, "", &errors))?;
+        let status =
+            (self.answer)(authorizer, identity, &posted["spec"]).map_err(|refusal| refusal.about(self.group))?;
         let mut object = json!({"kind": self.kind, "apiVersion": api_version, "metadata": {}, "status": status});
         if posted["spec"].is_object() {
             object["spec"] = posted["spec"].clone();
@@ -107,21 +123,21 @@ impl Review {
     }
 }
 
-fn who(_: &dyn Authorizer, identity: &Identity, _: &Value) -> Result<Value, Vec<FieldError>> {
+fn who(_: &dyn Authorizer, identity: &Identity, _: &Value) -> Result<Value, Refusal> {
     Ok(json!({"userInfo": {"username": identity.name, "groups": identity.groups}}))
 }
 
-fn access(authorizer: &dyn Authorizer, identity: &Identity, spec: &Value) -> Result<Value, Vec<FieldError>> {
+fn access(authorizer: &dyn Authorizer, identity: &Identity, spec: &Value) -> Result<Value, Refusal> {
     let (resource, path) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
     let text = |of: &Value, field: &str| of[field].as_str().unwrap_or_default().to_owned();
     let reason = match (resource.is_object(), path.is_object()) {
         (true, true) => {
             let why = "cannot be specified in combination with resourceAttributes";
-            return Err(vec![FieldError::invalid("spec.nonResourceAttributes", path.clone(), why)]);
+            return Err(Refusal::Invalid(FieldError::invalid("spec.nonResourceAttributes", path.clone(), why)));
         }
         (false, false) => {
             let why = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
-            return Err(vec![FieldError::invalid("spec.resourceAttributes", Value::Null, why)]);
+            return Err(Refusal::Invalid(FieldError::invalid("spec.resourceAttributes", Value::Null, why)));
         }
         (true, false) => {
             let fields = ["verb", "group", "resource", "subresource", "namespace", "name"];
@@ -146,10 +162,10 @@ fn access(authorizer: &dyn Authorizer, identity: &Identity, spec: &Value) -> Res
     })
 }
 
-fn rules(authorizer: &dyn Authorizer, identity: &Identity, spec: &Value) -> Result<Value, Vec<FieldError>> {
+fn rules(authorizer: &dyn Authorizer, identity: &Identity, spec: &Value) -> Result<Value, Refusal> {
     let namespace = spec["namespace"].as_str().unwrap_or_default();
     if namespace.is_empty() {
-        return Err(vec![FieldError::required("spec.namespace", "")]);
+        return Err(Refusal::BadRequest("no namespace on request"));
     }
     Ok(authorizer.rules(identity, namespace))
 }
@@ -160,8 +176,10 @@ mod tests {
     use super::*;
 
     fn ask(identity: &Identity, kind: &str, spec: &Value) -> Result<Value, Failure> {
+        let policy = crate::Policy::of(&nubium_api::contract::host_policy()).unwrap();
+        let roles = HostRoles(policy.rules);
         let review = ALL.iter().find(|review| review.kind == kind).unwrap();
-        review.answer(&HostRoles, identity, &json!({"spec": spec})).map(|(_, mut object)| object["status"].take())
+        review.answer(&roles, identity, &json!({"spec": spec})).map(|(_, mut object)| object["status"].take())
     }
 
     #[test]

@@ -1,49 +1,24 @@
-//! Whose status a host may write, and what of it. `manifests/admission.yaml` says the same to a Kubernetes, and
+//! Whose status a host may write, and what of it. `manifests/admission.yaml` says the same to Kubernetes, and
 //! `tests/hosts.rs` holds both to one table of cases.
 
 use serde_json::Value;
 
 use super::admission::{Admission, ChangeRequest};
 use super::identity::HOSTS;
+use super::policy::Part;
 use crate::failure::{Failure, Subject};
 
-/// What agents write of a kind's status, as `src/agent` says it by its `Owner`s.
-struct Part {
-    resource: &'static str,
-    /// Only of an object that is bound to the host; else every host has its own entry in `hosts`.
-    bound: bool,
-    fields: &'static [&'static str],
-    conditions: &'static [&'static str],
-}
-
-const PARTS: &[Part] = &[
-    Part {
-        resource: "servers",
-        bound: true,
-        fields: &["conditions", "devices"],
-        conditions: &["VolumesReady", "NetworkReady", "Running", "RestartRequired", "Released"],
-    },
-    Part {
-        resource: "volumes",
-        bound: true,
-        fields: &["conditions", "attachedTo", "capacity", "format", "imageUid"],
-        conditions: &["Provisioned", "Released"],
-    },
-    Part { resource: "networks", bound: false, fields: &["hosts"], conditions: &[] },
-    Part { resource: "images", bound: false, fields: &["hosts"], conditions: &[] },
-];
-
 /// Refuses a host's change of what is not its own. Applies to nobody but hosts.
-pub(crate) struct HostStatus;
+pub(crate) struct HostStatus(pub Vec<Part>);
 
 impl Admission for HostStatus {
     fn admit(&self, request: &ChangeRequest<'_>) -> Result<(), Failure> {
         let ChangeRequest { identity, action, old, new } = request;
         let (Some(old), Some(new)) = (old, new) else { return Ok(()) };
-        if !identity.is_in(HOSTS) || action.group != "nubium.dev" || action.subresource != "status" {
+        if !identity.is_in(HOSTS) || action.subresource != "status" {
             return Ok(());
         }
-        let part = PARTS.iter().find(|part| part.resource == action.resource);
+        let part = self.0.iter().find(|part| part.group == action.group && part.resource == action.resource);
         match part.and_then(|part| part.refusal(&identity.name, &old["status"], &new["status"])) {
             None => Ok(()),
             Some(why) => {
@@ -64,7 +39,7 @@ impl Part {
         if !self.others_are_within(before, after) || !self.others_are_within(after, before) {
             return Some(format!("a host may change nothing in this status but {}", self.fields.join(", ")));
         }
-        let is_other = |condition: &Value| !self.conditions.iter().any(|own| condition["type"] == *own);
+        let is_other = |condition: &Value| !self.conditions.iter().any(|own| condition["type"] == **own);
         if !same(&before["conditions"], &after["conditions"], is_other) {
             return Some(format!("a host may change no condition here but {}", self.conditions.join(", ")));
         }
@@ -76,7 +51,7 @@ impl Part {
 
     /// Whether the fields of one status that are not the host's to write are in another, and equal.
     fn others_are_within(&self, one: &Value, another: &Value) -> bool {
-        let is_own = |field: &String| self.fields.contains(&field.as_str());
+        let is_own = |field: &String| self.fields.contains(field);
         one.as_object().into_iter().flatten().all(|(name, field)| is_own(name) || another.get(name) == Some(field))
     }
 }

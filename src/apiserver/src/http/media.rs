@@ -34,11 +34,13 @@ impl Wanted {
             return Ok(plain);
         }
         let accepted = accepted(headers);
+        let mut is_known = false;
         for accepted in &accepted {
             let yaml = matches!(accepted.media, "application/yaml" | "text/yaml");
             if !yaml && !matches!(accepted.media, "application/json" | "*/*" | "application/*") {
                 continue;
             }
+            is_known = true;
             let Some(shown_as) = accepted.parameter("as") else { return Ok(Self { pretty_yaml: yaml, ..plain }) };
             let version = match accepted.parameter("v") {
                 Some("v1") => "v1",
@@ -56,7 +58,7 @@ impl Wanted {
                 _ => {}
             }
         }
-        Err(Failure::not_acceptable(&ACCEPTED))
+        Err(if is_known { Failure::not_acceptable(&ACCEPTED) } else { Failure::not_available(&ACCEPTED) })
     }
 }
 

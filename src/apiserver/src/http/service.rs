@@ -5,7 +5,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use http::{Request, Response};
+use http::header::USER_AGENT;
+use http::{HeaderValue, Request, Response};
 
 use super::body::{Body, BoxError};
 use crate::access::Identity;
@@ -17,12 +18,13 @@ use crate::server::ApiServer;
 pub struct RouterService {
     server: ApiServer,
     identity: Option<Identity>,
+    part: Option<HeaderValue>,
 }
 
 impl ApiServer {
     /// The API as a service for callers in this process; say who calls with [`RouterService::acting_as`].
     pub fn router_service(&self) -> RouterService {
-        RouterService { server: self.clone(), identity: None }
+        RouterService { server: self.clone(), identity: None, part: None }
     }
 }
 
@@ -30,6 +32,11 @@ impl RouterService {
     /// The same service, where every call is made by `identity`.
     pub fn acting_as(self, identity: Identity) -> Self {
         Self { identity: Some(identity), ..self }
+    }
+
+    /// The same service, called by that part of the program: it owns the fields that a call changes without a field manager.
+    pub fn called_by(self, part: &'static str) -> Self {
+        Self { part: Some(HeaderValue::from_static(part)), ..self }
     }
 }
 
@@ -50,6 +57,9 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         if let Some(identity) = &self.identity {
             request.extensions_mut().insert(identity.clone());
+        }
+        if let Some(part) = &self.part {
+            request.headers_mut().entry(USER_AGENT).or_insert_with(|| part.clone());
         }
         let server = self.server.clone();
         Box::pin(async move { Ok(server.handle(request).await) })

@@ -117,6 +117,7 @@ fn kind(
         schema: Arc::new(schema),
         ownership,
         status: subresources["status"].is_object(),
+        finalize: false,
         scale,
         columns: Columns::Custom(columns),
         selectable: selectable.map(|field| text(field, "jsonPath").trim_start_matches('.').to_owned()).collect(),

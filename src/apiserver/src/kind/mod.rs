@@ -55,6 +55,8 @@ pub(crate) struct Kind {
     pub published: (String, Arc<str>),
     /// Has a `status` subresource.
     pub status: bool,
+    /// Has a `finalize` subresource, by which the finalizers of its spec are changed.
+    pub finalize: bool,
     pub scale: Option<Scale>,
     pub columns: Columns,
     /// Dotted paths that field selectors may name, besides `metadata.name` and `metadata.namespace`.
@@ -135,6 +137,14 @@ impl Kind {
         Subject { group: &self.group, resource: &self.plural }
     }
 
+    /// The group that errors about an object name: that of the stored kind, as Kubernetes validates its form.
+    pub fn validated_group(&self) -> &str {
+        match self.storage.api_version.split_once('/') {
+            Some((group, _)) => group,
+            None => "",
+        }
+    }
+
     /// Whether a CustomResourceDefinition made it.
     pub fn is_custom(&self) -> bool {
         self.behaviour.definition.is_some()
@@ -184,7 +194,8 @@ impl Kind {
     pub fn read(&self, object: &nubium_store::Object) -> Result<Value, serde_json::Error> {
         let mut value = crate::object::decode(object)?;
         self.serve(&mut value);
-        if !self.is_stored_as_served(object) {
+        // The schema of a built-in kind never changes, and its nulls stay.
+        if self.is_custom() && !self.is_stored_as_served(object) {
             self.schema.prune(&mut value);
         }
         self.schema.default(&mut value);

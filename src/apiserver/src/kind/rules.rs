@@ -36,6 +36,8 @@ pub(crate) struct Context<'a> {
     pub snapshot: &'a Snapshot,
     /// The time of the request, as objects carry it.
     pub now: &'a str,
+    /// The subresource that is written; empty for the object itself.
+    pub subresource: &'a str,
 }
 
 /// What a built-in kind does beyond its schema. The rules of custom kinds are the defaults here.

@@ -64,6 +64,13 @@ pub(crate) async fn delete_collection(call: &Call, kind: &Kind, body: Bytes) -> 
             found = call.state.store.get(&key).await?.object;
         }
     }
+    if !kind.is_custom() {
+        // Items of built-in kinds leave out what the list says already.
+        for item in items.iter_mut().filter_map(Value::as_object_mut) {
+            item.remove("apiVersion");
+            item.remove("kind");
+        }
+    }
     Ok(Reply::value(
         StatusCode::OK,
         &json!({

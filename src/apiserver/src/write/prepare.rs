@@ -62,7 +62,7 @@ pub(super) fn check_lengths(kind: &Kind, old: Option<&Value>, object: &Value) ->
     if errors.is_empty() {
         return Ok(());
     }
-    Err(Failure::invalid(&kind.group, &kind.kind, meta::text(object, "name"), &errors))
+    Err(Failure::invalid(kind.validated_group(), &kind.kind, meta::text(object, "name"), &errors))
 }
 
 /// Sets the system fields of a new object.
@@ -129,7 +129,7 @@ fn put(object: &mut Value, field: &str, value: Option<Value>) {
 
 /// Sets what the kind's rules and the generation say after the change.
 pub(super) fn prepare(call: &Call, kind: &Kind, old: Option<&Value>, object: &mut Value) {
-    let context = Context { snapshot: &call.snapshot, now: &call.timestamp() };
+    let context = Context { snapshot: &call.snapshot, now: &call.timestamp(), subresource: &call.target.subresource };
     kind.rules().prepare(&context, object, old);
     if let Some(old) = old {
         count_generation(kind, old, object);

@@ -22,12 +22,12 @@ pub(super) fn validate(call: &Call, kind: &Kind, object: &Value, old: Option<&Va
     errors.extend(kind.schema.check(object, old));
     let mut warnings = finalizer_warnings(object, old);
     warnings.extend(field_warnings(call, object));
-    let context = Context { snapshot: &call.snapshot, now: &call.timestamp() };
+    let context = Context { snapshot: &call.snapshot, now: &call.timestamp(), subresource: &call.target.subresource };
     errors.extend(kind.rules().validate(&context, object, old, &mut warnings));
     if errors.is_empty() {
         return Ok(warnings);
     }
-    Err(Failure::invalid(&kind.group, &kind.kind, meta::text(object, "name"), &errors))
+    Err(Failure::invalid(kind.validated_group(), &kind.kind, meta::text(object, "name"), &errors))
 }
 
 /// The warnings for fields that the object sets and that have one.

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Once;
 use std::time::Duration;
 
-use nubium_apiserver::{ApiServer, Authority, Config, Identity};
+use nubium_apiserver::{ApiServer, Authority, Config, Identity, Policy};
 use nubium_store::{AnyStore, SqliteStore};
 use reqwest::{Certificate, Client, Method};
 use serde_json::Value;
@@ -140,6 +140,12 @@ impl Ours {
         let folder = tempfile::tempdir().unwrap();
         let gate = Gate::new(SqliteStore::open(&folder.path().join("store.db")).unwrap());
         Self::over(gate, folder, config).await
+    }
+
+    /// A server that knows what our hosts may do.
+    pub async fn with_hosts() -> Self {
+        let policy = Policy::of(&nubium_api::contract::host_policy()).unwrap();
+        Self::start_with(Config { policy, ..Config::default() }).await
     }
 
     /// A server, and the gate of its store.

@@ -9,7 +9,7 @@ use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
 use nubium_agent::Driver;
-use nubium_apiserver::{ApiServer, Config, Identity};
+use nubium_apiserver::{ApiServer, Config, Identity, Policy};
 use nubium_host::acceleration::Mode;
 use nubium_store::{AnyStore, SqliteStore};
 use nubium_testkit::images::SimSource;
@@ -50,7 +50,11 @@ pub async fn serve(state: &Path) -> Result<ApiServer> {
     let store = SqliteStore::open(&state.join("store.db")).context("open the store")?;
     let config = Config::default();
     let namespaces = [config.namespaces, vec![nubium_api::HOSTS_NAMESPACE.to_owned()]].concat();
-    let server = ApiServer::start(AnyStore::new(store), Config { namespaces, ..config }).await?;
+    let server = ApiServer::start(
+        AnyStore::new(store),
+        Config { namespaces, policy: Policy::of(&nubium_api::contract::host_policy())?, ..config },
+    )
+    .await?;
     define(&Client::new(server.router_service().acting_as(Identity::admin("nubium")), "default")).await?;
     Ok(server)
 }

@@ -32,6 +32,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("cli", &["api"]),
 ];
 
+/// These take kinds as data: outside of tests they do not name our API group.
+const KNOW_NO_KIND: &[&str] = &["apiserver", "schema", "store", "listener"];
+const OUR_GROUP: &str = "nubium.dev";
+
 /// Nothing depends on these but tests.
 const ENDS: &[&str] = &["testkit", "e2e", "xtask"];
 /// Who may use the ends in its ordinary dependencies.
@@ -64,6 +68,10 @@ pub fn check() -> Result<()> {
             if !text.lines().any(|line| line.starts_with("//!")) {
                 breaches.push(format!("{name}: does not say what it is for (//!)"));
             }
+            let knows_no_kind = KNOW_NO_KIND.iter().any(|crate_| name.starts_with(&format!("src/{crate_}/src/")));
+            if knows_no_kind && names_our_group(&text) {
+                breaches.push(format!("{name}: takes kinds as data and names {OUR_GROUP}"));
+            }
             let of_reconciler = ["src/agent/", "src/controllers/"].iter().any(|folder| name.starts_with(folder));
             if of_reconciler && file.file_name().is_some_and(|name| steps::PURE.iter().any(|pure| name == *pure)) {
                 breaches.extend(steps::impure(&text).iter().map(|what| format!("{name}: is pure and names {what}")));
@@ -85,6 +93,12 @@ pub fn check() -> Result<()> {
         bail!("the workspace is not tidy:\n  {}", breaches.join("\n  "));
     }
     Ok(())
+}
+
+/// Whether the code of a file, its comments and tests aside, names our API group.
+fn names_our_group(text: &str) -> bool {
+    let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+    code.lines().any(|line| !line.trim_start().starts_with("//") && line.contains(OUR_GROUP))
 }
 
 /// Our crates and what each depends on. Tests (dev-dependencies) are free.
@@ -171,7 +185,7 @@ fn read(path: &Path) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Uses, directions, own_versions};
+    use super::{Uses, directions, names_our_group, own_versions};
 
     fn uses(pairs: &[(&str, &[&str])]) -> Uses {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
@@ -201,6 +215,12 @@ mod tests {
                 "src/nubium must not depend on src/testkit",
             ]
         );
+    }
+
+    #[test]
+    fn our_group_is_named_in_comments_and_tests_only() {
+        assert!(!names_our_group("/// `nubium.dev`\nfn f() {}\n#[cfg(test)]\nconst G: &str = \"nubium.dev\";\n"));
+        assert!(names_our_group("fn f() -> &'static str {\n    \"nubium.dev\"\n}\n"));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use nubium_schema::FieldError;
 use serde_json::Value;
 
 use super::payload::{LIMIT, check_key, entries, immutable};
+use super::qualified::unqualified_finalizers;
 use crate::kind::rules::{Builtin, Context};
 
 #[derive(Debug)]
@@ -13,7 +14,7 @@ pub(super) struct ConfigMap;
 
 impl Builtin for ConfigMap {
     fn validate(&self, _: &Context<'_>, object: &Value, old: Option<&Value>, _: &mut Vec<String>) -> Vec<FieldError> {
-        let mut errors = Vec::new();
+        let mut errors = unqualified_finalizers(object);
         let mut size = 0;
         for (key, value) in entries(object, "data") {
             check_key("data", key, &mut errors);
@@ -50,7 +51,7 @@ mod tests {
     use serde_json::json;
 
     fn validate(object: &Value, old: Option<&Value>) -> Vec<String> {
-        let context = Context { snapshot: &Snapshot::default(), now: "" };
+        let context = Context { snapshot: &Snapshot::default(), now: "", subresource: "" };
         let errors = ConfigMap.validate(&context, object, old, &mut Vec::new());
         errors.iter().map(ToString::to_string).collect()
     }

@@ -196,7 +196,7 @@ mod tests {
     use crate::kind::Snapshot;
 
     fn validate(event: &Event, object: &Value, old: Option<&Value>) -> Vec<String> {
-        let context = Context { snapshot: &Snapshot::default(), now: "" };
+        let context = Context { snapshot: &Snapshot::default(), now: "", subresource: "" };
         event.validate(&context, object, old, &mut Vec::new()).iter().map(ToString::to_string).collect()
     }
 

@@ -6,6 +6,7 @@ mod event;
 mod lease;
 mod namespace;
 mod payload;
+mod qualified;
 mod secret;
 
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use super::rules::{Builtin, NoRules};
 use super::{Behaviour, Kind, Storage, api_version, prefix};
 
 pub(crate) use definition::{accept_names, set_condition};
-pub(crate) use namespace::FINALIZER as NAMESPACE_FINALIZER;
+pub(crate) use qualified::FINALIZER as NAMESPACE_FINALIZER;
 
 /// The rules of a built-in kind.
 fn rules(group: &str, plural: &str) -> &'static dyn Builtin {
@@ -57,6 +58,8 @@ struct Entry {
     protobuf: Option<String>,
     #[serde(default)]
     status: bool,
+    #[serde(default)]
+    finalize: bool,
     #[serde(default)]
     generation: bool,
     names: Names,
@@ -131,6 +134,7 @@ fn kind(entry: Entry) -> Kind {
         ownership,
         deprecation: None,
         status: entry.status,
+        finalize: entry.finalize,
         scale: None,
         selectable: entry.fields,
         replaced: watch::Sender::default(),

@@ -1,15 +1,21 @@
 //! Namespaces: held until they are empty, labelled with their name.
 
+use nubium_schema::FieldError;
+use nubium_schema::names::label_key;
 use serde_json::{Value, json};
 
+use super::qualified::{FINALIZER, unqualified, unqualified_finalizers};
 use crate::kind::rules::{Builtin, Context};
 use crate::object::meta;
 
-/// The finalizer of a namespace's spec, removed when nothing is left in it.
-pub(crate) const FINALIZER: &str = "kubernetes";
-
 #[derive(Debug)]
 pub(super) struct Namespace;
+
+/// What is wrong with a finalizer of the spec.
+fn finalizer(name: &str, at: &str) -> Vec<FieldError> {
+    let shape = label_key(name).into_iter().map(|detail| FieldError::invalid(at, name, detail));
+    shape.chain(unqualified(name, at)).collect()
+}
 
 impl Builtin for Namespace {
     /// Every namespace has its name as a label.
@@ -27,15 +33,29 @@ impl Builtin for Namespace {
         }
     }
 
-    fn prepare(&self, _: &Context<'_>, object: &mut Value, old: Option<&Value>) {
+    fn prepare(&self, context: &Context<'_>, object: &mut Value, old: Option<&Value>) {
         match old {
             None => {
                 object["spec"] = json!({"finalizers": [FINALIZER]});
                 object["status"] = json!({"phase": "Active"});
             }
-            // Only the finalize subresource changes them.
+            Some(_) if context.subresource == "finalize" => {}
             Some(old) => object["spec"] = old["spec"].clone(),
         }
+    }
+
+    fn validate(
+        &self,
+        context: &Context<'_>,
+        object: &Value,
+        _: Option<&Value>,
+        _: &mut Vec<String>,
+    ) -> Vec<FieldError> {
+        let mut errors = unqualified_finalizers(object);
+        let named = object["spec"]["finalizers"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let named = named.iter().filter(|_| context.subresource == "finalize").filter_map(Value::as_str).enumerate();
+        errors.extend(named.flat_map(|(index, name)| finalizer(name, &format!("spec.finalizers[{index}]"))));
+        errors
     }
 
     /// A cluster cannot be without these.
