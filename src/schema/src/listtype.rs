@@ -7,13 +7,30 @@ use serde_json::{Map, Value};
 use crate::error::FieldError;
 use crate::go;
 use crate::path::FieldPath;
-use crate::structural::{ListType, NodeId, Structural};
+use crate::structural::{ListType, Node, NodeId, Structural};
 
-/// One error for the second of equal items; a third is not named again, as in Kubernetes.
+/// One error for the second of equal items; a third is not named again, as in Kubernetes. Nor are those in the object's
+/// own metadata, where a finalizer may be repeated.
 pub(crate) fn validate(schema: &Structural, object: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
-    walk(schema, schema.root, object, &mut FieldPath::default(), &mut errors);
+    let own = object.as_object().into_iter().flatten().filter(|(name, _)| *name != "metadata");
+    walk_fields(schema, schema.node(schema.root), own, &mut FieldPath::default(), &mut errors);
     errors
+}
+
+fn walk_fields<'v>(
+    schema: &Structural,
+    node: &Node,
+    fields: impl Iterator<Item = (&'v String, &'v Value)>,
+    path: &mut FieldPath,
+    errors: &mut Vec<FieldError>,
+) {
+    for (key, value) in fields {
+        let Some(child) = schema.child(node, key) else { continue };
+        let mark = if node.properties.contains_key(key) { path.field(key) } else { path.key(key) };
+        walk(schema, child, value, path, errors);
+        path.reset(mark);
+    }
 }
 
 fn walk(schema: &Structural, id: NodeId, value: &Value, path: &mut FieldPath, errors: &mut Vec<FieldError>) {
@@ -22,14 +39,7 @@ fn walk(schema: &Structural, id: NodeId, value: &Value, path: &mut FieldPath, er
         return;
     }
     match value {
-        Value::Object(map) => {
-            for (key, value) in map {
-                let Some(child) = schema.child(node, key) else { continue };
-                let mark = if node.properties.contains_key(key) { path.field(key) } else { path.key(key) };
-                walk(schema, child, value, path, errors);
-                path.reset(mark);
-            }
-        }
+        Value::Object(fields) => walk_fields(schema, node, fields.iter(), path, errors),
         Value::Array(items) => {
             match &node.list_type {
                 ListType::Atomic => {}

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use nubium_schema::ErrorKind;
 use nubium_schema::names::{validate_object_meta, validate_object_meta_update};
 use serde_json::Value;
 
@@ -20,7 +21,8 @@ pub(super) fn validate(call: &Call, kind: &Kind, object: &Value, old: Option<&Va
         Some(old) => validate_object_meta_update(metadata, &old["metadata"]),
     };
     errors.extend(kind.schema.check(object, old));
-    let mut warnings = finalizer_warnings(object, old);
+    let is_custom = kind.behaviour.definition.is_some();
+    let mut warnings = if is_custom { finalizer_warnings(object, old) } else { Vec::new() };
     warnings.extend(field_warnings(call, object));
     let context = Context { snapshot: &call.snapshot, now: &call.timestamp(), subresource: &call.target.subresource };
     errors.extend(kind.rules().validate(&context, object, old, &mut warnings));
@@ -63,7 +65,7 @@ fn without_nulls<'a>(kind: &Kind, object: &'a Value) -> Cow<'a, Value> {
     Cow::Owned(said)
 }
 
-/// Warns of new finalizers whose names say nobody's domain.
+/// Warns of new finalizers of a custom resource whose names say nobody's domain.
 fn finalizer_warnings(object: &Value, old: Option<&Value>) -> Vec<String> {
     let before = old.map(meta::finalizers).unwrap_or_default();
     let plain = |name: &&str| !name.contains('/') && !matches!(*name, FOREGROUND | ORPHAN | "kubernetes");

@@ -18,8 +18,13 @@ fn finalizer(name: &str, at: &str) -> Vec<FieldError> {
 }
 
 impl Builtin for Namespace {
-    /// Every namespace has its name as a label.
+    /// Every namespace has its name as a label, and a list of finalizers only while one is in it.
     fn default(&self, object: &mut Value) {
+        if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut)
+            && spec.get("finalizers").is_some_and(|finalizers| finalizers.as_array().is_some_and(Vec::is_empty))
+        {
+            spec.remove("finalizers");
+        }
         let name = meta::text(object, "name").to_owned();
         if name.is_empty() {
             return;
