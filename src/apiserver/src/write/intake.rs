@@ -135,7 +135,7 @@ fn in_gos_form(kind: &Kind, object: &mut Value, digits: Digits) -> Result<(), St
 }
 
 /// Leaves out what Go does not write when it is empty: maps and lists of the metadata, and of built-in kinds all those
-/// at the top, and the finalizers of a spec.
+/// at the top.
 fn drop_empty(kind: &Kind, object: &mut Value) {
     let is_empty = |value: &Value| match value {
         Value::Object(map) => map.is_empty(),
@@ -157,12 +157,6 @@ fn drop_empty(kind: &Kind, object: &mut Value) {
                 object.remove(field);
             }
         }
-    }
-    if kind.finalize
-        && let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut)
-        && spec.get("finalizers").is_some_and(is_empty)
-    {
-        spec.remove("finalizers");
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use nubium_schema::ErrorKind;
 use nubium_schema::names::{validate_object_meta, validate_object_meta_update};
 use serde_json::Value;
 
