@@ -101,7 +101,7 @@ async fn look(host: &HostFlags) -> Result<Guests> {
 async fn strangers(host: &HostFlags, kubeconfig: Option<PathBuf>, all: Vec<Guest>) -> Result<Vec<Guest>> {
     let own = host.state.join("admin.kubeconfig");
     let kubeconfig = kubeconfig.or_else(|| own.exists().then_some(own));
-    let client = client::connect(client::cloud(kubeconfig).await?)?;
+    let client = client::connect(client::cloud(kubeconfig).await?, "nubium-stranger")?;
     Ok(without_object(&client, &host.name()?, all).await?)
 }
 
