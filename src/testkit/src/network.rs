@@ -6,14 +6,17 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     net::Ipv4Addr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use ipnet::Ipv4Net;
 use nubium_host::network::{
-    Bridge, BridgeSeen, Guest, HostFirewallSeen, HostSeen, IptablesChain, Neighbours, Netns, NetworkError, NetworkSeen,
-    Networks, OutSeen, Result, RouteSeen, RulesSeen, Ruleset, Tap, TapFound, TapSeen, Transit, Uplink, UplinkSeen,
-    names::BRIDGE, sysctl,
+    Bridge, BridgeSeen, Connection, Guest, HostFirewallSeen, HostSeen, IptablesChain, Neighbours, Netns, NetworkError,
+    NetworkSeen, Networks, OutSeen, Result, RouteSeen, RulesSeen, Ruleset, Tap, TapFound, TapSeen, Transit, Uplink,
+    UplinkSeen, names::BRIDGE, sysctl,
 };
 use nubium_netd::{Dhcp, DhcpError, DhcpSeen, Network};
 
@@ -22,6 +25,8 @@ use nubium_netd::{Dhcp, DhcpError, DhcpSeen, Network};
 pub struct NetWorld {
     pub namespaces: BTreeMap<Netns, NetworkSeen>,
     pub host: HostSeen,
+    /// With whom the host is connected.
+    pub connections: BTreeSet<Connection>,
     /// Taps that are still in the host's own namespace.
     pub taps: BTreeSet<String>,
     /// Taps that a process has open.
@@ -39,6 +44,7 @@ pub struct NetWorld {
 pub struct SimNetworks {
     world: Arc<Mutex<NetWorld>>,
     failures: Arc<Mutex<VecDeque<usize>>>,
+    connection_looks: Arc<AtomicUsize>,
 }
 
 impl Default for SimNetworks {
@@ -49,12 +55,12 @@ impl Default for SimNetworks {
             foreign_routes: Vec::new(),
             addresses: BTreeSet::new(),
             resolvers: vec!["192.0.2.53".parse().expect("an address")],
-            connections: BTreeSet::new(),
             host_firewall,
         };
         let world = NetWorld {
             namespaces: BTreeMap::new(),
             host,
+            connections: BTreeSet::new(),
             taps: BTreeSet::new(),
             held: BTreeSet::new(),
             netd_runs: false,
@@ -62,7 +68,7 @@ impl Default for SimNetworks {
             inodes: 0,
             listens: BTreeMap::new(),
         };
-        SimNetworks { world: Arc::new(Mutex::new(world)), failures: Arc::default() }
+        SimNetworks { world: Arc::new(Mutex::new(world)), failures: Arc::default(), connection_looks: Arc::default() }
     }
 }
 
@@ -75,6 +81,11 @@ impl SimNetworks {
     /// The world as it is, to read or to change behind everybody's back.
     pub fn world(&self) -> MutexGuard<'_, NetWorld> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How often somebody asked with whom the host is connected.
+    pub fn connection_looks(&self) -> usize {
+        self.connection_looks.load(Ordering::Relaxed)
     }
 
     /// Of the changes from now on, the one after `successes` fails and does nothing.
@@ -192,6 +203,11 @@ impl Networks for SimNetworks {
         Ok(self.world().host.clone())
     }
 
+    async fn connections(&self) -> Result<BTreeSet<Connection>> {
+        self.connection_looks.fetch_add(1, Ordering::Relaxed);
+        Ok(self.world().connections.clone())
+    }
+
     async fn changed(&self) -> Option<Netns> {
         std::future::pending().await
     }
@@ -284,7 +300,7 @@ impl Networks for SimNetworks {
 
     async fn add_host_route(&self, netns: &Netns, subnet: Ipv4Net, uplink: &Uplink) -> Result<()> {
         let mut world = self.change("add a route")?;
-        if let Some(by) = world.host.range_user(subnet, netns, uplink.transit.host_net()) {
+        if let Some(by) = world.host.range_user(subnet, netns, uplink.transit.host_net(), &world.connections) {
             return Err(NetworkError::RangeInUse { range: subnet.to_string(), by: by.to_string() });
         }
         let seen = world

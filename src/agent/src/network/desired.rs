@@ -7,7 +7,7 @@ use std::{
 
 use ipnet::Ipv4Net;
 use nubium_api::{DEFAULT_MTU, EgressType, Port, SubnetError, SubnetRange};
-use nubium_host::network::{Guest, MacAddr, MadeFrom, Netns, names};
+use nubium_host::network::{Guest, HostSeen, MacAddr, MadeFrom, Netns, names};
 
 use super::Input;
 
@@ -175,7 +175,18 @@ impl Desired {
 
     /// Whether the namespace has an uplink at all.
     pub fn wants_uplink(&self) -> bool {
-        self.present && (self.egress || matches!(self.host_access, HostAccess::Yes | HostAccess::Unknown))
+        self.present && (self.egress || self.wants_host_route())
+    }
+
+    /// Whether the host is to reach the subnet and has no route there, so that one would be new.
+    pub fn lacks_host_route(&self, host: &HostSeen) -> bool {
+        let uplink = host.uplinks.get(&self.uplink());
+        let there = uplink.is_some_and(|seen| seen.routes.iter().any(|route| route.destination == self.subnet));
+        self.present && self.wants_host_route() && !there
+    }
+
+    fn wants_host_route(&self) -> bool {
+        matches!(self.host_access, HostAccess::Yes | HostAccess::Unknown)
     }
 }
 

@@ -67,7 +67,7 @@ pub async fn reconcile(input: Input<'_>, settings: &Settings, host: &impl Networ
 /// One pass for a input that is already validated.
 pub async fn make(want: &Desired, settings: &Settings, host: &impl Networks, dhcp: &impl Dhcp) -> Report {
     let blind = |error: LookError| Report::blind(&settings.host, Some(want.owner.generation), &error.into());
-    let before = match measures::look("agent-network", observe(&want.netns, host, dhcp)).await {
+    let before = match measures::look("agent-network", observe(want, host, dhcp)).await {
         Ok(seen) => seen,
         Err(error) => return blind(error),
     };
@@ -77,7 +77,7 @@ pub async fn make(want: &Desired, settings: &Settings, host: &impl Networks, dhc
     }
     debug!(netns = %want.netns, steps = plan.steps.len(), "network plan");
     let outcome = apply::apply(plan, host, dhcp).await;
-    match measures::look("agent-network", observe(&want.netns, host, dhcp)).await {
+    match measures::look("agent-network", observe(want, host, dhcp)).await {
         Ok(after) => status::status(&settings.host, want, &before, outcome, &after),
         Err(error) => blind(error),
     }

@@ -1,14 +1,20 @@
 //! One snapshot: the Network's namespace, what the host has around it, what netd does for it.
 
-use nubium_host::network::{HostSeen, Netns, NetworkError, NetworkSeen, Networks};
+use std::collections::BTreeSet;
 
+use nubium_host::network::{Connection, HostSeen, NetworkError, NetworkSeen, Networks};
 use nubium_netd::{Dhcp, DhcpError, DhcpSeen};
+
+use super::Desired;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
     /// `None`: there is no such namespace.
     pub network: Option<NetworkSeen>,
     pub host: HostSeen,
+    /// With whom the host is connected. Looked at only for a Network that lacks a route of the host
+    /// ([`Desired::lacks_host_route`]), else empty.
+    pub connections: BTreeSet<Connection>,
     pub dhcp: DhcpSeen,
 }
 
@@ -21,6 +27,9 @@ pub enum LookError {
     Dhcp(#[from] DhcpError),
 }
 
-pub async fn observe(netns: &Netns, host: &impl Networks, dhcp: &impl Dhcp) -> Result<Seen, LookError> {
-    Ok(Seen { network: host.look(netns).await?, host: host.look_host().await?, dhcp: dhcp.look(netns.as_str()).await? })
+pub async fn observe(want: &Desired, host: &impl Networks, dhcp: &impl Dhcp) -> Result<Seen, LookError> {
+    let network = host.look(&want.netns).await?;
+    let seen = host.look_host().await?;
+    let connections = if want.lacks_host_route(&seen) { host.connections().await? } else { BTreeSet::new() };
+    Ok(Seen { network, host: seen, connections, dhcp: dhcp.look(want.netns.as_str()).await? })
 }

@@ -163,7 +163,7 @@ impl Plan {
         if there.map_or(!neighbours.is_empty(), |there| there.neighbours != neighbours) {
             self.steps.push(Step::SetNeighbours { netns: netns.clone(), neighbours });
         }
-        self.uplink(want, there, &seen.host);
+        self.uplink(want, there, seen);
         for (tap, state) in there.iter().flat_map(|t| &t.taps) {
             if is_idle(want, tap, state) {
                 self.steps.push(Step::DeleteIdleTap { netns: netns.clone(), tap: tap.clone() });
@@ -197,7 +197,8 @@ impl Plan {
         self.steps.push(Step::SetBridge { netns: want.netns.clone(), bridge, found });
     }
 
-    fn uplink(&mut self, want: &Desired, there: Option<&NetworkSeen>, host: &HostSeen) {
+    fn uplink(&mut self, want: &Desired, there: Option<&NetworkSeen>, all: &Seen) {
+        let host = &all.host;
         let name = want.uplink();
         // Those that lead here and are not ours: of a Network that had this name before.
         for (other, _) in
@@ -221,16 +222,17 @@ impl Plan {
         if let Some(found) = compare_uplink(&uplink, want, seen, there) {
             self.steps.push(Step::SetUplink { netns: want.netns.clone(), uplink: uplink.clone(), found });
         }
-        self.host_routes(want, seen, host, &uplink);
+        self.host_routes(want, seen, all, &uplink);
     }
 
     /// The host's own way into the Network.
-    fn host_routes(&mut self, want: &Desired, seen: Option<&UplinkSeen>, host: &HostSeen, uplink: &Uplink) {
+    fn host_routes(&mut self, want: &Desired, seen: Option<&UplinkSeen>, all: &Seen, uplink: &Uplink) {
+        let host = &all.host;
         let routes: Vec<_> = seen.iter().flat_map(|s| &s.routes).collect();
         let there = routes.iter().find(|route| route.destination == want.subnet);
         let user = match there {
             Some(_) => host.range_router(want.subnet, &want.netns),
-            None => host.range_user(want.subnet, &want.netns, want.transit),
+            None => host.range_user(want.subnet, &want.netns, want.transit, &all.connections),
         };
         let api_server = want.api_server.iter().find(|address| want.subnet.contains(*address));
         let user = api_server.map(|address| RangeUser::ApiServer(*address)).or(user);

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::Ipv4Net;
 use nubium_api::{HostAccessRanges, Network, Port};
 use nubium_host::network::{
-    Backend, Connection, Guest, HostSeen, IptablesChain, MadeFrom, NamespaceRules, Netns, Networks, RouteSeen,
-    RulesSeen, TapSeen, Transit, host_firewall_rules, names, sysctl, transit,
+    Backend, Connection, Guest, IptablesChain, MadeFrom, NamespaceRules, Netns, Networks, RouteSeen, RulesSeen,
+    TapSeen, Transit, host_firewall_rules, names, sysctl, transit,
 };
 use nubium_runtime::Key;
 use nubium_testkit::network::{NetWorld, SimNetworks};
@@ -435,7 +435,7 @@ async fn rules_are_in_force_before_anything_can_speak() {
     let sim = host().await;
     let want = PLAIN.desired();
     sim.world().taps.insert(tap(1));
-    let seen = observe(&want.netns, &sim, &sim).await.unwrap();
+    let seen = observe(&want, &sim, &sim).await.unwrap();
     let steps = Plan::new(&want, &seen).steps;
     let at = |wanted: fn(&Step) -> bool| steps.iter().position(wanted).unwrap();
     let rules = at(|s| matches!(s, Step::ReplaceRules { .. }));
@@ -444,7 +444,7 @@ async fn rules_are_in_force_before_anything_can_speak() {
     // Taking away goes the other way round: first who listens, then the links, then the namespace.
     pass(&want, &sim).await;
     let gone = Small { present: false, ..PLAIN }.desired();
-    let steps = Plan::new(&gone, &observe(&want.netns, &sim, &sim).await.unwrap()).steps;
+    let steps = Plan::new(&gone, &observe(&want, &sim, &sim).await.unwrap()).steps;
     assert!(
         matches!(steps.as_slice(), [Step::ForgetDhcp { .. }, Step::DeleteUplink { .. }, Step::DeleteNamespace { .. }]),
         "{steps:?}"
@@ -539,14 +539,14 @@ async fn host_access_is_given_only_where_the_admin_allows_it_and_the_host_sends_
     assert_eq!((reason(&report).as_str(), routes(&sim)), ("HostAccessRefused", Some(0)));
 
     // Inside an allowed range, and the host uses it itself.
-    type Use = (&'static str, fn(&mut HostSeen), &'static str);
+    type Use = (&'static str, fn(&mut NetWorld), &'static str);
     let uses: [Use; 4] = [
-        ("its DNS server", |host| host.resolvers = vec!["10.10.0.53".parse().unwrap()], "DNS server 10.10.0.53"),
+        ("its DNS server", |world| world.host.resolvers = vec!["10.10.0.53".parse().unwrap()], "DNS server 10.10.0.53"),
         (
             "its gateway",
-            |host| {
+            |world| {
                 let gateway = Some("10.10.0.254".parse().unwrap());
-                host.foreign_routes.push(RouteSeen {
+                world.host.foreign_routes.push(RouteSeen {
                     destination: Ipv4Net::default(),
                     gateway,
                     link: Some("eth0".into()),
@@ -556,24 +556,24 @@ async fn host_access_is_given_only_where_the_admin_allows_it_and_the_host_sends_
         ),
         (
             "a connection",
-            |host| {
+            |world| {
                 let (local, peer) = ("192.0.2.1".parse().unwrap(), "10.10.0.7".parse().unwrap());
-                host.connections.insert(Connection { local, peer });
+                world.connections.insert(Connection { local, peer });
             },
             "connected with 10.10.0.7",
         ),
         (
             "a route",
-            |host| {
+            |world| {
                 let destination = "10.8.0.0/13".parse().unwrap();
-                host.foreign_routes.push(RouteSeen { destination, gateway: None, link: Some("tun0".into()) });
+                world.host.foreign_routes.push(RouteSeen { destination, gateway: None, link: Some("tun0".into()) });
             },
             "tun0 (10.8.0.0/13)",
         ),
     ];
     for (what, begin, text) in uses {
         let sim = host().await;
-        begin(&mut sim.world().host);
+        begin(&mut sim.world());
         let report = pass(&input(PLAIN, Some(ours)), &sim).await;
         let message = report.entry.as_ref().unwrap().message.clone().unwrap();
         assert_eq!((reason(&report).as_str(), routes(&sim)), ("RangeTaken", Some(0)), "{what}: {message}");
@@ -588,9 +588,26 @@ async fn host_access_is_given_only_where_the_admin_allows_it_and_the_host_sends_
     let sim = host().await;
     pass(&input(PLAIN, Some(ours)), &sim).await;
     let local = sim.world().host.uplinks[&names::uplink(&uid(1))].addresses[0].addr();
-    sim.world().host.connections.insert(Connection { local, peer: "10.10.0.11".parse().unwrap() });
+    sim.world().connections.insert(Connection { local, peer: "10.10.0.11".parse().unwrap() });
     sim.world().host.uplinks.clear();
     assert_eq!((reason(&pass(&input(PLAIN, Some(ours)), &sim).await).as_str(), routes(&sim)), ("Ready", Some(1)));
+}
+
+/// Reading the host's sockets costs too much for every pass, and a route that is there takes nothing from them.
+#[tokio::test]
+async fn the_hosts_connections_are_read_only_for_a_route_that_would_be_new() {
+    let reached = PLAIN.desired();
+    let sim = SimNetworks::new();
+    pass(&Small { host_access: false, ..PLAIN }.desired(), &sim).await;
+    assert_eq!(sim.connection_looks(), 0, "no route is asked for");
+    pass(&reached, &sim).await;
+    let looks = sim.connection_looks();
+    assert!(looks > 0, "a route is new");
+    pass(&reached, &sim).await;
+    assert_eq!(sim.connection_looks(), looks, "the route is there");
+    sim.world().host.uplinks.values_mut().for_each(|uplink| uplink.routes.clear());
+    pass(&reached, &sim).await;
+    assert!(sim.connection_looks() > looks, "the route was taken away");
 }
 
 /// A default is checked against the place where it is used: guests are told of no DNS server that they cannot reach.

@@ -8,10 +8,11 @@ use tokio::sync::Mutex;
 use super::{
     Networks,
     bridge::{self, Bridge, MadeFrom},
+    connections::{self, Connection},
     error::{NetworkError, Result},
     firewall::{self, IptablesChain},
     host_firewall,
-    inside::inside,
+    inside::{inside, on_thread},
     kept::Kept,
     links,
     listings::Listings,
@@ -103,6 +104,10 @@ impl Networks for LinuxNetworks {
         self.host_looks.share((), &self.changes, look).await
     }
 
+    async fn connections(&self) -> Result<BTreeSet<Connection>> {
+        on_thread(None, connections::connections).await
+    }
+
     async fn changed(&self) -> Option<Netns> {
         tokio::select! {
             netns = self.kept.changed() => Some(netns),
@@ -180,7 +185,8 @@ impl Networks for LinuxNetworks {
         let _change = self.changes.begin();
         let _one_at_a_time = self.shared.lock().await;
         let seen = look::look_host(Arc::clone(&self.host_listings), &self.kept_host).await?;
-        if let Some(by) = seen.range_user(subnet, netns, uplink.transit.host_net()) {
+        let connections = self.connections().await?;
+        if let Some(by) = seen.range_user(subnet, netns, uplink.transit.host_net(), &connections) {
             return Err(NetworkError::RangeInUse { range: subnet.to_string(), by: by.to_string() });
         }
         let uplink = uplink.clone();

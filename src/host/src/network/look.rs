@@ -11,7 +11,7 @@ use ipnet::Ipv4Net;
 
 use super::{
     bridge::MadeFrom,
-    connections::{self, Connection},
+    connections::Connection,
     error::{NetworkError, Result},
     firewall::{self, Backend, FirewallSeen},
     inside::{inside, on_thread},
@@ -83,8 +83,6 @@ pub struct HostSeen {
     pub addresses: BTreeSet<Ipv4Addr>,
     /// The DNS servers that the host asks, a stub on its loopback left out.
     pub resolvers: Vec<IpAddr>,
-    /// With whom the host is connected.
-    pub connections: BTreeSet<Connection>,
     pub host_firewall: HostFirewallSeen,
 }
 
@@ -121,12 +119,18 @@ impl HostSeen {
     }
 
     /// What this host uses `range` for, so that a route into a Network would take it away: other routes, its DNS servers,
-    /// its gateways, its connections. Left out are the uplinks that lead to `but`, and connections from addresses of
+    /// its gateways, its `connections`. Left out are the uplinks that lead to `but`, and connections from addresses of
     /// `transit`, which already go into a Network.
-    pub fn range_user(&self, range: Ipv4Net, but: &Netns, transit: Ipv4Net) -> Option<RangeUser> {
+    pub fn range_user(
+        &self,
+        range: Ipv4Net,
+        but: &Netns,
+        transit: Ipv4Net,
+        connections: &BTreeSet<Connection>,
+    ) -> Option<RangeUser> {
         self.range_router(range, but).or_else(|| {
             let connection = |c: &&Connection| range.contains(&c.peer) && !transit.contains(&c.local);
-            self.connections.iter().find(connection).map(|c| RangeUser::Connection(c.peer))
+            connections.iter().find(connection).map(|c| RangeUser::Connection(c.peer))
         })
     }
 
@@ -309,14 +313,12 @@ pub(super) async fn look_host(listings: Arc<Listings<HostFilter>>, kept: &Kept<(
     match kept.find(&(), OWN) {
         Found::Same(seen) => {
             // Of these the kernel does not tell; nor of what the old iptables holds.
-            let (resolvers, connections, forwarding, legacy) = on_thread(None, || {
-                Ok((resolvers::resolvers()?, connections::connections()?, forwards()?, firewall::look_legacy()?))
-            })
-            .await?;
+            let (resolvers, forwarding, legacy) =
+                on_thread(None, || Ok((resolvers::resolvers()?, forwards()?, firewall::look_legacy()?))).await?;
             let mut host_firewall = HostFirewallSeen { forwarding, ..seen.host_firewall };
             host_firewall.firewall.iptables.retain(|(chain, _)| chain.backend != Backend::Legacy);
             host_firewall.firewall.iptables.extend(legacy);
-            Ok(HostSeen { resolvers, connections, host_firewall, ..seen })
+            Ok(HostSeen { resolvers, host_firewall, ..seen })
         }
         found => {
             let (began, listen) = (Instant::now(), matches!(found, Found::Unheard));
@@ -372,7 +374,6 @@ async fn look_at_host(listings: Arc<Listings<HostFilter>>, listen: bool) -> Resu
             foreign_routes: foreign,
             addresses: links.values().flat_map(|link| &link.addresses).map(Ipv4Net::addr).collect(),
             resolvers: resolvers::resolvers()?,
-            connections: connections::connections()?,
             host_firewall: HostFirewallSeen { rules: filter.rules, forwarding: forwards()?, firewall },
         };
         Ok((seen, sockets))

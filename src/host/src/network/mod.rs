@@ -78,6 +78,8 @@ pub trait Networks: Send + Sync {
     fn held_taps(&self) -> impl Future<Output = Result<BTreeSet<String>>> + Send;
     /// What the host itself has for all of them.
     fn look_host(&self) -> impl Future<Output = Result<HostSeen>> + Send;
+    /// With whom the host is connected at this moment. Costs more the more sockets it has.
+    fn connections(&self) -> impl Future<Output = Result<BTreeSet<Connection>>> + Send;
     /// The next Network's namespace, of those that were looked at, in which anything is changed, by whomever; `None` is the
     /// host's own. For one caller.
     fn changed(&self) -> impl Future<Output = Option<Netns>> + Send;
