@@ -136,11 +136,11 @@ impl World {
         Ok([web.resource_version(), host.resource_version()])
     }
 
-    /// The versions when nothing has changed for two seconds.
+    /// The versions when nothing has changed for longer than the agent takes between two reports of its Host.
     async fn settled(&self) -> Result<[Option<String>; 2]> {
         loop {
             let before = self.versions().await?;
-            sleep(Duration::from_secs(2)).await;
+            sleep(Duration::from_secs(6)).await;
             if self.versions().await? == before {
                 return Ok(before);
             }
