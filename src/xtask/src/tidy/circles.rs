@@ -146,10 +146,10 @@ fn edges(modules: &BTreeMap<ModulePath, Module>) -> BTreeMap<ModulePath, BTreeSe
         let mut to = BTreeSet::new();
         // A re-export is followed by who uses it; an import counts by itself where it is used under its name.
         for path in &module.paths {
-            to.extend(resolve(modules, from, path, 0));
+            to.extend(resolve(modules, from, path, Unknown::OfItsFile, 0));
         }
         for path in &module.globs {
-            to.extend(resolve(modules, from, path, 0));
+            to.extend(resolve(modules, from, path, Unknown::OfItsFile, 0));
         }
         to.retain(|to| !to.starts_with(from));
         edges.insert(from.clone(), to);
@@ -157,8 +157,23 @@ fn edges(modules: &BTreeMap<ModulePath, Module>) -> BTreeMap<ModulePath, BTreeSe
     edges
 }
 
+/// What a name means that no item of its file bears.
+#[derive(Clone, Copy)]
+enum Unknown {
+    /// A macro made it: it is that file's all the same.
+    OfItsFile,
+    /// It may be of another file: this one only imports much.
+    Elsewhere,
+}
+
 /// The file that defines what `path` names, as seen from `at`. `None` for what is not of this crate.
-fn resolve(modules: &BTreeMap<ModulePath, Module>, at: &ModulePath, path: &[String], depth: u8) -> Option<ModulePath> {
+fn resolve(
+    modules: &BTreeMap<ModulePath, Module>,
+    at: &ModulePath,
+    path: &[String],
+    unknown: Unknown,
+    depth: u8,
+) -> Option<ModulePath> {
     // Re-exports in a circle end here.
     if depth > 16 {
         return None;
@@ -182,10 +197,10 @@ fn resolve(modules: &BTreeMap<ModulePath, Module>, at: &ModulePath, path: &[Stri
             let module = modules.get(at)?;
             if !module.uses.contains_key(first) && !module.defines.contains(first) && !modules.contains_key(&child) {
                 return module.globs.iter().find_map(|glob| {
-                    let inside = resolve(modules, at, glob, depth + 1)?;
+                    let inside = resolve(modules, at, glob, Unknown::Elsewhere, depth + 1)?;
                     let known = modules.get(&inside)?;
                     let named = known.defines.contains(first) || known.uses.contains_key(first);
-                    named.then(|| resolve(modules, &inside, path, depth + 1)).flatten()
+                    named.then(|| resolve(modules, &inside, path, Unknown::Elsewhere, depth + 1)).flatten()
                 });
             }
         }
@@ -207,11 +222,16 @@ fn resolve(modules: &BTreeMap<ModulePath, Module>, at: &ModulePath, path: &[Stri
                 return None;
             }
             let whole = [target.as_slice(), &rest[1..]].concat();
-            return resolve(modules, &here, &whole, depth + 1);
+            return resolve(modules, &here, &whole, unknown, depth + 1);
         }
-        return module.globs.iter().find_map(|glob| {
-            let inside = resolve(modules, &here, glob, depth + 1)?;
-            (inside != here).then(|| resolve(modules, &inside, &[&["self".to_owned()], rest].concat(), depth + 1))?
+        let imported = module.globs.iter().find_map(|glob| {
+            let inside = resolve(modules, &here, glob, Unknown::Elsewhere, depth + 1)?;
+            let path = [&["self".to_owned()], rest].concat();
+            (inside != here).then(|| resolve(modules, &inside, &path, Unknown::Elsewhere, depth + 1))?
+        });
+        return imported.or(match unknown {
+            Unknown::OfItsFile => Some(here),
+            Unknown::Elsewhere => None,
         });
     }
     Some(here)
@@ -300,6 +320,16 @@ mod tests {
             ("c.rs", "pub struct C(Box<crate::A>);"),
         ]);
         assert_eq!(circles, [["a", "b", "c"]]);
+    }
+
+    #[test]
+    fn what_a_macro_made_is_of_the_file_that_calls_it() {
+        let circles = found(&[
+            ("lib.rs", "mod server; mod world; pub use server::Server;"),
+            ("server.rs", "#[derive(Custom)] #[kube(kind = \"Server\")] pub struct Spec(crate::world::World);"),
+            ("world.rs", "world! { servers: Server } pub fn f(_: crate::Server) {}"),
+        ]);
+        assert_eq!(circles, [["server", "world"]]);
     }
 
     #[test]
