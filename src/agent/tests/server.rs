@@ -12,9 +12,7 @@ use std::time::{Duration, Instant};
 
 use nubium_agent::network;
 use nubium_agent::server::{HostPools, Input, Machine, Report, SeenMarked, Settings, Step, reconcile};
-use nubium_api::{
-    ConditionStatus, HostAccessRanges, Network, Port, Server, Volume, condition, contract::SERVER_ON_HOST,
-};
+use nubium_api::{ConditionStatus, HostAccessRanges, Network, Port, Server, Volume, condition};
 use nubium_host::libvirt::private::{Layout, PrivateLibvirt, REAPER_COMMAND, reaper_main};
 use nubium_host::libvirt::{Accelerator, Connection, DomainState, Domains, Libvirt};
 use nubium_host::network::{LinuxNetworks, names, transit};
@@ -146,7 +144,7 @@ async fn a_server_lives_and_dies() {
     assert_eq!((report.done, host.state().await), (vec![], Some(DomainState::Running)));
     cloud.marked = Some(cloud.look().await);
     let report = host.until(&cloud, |report| said(report, "Released").0 == ConditionStatus::True).await;
-    assert!(report.conditions.iter().all(|condition| SERVER_ON_HOST.conditions.contains(&condition.type_.as_str())));
+    assert!(report.conditions.iter().all(|condition| Server::AGENT.conditions.contains(&condition.type_.as_str())));
     assert_eq!(host.state().await, None);
     assert!(!inside().contains(&tap) && !host.file("").exists());
     assert!(host.volume_path.exists(), "a disk is its Volume's, and stays");

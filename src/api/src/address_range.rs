@@ -4,7 +4,11 @@ use ipnet::Ipv4Net;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::{Condition, whole};
+use crate::{
+    Condition, Kind,
+    contract::{SUMMARY, Writer},
+    whole,
+};
 
 /// The claim of one range. Its name is a function of the range, so that creating it is what takes the range.
 #[derive(CustomResource, Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -54,4 +58,19 @@ pub struct AddressRangeStatus {
 /// The name under which a range is claimed: `10-77-3-0-24`.
 pub fn address_range_name(range: Ipv4Net) -> String {
     range.trunc().to_string().replace(['.', '/'], "-")
+}
+
+impl AddressRange {
+    /// Held on an AddressRange until its Network, looked for by UID, is no more.
+    pub const FINALIZER: &str = "nubium.dev/address-range";
+}
+
+impl Kind for AddressRange {
+    const RESOURCE: &'static str = "addressranges";
+    const CONTROLLER: Writer = Writer::controller("nubium-address-range", &["observedGeneration"], SUMMARY);
+
+    #[cfg(test)]
+    fn examples() -> Vec<serde_json::Value> {
+        vec![serde_json::json!({"cidr": "10.77.3.0/24", "namespace": "shop", "network": "n", "networkUid": "u"})]
+    }
 }

@@ -4,7 +4,11 @@ use ipnet::Ipv4Net;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::{Condition, whole};
+use crate::{
+    Condition, Kind,
+    contract::{SUMMARY, Writer},
+    whole,
+};
 
 /// The name of the only CloudSettings object.
 pub const CLOUD_SETTINGS: &str = "default";
@@ -110,6 +114,16 @@ impl HostAccessRanges {
              admin allow it: kubectl patch cloudsettings {CLOUD_SETTINGS} --type=json -p \
              '[{{\"op\":\"add\",\"path\":\"/spec/networks/hostAccessRanges/-\",\"value\":\"{range}\"}}]'"
         ))
+    }
+}
+
+impl Kind for CloudSettings {
+    const RESOURCE: &'static str = "cloudsettings";
+    const CONTROLLER: Writer = Writer::controller("nubium-cloud-settings", &["observedGeneration"], SUMMARY);
+
+    #[cfg(test)]
+    fn examples() -> Vec<serde_json::Value> {
+        vec![serde_json::json!({"networks": {"hostAccessRanges": ["10.77.0.0/16"], "allocateFrom": ["10.77.0.0/16"]}})]
     }
 }
 

@@ -1,13 +1,10 @@
 //! The CustomResourceDefinitions of all kinds, made from the types and tidied so that a Kubernetes API server takes
 //! them without a warning.
 
-use kube::CustomResourceExt;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::{Map, Value, json};
 
-use crate::{
-    AddressRange, CloudSettings, Flavor, Host, IPAddress, Image, Network, Port, Server, StoragePool, Volume,
-    whole::LARGEST,
-};
+use crate::{KINDS, whole::LARGEST};
 
 /// A time in any zone, in years that every reader knows, to the nanosecond.
 const DATE_TIME: &str = r"^[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$";
@@ -15,38 +12,25 @@ const DATE_TIME: &str = r"^[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])
 /// How long a string and a list may be that say nothing else.
 const LONGEST: usize = 1024;
 
-/// The CRDs in the order in which a person would read them.
+/// The CRDs of all kinds.
 pub fn crds() -> Vec<Value> {
-    [
-        Server::crd(),
-        Image::crd(),
-        Volume::crd(),
-        Network::crd(),
-        Port::crd(),
-        IPAddress::crd(),
-        AddressRange::crd(),
-        Flavor::crd(),
-        StoragePool::crd(),
-        Host::crd(),
-        CloudSettings::crd(),
-    ]
-    .into_iter()
-    .map(|crd| {
-        let mut crd = serde_json::to_value(crd).expect("a CRD is plain data");
-        let crd_kind = crd["spec"]["names"]["kind"].clone();
-        for version in crd["spec"]["versions"].as_array_mut().expect("a CRD has versions") {
-            let schema = &mut version["schema"]["openAPIV3Schema"];
-            tidy(schema);
-            // Without this, Helm 4 takes an object that nobody has looked at for a healthy one.
-            schema["properties"]["status"]["default"] = json!({"observedGeneration": -1});
-            if crd_kind == "Network" {
-                // A name is enough.
-                schema["properties"]["spec"]["default"] = json!({});
-            }
+    KINDS.iter().map(|kind| definition((kind.crd)())).collect()
+}
+
+fn definition(crd: CustomResourceDefinition) -> Value {
+    let mut crd = serde_json::to_value(crd).expect("a CRD is plain data");
+    let crd_kind = crd["spec"]["names"]["kind"].clone();
+    for version in crd["spec"]["versions"].as_array_mut().expect("a CRD has versions") {
+        let schema = &mut version["schema"]["openAPIV3Schema"];
+        tidy(schema);
+        // Without this, Helm 4 takes an object that nobody has looked at for a healthy one.
+        schema["properties"]["status"]["default"] = json!({"observedGeneration": -1});
+        if crd_kind == "Network" {
+            // A name is enough.
+            schema["properties"]["spec"]["default"] = json!({});
         }
-        crd
-    })
-    .collect()
+    }
+    crd
 }
 
 /// Removes what schemars says and a structural schema has no use for.

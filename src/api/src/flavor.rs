@@ -3,7 +3,11 @@
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::{Condition, CpuCount, Quantity, whole};
+use crate::{
+    Condition, CpuCount, Kind, Quantity,
+    contract::{SUMMARY, Writer},
+    whole,
+};
 
 /// A size that Servers choose by name. What a name means never changes, so its spec is immutable: make another Flavor for another size.
 #[derive(CustomResource, Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -41,4 +45,14 @@ pub struct FlavorStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+}
+
+impl Kind for Flavor {
+    const RESOURCE: &'static str = "flavors";
+    const CONTROLLER: Writer = Writer::controller("nubium-flavor", &["observedGeneration"], SUMMARY);
+
+    #[cfg(test)]
+    fn examples() -> Vec<serde_json::Value> {
+        vec![serde_json::json!({"cpu": 1, "memory": "1Gi"})]
+    }
 }

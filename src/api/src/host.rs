@@ -3,7 +3,14 @@
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::{Condition, Quantity, whole};
+use crate::{
+    Condition, Kind, Quantity,
+    contract::{
+        AGENT_READY, By, EGRESS_READY, HARDWARE_ACCELERATION, POOL_PRESSURE, SERVERS_REPORTED, STRANGERS, SUMMARY,
+        Writer,
+    },
+    whole,
+};
 
 /// The namespace of the hosts' heartbeat Leases.
 pub const HOSTS_NAMESPACE: &str = "nubium-hosts";
@@ -157,4 +164,25 @@ pub struct HostSoftware {
     pub qemu: String,
     /// Of the kernel.
     pub kernel: String,
+}
+
+impl Host {
+    /// What a host says of itself.
+    pub const AGENT: Writer = Writer::agent(
+        "nubium-agent",
+        By::HostItself,
+        &["capacity", "pools", "unavailablePools", "addresses", "acceleration", "endpoint", "software"],
+        &[AGENT_READY, SERVERS_REPORTED, HARDWARE_ACCELERATION, EGRESS_READY, POOL_PRESSURE, STRANGERS],
+    );
+}
+
+impl Kind for Host {
+    const RESOURCE: &'static str = "hosts";
+    const CONTROLLER: Writer = Writer::controller("nubium-host", &["observedGeneration"], SUMMARY);
+    const OTHER_WRITERS: &'static [Writer] = &[Self::AGENT];
+
+    #[cfg(test)]
+    fn examples() -> Vec<serde_json::Value> {
+        vec![serde_json::json!({"unschedulable": true})]
+    }
 }

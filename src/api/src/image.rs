@@ -4,7 +4,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::{Condition, Quantity, whole};
+use crate::{
+    Condition, Kind, Quantity,
+    contract::{By, SUMMARY_AND_USE, Writer},
+    whole,
+};
 
 /// A disk template: fetched once, checked against its checksum, inspected, and never changed afterwards.
 #[derive(CustomResource, Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -166,4 +170,26 @@ pub struct ImageHost {
     /// True once the host, asked to delete it, saw nothing of it left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub released: Option<bool>,
+}
+
+impl Image {
+    /// Held on an Image while Volumes depend on it and until every host has released it.
+    pub const FINALIZER: &str = "nubium.dev/image";
+    /// What a host has of an Image.
+    pub const AGENT: Writer = Writer::agent("nubium-agent", By::EveryHost, &[], &[]);
+}
+
+impl Kind for Image {
+    const RESOURCE: &'static str = "images";
+    const CONTROLLER: Writer =
+        Writer::controller("nubium-image", &["observedGeneration", "size", "progress"], SUMMARY_AND_USE);
+    const OTHER_WRITERS: &'static [Writer] = &[Self::AGENT];
+
+    #[cfg(test)]
+    fn examples() -> Vec<serde_json::Value> {
+        vec![
+            serde_json::json!({"source": {"http": {"url": "https://a.example/b"}}, "checksum": {"sha256": "0".repeat(64)}, "defaultUser": "debian"}),
+            serde_json::json!({"source": {"file": {"path": "b"}}, "checksum": {"sha512": "0".repeat(128)}}),
+        ]
+    }
 }

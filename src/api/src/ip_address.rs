@@ -5,7 +5,11 @@ use std::net::IpAddr;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::{Condition, whole};
+use crate::{
+    Condition, Kind,
+    contract::{SUMMARY, Writer},
+    whole,
+};
 
 /// The claim of one address. Its name is a function of Network and address, so that creating it is what takes the address.
 #[derive(CustomResource, Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -54,4 +58,19 @@ pub struct IPAddressStatus {
 /// The name under which an address of a Network is claimed: `10-10-0-5.blue`.
 pub fn ip_address_name(address: IpAddr, network: &str) -> String {
     format!("{}.{network}", address.to_string().replace(['.', ':'], "-"))
+}
+
+impl IPAddress {
+    /// Held on an IPAddress until its Port, looked for by UID, is no more.
+    pub const FINALIZER: &str = "nubium.dev/ip-address";
+}
+
+impl Kind for IPAddress {
+    const RESOURCE: &'static str = "ipaddresses";
+    const CONTROLLER: Writer = Writer::controller("nubium-ip-address", &["observedGeneration"], SUMMARY);
+
+    #[cfg(test)]
+    fn examples() -> Vec<serde_json::Value> {
+        vec![serde_json::json!({"network": "n", "address": "10.0.0.5", "port": "p", "portUid": "u"})]
+    }
 }

@@ -16,6 +16,7 @@ mod held;
 mod host;
 mod image;
 mod ip_address;
+mod kind;
 mod made_for;
 mod network;
 mod port;
@@ -23,6 +24,8 @@ mod quantity;
 mod server;
 mod storage_pool;
 mod subnet;
+#[cfg(test)]
+mod tests;
 mod volume;
 mod whole;
 
@@ -41,6 +44,7 @@ pub use host::{
 };
 pub use image::{Checksum, FileSource, HttpSource, Image, ImageHost, ImageSource, ImageSpec, ImageStatus};
 pub use ip_address::{IPAddress, IPAddressSpec, IPAddressStatus, ip_address_name};
+pub use kind::Kind;
 pub use made_for::MadeFor;
 pub use network::{
     AddressPool, DEFAULT_MTU, Egress, EgressType, Network, NetworkHost, NetworkSpec, NetworkStatus, NetworkSubnet,
@@ -55,6 +59,23 @@ pub use server::{
 pub use storage_pool::{DirectoryPool, StoragePool, StoragePoolSpec, StoragePoolStatus};
 pub use subnet::{AddressRefusal, Allocation, SubnetError, SubnetRange};
 pub use volume::{AttachedTo, DeletionPolicy, Volume, VolumeSpec, VolumeStatus};
+
+use kind::AnyKind;
+
+/// Every kind, in the order in which a person would read them.
+static KINDS: &[AnyKind] = &[
+    AnyKind::of::<Server>(),
+    AnyKind::of::<Volume>(),
+    AnyKind::of::<Network>(),
+    AnyKind::of::<Image>(),
+    AnyKind::of::<Port>(),
+    AnyKind::of::<IPAddress>(),
+    AnyKind::of::<AddressRange>(),
+    AnyKind::of::<Flavor>(),
+    AnyKind::of::<StoragePool>(),
+    AnyKind::of::<Host>(),
+    AnyKind::of::<CloudSettings>(),
+];
 
 /// The API group of every kind here.
 pub const GROUP: &str = "nubium.dev";

@@ -3,7 +3,11 @@
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::{Condition, whole};
+use crate::{
+    Condition, Kind,
+    contract::{By, SUMMARY_AND_USE, Writer},
+    whole,
+};
 
 /// The MTU of a Network: fits VXLAN over either IP version on an ordinary 1500-byte link.
 pub const DEFAULT_MTU: i32 = 1430;
@@ -197,4 +201,31 @@ pub struct NetworkHost {
     /// True once the host, asked to delete it, saw nothing of it left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub released: Option<bool>,
+}
+
+impl Network {
+    /// Held on a Network while Ports use it and until every host has released it.
+    pub const FINALIZER: &str = "nubium.dev/network";
+    /// What a host has of a Network.
+    pub const AGENT: Writer = Writer::agent("nubium-agent", By::EveryHost, &[], &[]);
+}
+
+impl Kind for Network {
+    const RESOURCE: &'static str = "networks";
+    const CONTROLLER: Writer =
+        Writer::controller("nubium-network", &["observedGeneration", "vni", "mtu", "subnets"], SUMMARY_AND_USE);
+    const OTHER_WRITERS: &'static [Writer] = &[Self::AGENT];
+
+    #[cfg(test)]
+    fn examples() -> Vec<serde_json::Value> {
+        let pool = serde_json::json!({"start": "10.0.0.2", "end": "10.0.0.9"});
+        vec![
+            serde_json::json!({"egress": {"type": "NAT"}, "hostAccess": true, "subnets": [{
+                "name": "v4", "cidr": "10.0.0.0/24", "gateway": "10.0.0.1", "dnsServers": ["9.9.9.9"], "dhcp": true,
+                "allocationPools": [pool]}]}),
+            serde_json::json!({}),
+            serde_json::json!({"subnets": [{"name": "v4", "dhcp": false}]}),
+            serde_json::json!({"subnets": [{"name": "v4", "cidr": "10.0.0.0/24", "pool": pool}]}),
+        ]
+    }
 }

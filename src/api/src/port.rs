@@ -3,7 +3,11 @@
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::{Condition, MadeFor, whole};
+use crate::{
+    Condition, Kind, MadeFor,
+    contract::{SUMMARY, Writer},
+    whole,
+};
 
 /// A NIC's identity: its MAC and addresses. It keeps them over restarts of the Server and moves between hosts.
 #[derive(CustomResource, Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -103,4 +107,27 @@ pub struct PortAddress {
     pub name: String,
     /// The address.
     pub address: String,
+}
+
+impl Port {
+    /// Held on a Port while its Server exists and is not released.
+    pub const FINALIZER: &str = "nubium.dev/port";
+}
+
+impl Kind for Port {
+    const RESOURCE: &'static str = "ports";
+    const CONTROLLER: Writer = Writer::controller(
+        "nubium-port",
+        &["observedGeneration", "macAddress", "addresses", "server", "host"],
+        SUMMARY,
+    );
+
+    #[cfg(test)]
+    fn examples() -> Vec<serde_json::Value> {
+        let made_for = serde_json::json!({"server": "web", "uid": "u"});
+        vec![
+            serde_json::json!({"network": "n", "addresses": ["10.0.0.5"], "macAddress": "02:00:00:00:00:01", "madeFor": made_for}),
+            serde_json::json!({"network": "n", "address": "10.0.0.5"}),
+        ]
+    }
 }

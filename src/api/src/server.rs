@@ -6,7 +6,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, Time};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::{Condition, CpuCount, DeletionPolicy, Quantity, whole};
+use crate::{
+    Condition, CpuCount, DeletionPolicy, Kind, Quantity,
+    contract::{
+        ADMITTED, By, CLOUD_INIT_CURRENT, NETWORK_READY, READY, RECONCILING, RELEASED, RESTART_REQUIRED, RUNNING,
+        SCHEDULED, STALLED, VOLUMES_READY, Writer,
+    },
+    whole,
+};
 
 /// The name of what a Server makes for one of its disks or NICs.
 pub fn child_name(server: &str, disk_or_nic: &str) -> String {
@@ -330,5 +337,48 @@ impl ServerStatus {
     /// The slots by device name.
     pub fn slots(&self) -> BTreeMap<&str, i32> {
         self.devices.iter().map(|device| (device.name.as_str(), device.slot)).collect()
+    }
+}
+
+impl Server {
+    /// Held on a Server until its host has released it and what it made is being deleted.
+    pub const FINALIZER: &str = "nubium.dev/server";
+    /// The binding of a Server to a host, its size there, and whether there is room for it to run.
+    pub const SCHEDULER: Writer =
+        Writer::controller("nubium-scheduler", &["host", "resources"], &[SCHEDULED, ADMITTED]);
+    /// What a host sees of a Server.
+    pub const AGENT: Writer = Writer::agent(
+        "nubium-agent",
+        By::BoundHost,
+        &["devices"],
+        &[VOLUMES_READY, NETWORK_READY, RUNNING, RESTART_REQUIRED, RELEASED],
+    );
+}
+
+impl Kind for Server {
+    const RESOURCE: &'static str = "servers";
+    const CONTROLLER: Writer = Writer::controller(
+        "nubium-server",
+        &["observedGeneration", "addresses"],
+        &[READY, RECONCILING, STALLED, CLOUD_INIT_CURRENT],
+    );
+    const OTHER_WRITERS: &'static [Writer] = &[Self::SCHEDULER, Self::AGENT];
+
+    #[cfg(test)]
+    fn examples() -> Vec<serde_json::Value> {
+        use serde_json::json;
+
+        vec![
+            json!({"flavor": "small", "restartedAt": "2026-01-01T00:00:00Z", "powerState": "Running",
+                   "disks": [{"name": "root", "image": "i", "size": "10Gi", "pool": "p", "deletionPolicy": "Retain"}],
+                   "nics": [{"name": "eth0", "network": "n", "addresses": ["10.0.0.5"]}],
+                   "cloudInit": {"sshAuthorizedKeys": ["k"], "sshAuthorizedKeysFrom": [{"name": "k"}], "userData": "x", "hostname": "h"},
+                   "scheduling": {"host": "h", "hostSelector": {"matchLabels": {"a": "b"}, "matchExpressions": [{"key": "k", "operator": "In", "values": ["v"]}]}}}),
+            json!({"resources": {"cpu": 1, "memory": "1Gi"}, "disks": [{"name": "root", "volume": "v"}],
+                   "nics": [{"name": "eth0", "port": "p"}],
+                   "cloudInit": {"userDataFrom": {"secretKeyRef": {"name": "n", "key": "k"}}}}),
+            json!({"flavor": "small", "disks": [{"name": "root", "blank": {}, "size": "10Gi"}],
+                   "nics": [{"name": "eth0", "network": "n", "address": "10.0.0.5"}]}),
+        ]
     }
 }

@@ -3,7 +3,11 @@
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::{Condition, whole};
+use crate::{
+    Condition, Kind,
+    contract::{SUMMARY, Writer},
+    whole,
+};
 
 /// Where Volumes and Images live. Exactly one driver is named.
 #[derive(CustomResource, Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -55,4 +59,19 @@ pub struct StoragePoolStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+}
+
+impl StoragePool {
+    /// Held on a StoragePool while Volumes live in it.
+    pub const FINALIZER: &str = "nubium.dev/storage-pool";
+}
+
+impl Kind for StoragePool {
+    const RESOURCE: &'static str = "storagepools";
+    const CONTROLLER: Writer = Writer::controller("nubium-storage-pool", &["observedGeneration"], SUMMARY);
+
+    #[cfg(test)]
+    fn examples() -> Vec<serde_json::Value> {
+        vec![serde_json::json!({"directory": {"path": "/srv/pool"}})]
+    }
 }

@@ -3,7 +3,11 @@
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::{Condition, MadeFor, Quantity, whole};
+use crate::{
+    Condition, Kind, MadeFor, Quantity,
+    contract::{By, PROVISIONED, RELEASED, SUMMARY_AND_USE, Writer},
+    whole,
+};
 
 /// A block device for a Server: cloned from an Image, or blank.
 #[derive(CustomResource, Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -102,4 +106,28 @@ pub struct AttachedTo {
     pub server: String,
     /// The Server's UID.
     pub uid: String,
+}
+
+impl Volume {
+    /// Held on a Volume while a Server uses it and until its host has released it.
+    pub const FINALIZER: &str = "nubium.dev/volume";
+    /// Which Server has a Volume.
+    pub const ATTACHMENT: Writer = Writer::agent("nubium-agent-server", By::BoundHost, &["attachedTo"], &[]);
+    /// What a host sees of a Volume.
+    pub const AGENT: Writer =
+        Writer::agent("nubium-agent", By::BoundHost, &["capacity", "format", "imageUid"], &[PROVISIONED, RELEASED]);
+}
+
+impl Kind for Volume {
+    const RESOURCE: &'static str = "volumes";
+    const CONTROLLER: Writer = Writer::controller("nubium-volume", &["observedGeneration", "host"], SUMMARY_AND_USE);
+    const OTHER_WRITERS: &'static [Writer] = &[Self::ATTACHMENT, Self::AGENT];
+
+    #[cfg(test)]
+    fn examples() -> Vec<serde_json::Value> {
+        let made_for = serde_json::json!({"server": "web", "uid": "u"});
+        vec![
+            serde_json::json!({"size": "1Gi", "image": "i", "pool": "p", "deletionPolicy": "Delete", "madeFor": made_for}),
+        ]
+    }
 }

@@ -1,92 +1,85 @@
-//! IPAddress: the claim of one address. It is let go only when its Port, looked for live and by UID, is no more.
-//!
-//! One that a Port holds beyond the address that it was told goes when it is deleted.
+//! IPAddress: the claim of one address, for a Port.
 //!
 //! It has no ownerReference: with one, foreground deletion of a Port would free the address while a guest still uses
 //! it.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use kube::ResourceExt;
-use nubium_api::{
-    IPAddress, IPAddressStatus, Port,
-    contract::{self, IP_ADDRESS_FINALIZER},
-};
-use nubium_runtime::{
-    Key, Live, Loop, Next, Queue, StatusWriter, apply_status, has_finalizer, live_get, remove_finalizer,
-};
+use kube::Api;
+use nubium_api::{Condition, IPAddress, IPAddressStatus, Port};
+use nubium_runtime::{Key, Shared, SharedBuilder};
 
 use crate::{
-    claims::terminating,
-    error::{Error, calling},
-    pass,
-    verdict::{Verdict, writer},
-    world::{World, by, of_uid},
+    claim::{self, Claim},
+    world::{Controlled, World, by},
 };
 
-const OWNER: StatusWriter<'_> = writer(&contract::ADDRESS);
+impl Controlled for IPAddress {
+    fn indexes(watch: SharedBuilder<Self>) -> SharedBuilder<Self> {
+        watch
+            .index(by::NETWORK, |claim| vec![Key::of(claim).beside(claim.spec.network.clone()).to_string()])
+            .index(by::PORT, |claim| vec![Key::of(claim).beside(claim.spec.port.clone()).to_string()])
+    }
 
-/// Runs passes for IPAddresses for ever.
-pub(crate) async fn run(world: Arc<World>) {
-    let queue = Queue::new();
-    world.addresses.feed_own(&queue);
-    let (claims, ports) = (world.addresses.clone(), queue.clone());
-    world.ports.on_change(move |old, new| {
-        // A Port's coming and going, not its daily life.
-        if old.is_none() != new.is_none()
-            && let Some(port) = new.or(old)
-        {
-            let held = claims.by(by::PORT, &Key::of(port.as_ref()).to_string());
-            held.iter().for_each(|claim| ports.add(Key::of(claim.as_ref())));
-        }
-    });
-    let settings = Loop { name: "ip-address", workers: 8, resync: Some(Duration::from_secs(60)) };
-    let (all, kind) = (world.clone(), world.addresses.clone());
-    pass::run(all, kind, &contract::ADDRESS, settings, queue, move |key| reconcile(world.clone(), key)).await;
+    async fn run(world: Arc<World>) {
+        claim::run::<Self>(world, "ip-address", 8).await;
+    }
 }
 
-async fn reconcile(world: Arc<World>, key: Key) -> Result<Next, Error> {
-    let Some(claim) = world.addresses.get(&key) else { return Ok(Next::Gone) };
-    if !has_finalizer(claim.as_ref(), IP_ADDRESS_FINALIZER) {
-        return Ok(Next::Settled);
+impl Claim for IPAddress {
+    type Owner = Port;
+    type Status = IPAddressStatus;
+    const FINALIZER: &'static str = Self::FINALIZER;
+    const GOES_WITH_OWNER: bool = true;
+
+    fn api(world: &World, key: &Key) -> Api<Self> {
+        world.api(key)
     }
-    let api = world.api::<IPAddress>(&key);
-    let port = key.beside(claim.spec.port.clone());
-    let cached = world.ports.get(&port).filter(|port| port.uid().as_deref() == Some(&claim.spec.port_uid));
-    let going = terminating(claim.as_ref());
-    if cached.as_ref().is_none_or(|port| going && has_another(port, &claim)) {
-        let ports = world.api::<Port>(&port);
-        let live = live_get(&ports, &port.name, &claim.spec.port_uid).await.map_err(calling::<Port>("get", &port))?;
-        let free = match &live {
-            Live::Gone(_) => true,
-            Live::Wanted(port) => going && has_another(port, &claim),
-            Live::Marked(_) => false,
+
+    fn owner(&self) -> (Key, &str) {
+        (Key::of(self).beside(self.spec.port.clone()), &self.spec.port_uid)
+    }
+
+    fn of_owner(claims: &Shared<Self>, port: &Port) -> Vec<Arc<Self>> {
+        claims.by(by::PORT, &Key::of(port).to_string())
+    }
+
+    fn is_surplus(&self, port: &Port) -> bool {
+        let given = port.status.as_ref().map_or(&[][..], |status| &status.addresses);
+        !given.is_empty() && given.iter().all(|given| given.address != self.spec.address)
+    }
+
+    fn status(observed_generation: Option<i64>, conditions: Vec<Condition>) -> IPAddressStatus {
+        IPAddressStatus { observed_generation, conditions }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn only_a_port_that_has_another_address_needs_a_claim_no_longer() {
+        let claim: IPAddress = serde_json::from_value(json!({
+            "apiVersion": "nubium.dev/v1alpha1", "kind": "IPAddress",
+            "metadata": {"name": "10-0-0-5.blue", "namespace": "shop"},
+            "spec": {"network": "blue", "address": "10.0.0.5", "port": "web", "portUid": "u"},
+        }))
+        .unwrap();
+        let port = |status: Value| -> Port {
+            let json = json!({"apiVersion": "nubium.dev/v1alpha1", "kind": "Port",
+                "metadata": {"name": "web", "namespace": "shop", "uid": "u"}, "spec": {"network": "blue"}, "status": status});
+            serde_json::from_value(json).unwrap()
         };
-        if free && going {
-            let gone = remove_finalizer(&api, &claim, IP_ADDRESS_FINALIZER).await;
-            gone.map_err(calling::<IPAddress>("remove the finalizer from", &key))?;
-        } else if free {
-            // Its Port went without it: a pass was cut off between the two.
-            world.delete::<IPAddress>(&key, of_uid(claim.uid())).await?;
-        }
-        if free {
-            return Ok(Next::Settled);
-        }
+        let has = |addresses: &[&str]| {
+            let given: Vec<_> = addresses.iter().map(|address| json!({"name": "v4", "address": address})).collect();
+            port(json!({"addresses": given}))
+        };
+        assert!(!claim.is_surplus(&port(json!(null))) && !claim.is_surplus(&has(&[])), "it was given none yet");
+        assert!(!claim.is_surplus(&has(&["10.0.0.5"])) && !claim.is_surplus(&has(&["10.0.0.6", "10.0.0.5"])));
+        assert!(claim.is_surplus(&has(&["10.0.0.6"])));
+        assert_eq!(claim.owner(), (Key::new("shop", "web"), "u"));
     }
-    let verdict = match (going, &cached) {
-        (false, _) => Verdict::ready("Held", format!("Port {} has it", port.name)),
-        // It goes with its Port, in a moment: nothing that somebody would read.
-        (true, Some(port)) if terminating(port.as_ref()) => return Ok(Next::Settled),
-        (true, _) => Verdict::working("InUse", format!("it is to be deleted, and waits: Port {} has it", port.name)),
-    };
-    let generation = claim.metadata.generation;
-    let status = IPAddressStatus { observed_generation: generation, conditions: verdict.conditions(generation) };
-    apply_status(&api, &claim, &OWNER, &status).await.map_err(calling::<IPAddress>("write the status of", &key))?;
-    Ok(Next::Settled)
-}
-
-/// Whether the Port was told an address, and it is not this one: it was claimed twice.
-fn has_another(port: &Port, claim: &IPAddress) -> bool {
-    let told = port.status.as_ref().map_or(&[][..], |status| &status.addresses);
-    !told.is_empty() && told.iter().all(|told| told.address != claim.spec.address)
 }

@@ -1,87 +1,76 @@
-//! AddressRange: the claim of one range. It is let go only when its Network, looked for live and by UID, is no more.
-//!
-//! One that a Network holds beyond the range that it was told goes when it is deleted.
+//! AddressRange: the claim of one range, for a Network that gives no cidr.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use kube::{Api, ResourceExt};
-use nubium_api::{
-    AddressRange, AddressRangeStatus, Network,
-    contract::{self, ADDRESS_RANGE_FINALIZER},
-};
-use nubium_runtime::{
-    Key, Live, Loop, Next, Queue, StatusWriter, apply_status, has_finalizer, live_get, remove_finalizer,
-};
+use nubium_api::{AddressRange, AddressRangeStatus, Condition, Network};
+use nubium_runtime::{Key, Shared, SharedBuilder};
 
 use crate::{
-    claims::terminating,
-    error::{Error, calling},
-    pass,
-    verdict::{Verdict, writer},
-    world::{World, by, of_uid},
+    claim::{self, Claim},
+    world::{Controlled, World, by},
 };
 
-const OWNER: StatusWriter<'_> = writer(&contract::ADDRESS_RANGE);
+impl Controlled for AddressRange {
+    fn indexes(watch: SharedBuilder<Self>) -> SharedBuilder<Self> {
+        watch.index(by::NETWORK_UID, |claim| vec![claim.spec.network_uid.clone()])
+    }
 
-/// Runs passes for AddressRanges for ever.
-pub(crate) async fn run(world: Arc<World>) {
-    let queue = Queue::new();
-    world.ranges.feed_own(&queue);
-    let (claims, woken) = (world.ranges.clone(), queue.clone());
-    world.networks.on_change(move |old, new| {
-        if old.is_none() != new.is_none()
-            && let Some(network) = new.or(old)
-        {
-            let held = claims.by(by::NETWORK_UID, &network.uid().unwrap_or_default());
-            held.iter().for_each(|claim| woken.add(Key::of(claim.as_ref())));
-        }
-    });
-    let settings = Loop { name: "address-range", workers: 2, resync: Some(Duration::from_secs(60)) };
-    let (all, kind) = (world.clone(), world.ranges.clone());
-    pass::run(all, kind, &contract::ADDRESS_RANGE, settings, queue, move |key| reconcile(world.clone(), key)).await;
+    async fn run(world: Arc<World>) {
+        claim::run::<Self>(world, "address-range", 2).await;
+    }
 }
 
-async fn reconcile(world: Arc<World>, key: Key) -> Result<Next, Error> {
-    let Some(claim) = world.ranges.get(&key) else { return Ok(Next::Gone) };
-    if !has_finalizer(claim.as_ref(), ADDRESS_RANGE_FINALIZER) {
-        return Ok(Next::Settled);
+impl Claim for AddressRange {
+    type Owner = Network;
+    type Status = AddressRangeStatus;
+    const FINALIZER: &'static str = Self::FINALIZER;
+    const GOES_WITH_OWNER: bool = false;
+
+    fn api(world: &World, _: &Key) -> Api<Self> {
+        Api::all(world.client.clone())
     }
-    let api: Api<AddressRange> = Api::all(world.client.clone());
-    let network = Key::new(claim.spec.namespace.clone(), claim.spec.network.clone());
-    let of_claim = |network: &Arc<Network>| network.uid().as_deref() == Some(&claim.spec.network_uid);
-    let cached = world.networks.get(&network).filter(of_claim);
-    let going = terminating(claim.as_ref());
-    if cached.as_ref().is_none_or(|network| going && has_another(network, &claim)) {
-        let networks = world.api::<Network>(&network);
-        let live = live_get(&networks, &network.name, &claim.spec.network_uid).await;
-        let free = match live.map_err(calling::<Network>("get", &network))? {
-            Live::Gone(_) => true,
-            Live::Wanted(network) => going && has_another(&network, &claim),
-            Live::Marked(_) => false,
+
+    fn owner(&self) -> (Key, &str) {
+        (Key::new(self.spec.namespace.clone(), self.spec.network.clone()), &self.spec.network_uid)
+    }
+
+    fn of_owner(claims: &Shared<Self>, network: &Network) -> Vec<Arc<Self>> {
+        claims.by(by::NETWORK_UID, &network.uid().unwrap_or_default())
+    }
+
+    fn is_surplus(&self, network: &Network) -> bool {
+        let given = network.status.as_ref().map_or(&[][..], |status| &status.subnets);
+        !given.is_empty() && given.iter().all(|given| given.cidr != self.spec.cidr)
+    }
+
+    fn status(observed_generation: Option<i64>, conditions: Vec<Condition>) -> AddressRangeStatus {
+        AddressRangeStatus { observed_generation, conditions }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn only_a_network_that_has_another_range_needs_a_claim_no_longer() {
+        let claim: AddressRange = serde_json::from_value(json!({
+            "apiVersion": "nubium.dev/v1alpha1", "kind": "AddressRange", "metadata": {"name": "10-77-3-0-24"},
+            "spec": {"cidr": "10.77.3.0/24", "namespace": "shop", "network": "blue", "networkUid": "u"},
+        }))
+        .unwrap();
+        let network = |status: Value| -> Network {
+            let json = json!({"apiVersion": "nubium.dev/v1alpha1", "kind": "Network",
+                "metadata": {"name": "blue", "namespace": "shop", "uid": "u"}, "spec": {}, "status": status});
+            serde_json::from_value(json).unwrap()
         };
-        if free && going {
-            let gone = remove_finalizer(&api, &claim, ADDRESS_RANGE_FINALIZER).await;
-            gone.map_err(calling::<AddressRange>("remove the finalizer from", &key))?;
-        } else if free {
-            world.delete_cluster_wide::<AddressRange>(&key, of_uid(claim.uid())).await?;
-        }
-        if free {
-            return Ok(Next::Settled);
-        }
+        let has = |range: &str| network(json!({"subnets": [{"name": "v4", "cidr": range}]}));
+        assert!(!claim.is_surplus(&network(json!(null))) && !claim.is_surplus(&network(json!({"subnets": []}))));
+        assert!(!claim.is_surplus(&has("10.77.3.0/24")));
+        assert!(claim.is_surplus(&has("10.77.4.0/24")));
+        assert_eq!(claim.owner(), (Key::new("shop", "blue"), "u"));
     }
-    let verdict = if going {
-        Verdict::working("InUse", format!("it is to be deleted, and waits: Network {network} has it"))
-    } else {
-        Verdict::ready("Held", format!("Network {network} has it"))
-    };
-    let generation = claim.metadata.generation;
-    let status = AddressRangeStatus { observed_generation: generation, conditions: verdict.conditions(generation) };
-    apply_status(&api, &claim, &OWNER, &status).await.map_err(calling::<AddressRange>("write the status of", &key))?;
-    Ok(Next::Settled)
-}
-
-/// Whether the Network was told a range, and it is not this one: it was claimed twice.
-fn has_another(network: &Network, claim: &AddressRange) -> bool {
-    let told = network.status.as_ref().map_or(&[][..], |status| &status.subnets);
-    !told.is_empty() && told.iter().all(|told| told.cidr != claim.spec.cidr)
 }

@@ -3,26 +3,26 @@
 use std::sync::Arc;
 
 use kube::Api;
-use nubium_api::{Flavor, FlavorStatus, contract};
+use nubium_api::{Flavor, FlavorStatus, Kind as _};
 use nubium_runtime::{Key, Loop, Next, Queue, StatusWriter, apply_status};
 
 use crate::{
-    claims::terminating,
     error::{Error, calling},
     pass,
+    users::terminating,
     verdict::{Verdict, writer},
-    world::World,
+    world::{Controlled, World},
 };
 
-const OWNER: StatusWriter<'_> = writer(&contract::FLAVOR);
+const OWNER: StatusWriter<'_> = writer(&Flavor::CONTROLLER);
 
-/// Runs passes for Flavors for ever.
-pub(crate) async fn run(world: Arc<World>) {
-    let queue = Queue::new();
-    world.flavors.feed_own(&queue);
-    let settings = Loop { name: "flavor", workers: 2, resync: None };
-    let (all, kind) = (world.clone(), world.flavors.clone());
-    pass::run(all, kind, &contract::FLAVOR, settings, queue, move |key| reconcile(world.clone(), key)).await;
+impl Controlled for Flavor {
+    async fn run(world: Arc<World>) {
+        let queue = Queue::new();
+        world.flavors.feed_own(&queue);
+        let settings = Loop { name: "flavor", workers: 2, resync: None };
+        pass::run::<Self, _, _>(world.clone(), settings, queue, move |key| reconcile(world.clone(), key)).await;
+    }
 }
 
 async fn reconcile(world: Arc<World>, key: Key) -> Result<Next, Error> {

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use kube::{Api, Resource};
-use nubium_api::{ConditionStatus, HOSTS_NAMESPACE, Host, HostStatus, condition, contract};
+use nubium_api::{ConditionStatus, HOSTS_NAMESPACE, Host, HostStatus, Kind as _, condition, contract};
 use nubium_runtime::{Key, Loop, Next, Note, NoteKind, Queue, StatusWriter, apply_status};
 
 use crate::{
@@ -13,19 +13,19 @@ use crate::{
     heartbeat::{self, PATIENCE},
     pass,
     verdict::writer,
-    world::World,
+    world::{Controlled, World},
 };
 
-const OWNER: StatusWriter<'_> = writer(&contract::HOST);
+const OWNER: StatusWriter<'_> = writer(&Host::CONTROLLER);
 
-/// Runs passes for Hosts for ever.
-pub(crate) async fn run(world: Arc<World>) {
-    let queue = Queue::new();
-    world.hosts.feed_own(&queue);
-    world.leases.feed(&queue, |lease| lease.metadata.name.iter().map(Key::cluster).collect());
-    let settings = Loop { name: "host", workers: 4, resync: None };
-    let (all, kind) = (world.clone(), world.hosts.clone());
-    pass::run(all, kind, &contract::HOST, settings, queue, move |key| reconcile(world.clone(), key)).await;
+impl Controlled for Host {
+    async fn run(world: Arc<World>) {
+        let queue = Queue::new();
+        world.hosts.feed_own(&queue);
+        world.leases.feed(&queue, |lease| lease.metadata.name.iter().map(Key::cluster).collect());
+        let settings = Loop { name: "host", workers: 4, resync: None };
+        pass::run::<Self, _, _>(world.clone(), settings, queue, move |key| reconcile(world.clone(), key)).await;
+    }
 }
 
 async fn reconcile(world: Arc<World>, key: Key) -> Result<Next, Error> {

@@ -12,7 +12,8 @@
 
 mod address;
 mod address_range;
-mod claims;
+mod addressed;
+mod claim;
 mod error;
 mod flavor;
 mod heartbeat;
@@ -26,6 +27,7 @@ mod release;
 pub mod scheduler;
 mod server;
 mod settings;
+mod users;
 mod verdict;
 mod volume;
 mod world;
@@ -52,20 +54,6 @@ pub struct Config {
 /// Waits until every kind has been listed once before any decision is made.
 pub async fn run(client: Client, config: Config) {
     let recorder = Recorder::start(client.clone(), "nubium.dev/controllers", &config.instance);
-    let world = World::watch(client, recorder).await;
-    let first = settings::FirstRanges { host_access: config.host_access_allow, allocate_from: config.allocate_from };
-    tokio::join!(
-        server::run(world.clone()),
-        scheduler::run(world.clone()),
-        network::run(world.clone()),
-        port::run(world.clone()),
-        address::run(world.clone()),
-        address_range::run(world.clone()),
-        volume::run(world.clone()),
-        image::run(world.clone()),
-        pool::run(world.clone()),
-        flavor::run(world.clone()),
-        host::run(world.clone()),
-        settings::run(world.clone(), first),
-    );
+    let world = World::watch(client, recorder, config).await;
+    tokio::join!(scheduler::run(world.clone()), world.run());
 }

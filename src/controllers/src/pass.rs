@@ -1,21 +1,20 @@
 //! How every controller here runs its passes: what fails ends in a condition of the object, not only in a log.
 
-use std::{collections::HashMap, fmt::Debug, future::Future, sync::Arc};
+use std::{collections::HashMap, future::Future, sync::Arc};
 
-use kube::{Api, Client, Resource, core::DynamicResourceScope};
 use nubium_api::{
     Condition,
     contract::{READY, RECONCILING, STALLED, Writer},
 };
-use nubium_runtime::{Chain, Key, Loop, Next, PassError, Queue, Shared, Wait, claim_status};
+use nubium_runtime::{Chain, Key, Loop, Next, PassError, Queue, Wait, claim_status};
 use parking_lot::Mutex;
-use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
 use crate::{
+    addressed::{self, Addressed},
     error::Error,
     verdict::{Verdict, writer},
-    world::World,
+    world::{Cached, World},
 };
 
 /// A failure that may pass is written after this many: a busy API server is no news of the object.
@@ -24,40 +23,33 @@ const PATIENCE: u32 = 3;
 /// The conditions that say of an object how it stands, when a pass for it fails.
 type Summary<K> = fn(&K, &Verdict) -> Vec<Condition>;
 
-/// Runs passes for one kind for ever. A pass that fails says so in `Ready` of its object, by the kind's own writer.
-pub(crate) async fn run<K, F, Fut>(
-    world: Arc<World>,
-    kind: Shared<K>,
-    part: &'static Writer,
-    settings: Loop,
-    queue: Queue<Key>,
-    pass: F,
-) where
-    K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static,
+/// Runs passes for one kind for ever. A pass that fails says so in `Ready` of its object, by the kind's own controller.
+pub(crate) async fn run<K, F, Fut>(world: Arc<World>, settings: Loop, queue: Queue<Key>, pass: F)
+where
+    K: Cached,
     F: Fn(Key) -> Fut,
     Fut: Future<Output = Result<Next, Error>> + Send + 'static,
 {
     let summary: Summary<K> = |object, verdict| verdict.conditions(object.meta().generation);
-    run_with(world, kind, (part, summary), settings, queue, pass).await;
+    run_with(world, (K::CONTROLLER, summary), settings, queue, pass).await;
 }
 
 /// Like [`run`], for a writer whose part has no `Ready`: a pass that fails says so in the conditions of that summary.
 pub(crate) async fn run_with<K, F, Fut>(
     world: Arc<World>,
-    kind: Shared<K>,
-    (part, summary): (&'static Writer, Summary<K>),
+    (part, summary): (Writer, Summary<K>),
     settings: Loop,
     queue: Queue<Key>,
     pass: F,
 ) where
-    K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static,
+    K: Cached,
     F: Fn(Key) -> Fut,
     Fut: Future<Output = Result<Next, Error>> + Send + 'static,
 {
     let failures = Arc::new(Mutex::new(HashMap::<Key, u32>::new()));
     let reported = |key: Key| {
         let (work, failures) = (pass(key.clone()), failures.clone());
-        let (client, kind) = (world.client.clone(), kind.clone());
+        let world = world.clone();
         async move {
             let done = work.await;
             let Err(error) = &done else {
@@ -72,7 +64,7 @@ pub(crate) async fn run_with<K, F, Fut>(
                     *count
                 };
                 if error.is_refused() || count >= PATIENCE {
-                    report(client, &kind, (part, summary), &key, error).await;
+                    report(&world, (part, summary), &key, error).await;
                 }
             }
             done
@@ -82,19 +74,13 @@ pub(crate) async fn run_with<K, F, Fut>(
 }
 
 /// Writes that the pass failed. Where that fails too, the log has both.
-async fn report<K>(client: Client, kind: &Shared<K>, (part, summary): (&Writer, Summary<K>), key: &Key, error: &Error)
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static,
-{
-    let Some(object) = kind.get(key) else { return };
+async fn report<K: Cached>(world: &World, (part, summary): (Writer, Summary<K>), key: &Key, error: &Error) {
+    let Some(object) = K::cache(world).get(key) else { return };
     let verdict = Verdict::working("StepFailed", format!("trying again: {}", Chain(error)));
-    let status = failed(&json!(*object)["status"], part, &summary(&object, &verdict));
-    let api: Api<Addressed<K>> = match key.namespace.as_str() {
-        "" => Api::all_with(client, &()),
-        namespace => Api::namespaced_with(client, namespace, &()),
-    };
+    let status = failed(&json!(*object)["status"], &part, &summary(&object, &verdict));
+    let api = addressed::api(world.client.clone(), key);
     // What the writer decided before is written again: only if it is still the last that it decided.
-    if let Err(error) = claim_status(&api, &Addressed(object.as_ref().clone()), &writer(part), &status).await {
+    if let Err(error) = claim_status(&api, &Addressed(object.as_ref().clone()), &writer(&part), &status).await {
         tracing::debug!(error = %Chain(&error), "cannot write that the pass failed");
     }
 }
@@ -113,43 +99,9 @@ fn failed(status: &Value, part: &Writer, summary: &[Condition]) -> Value {
     own.into()
 }
 
-/// An object whose scope is known only by its key.
-#[derive(Debug, Clone, Serialize, serde::Deserialize)]
-#[serde(transparent)]
-struct Addressed<K>(K);
-
-impl<K: Resource<DynamicType = ()>> Resource for Addressed<K> {
-    type DynamicType = ();
-    type Scope = DynamicResourceScope;
-
-    fn kind((): &()) -> std::borrow::Cow<'_, str> {
-        K::kind(&())
-    }
-
-    fn group((): &()) -> std::borrow::Cow<'_, str> {
-        K::group(&())
-    }
-
-    fn version((): &()) -> std::borrow::Cow<'_, str> {
-        K::version(&())
-    }
-
-    fn plural((): &()) -> std::borrow::Cow<'_, str> {
-        K::plural(&())
-    }
-
-    fn meta(&self) -> &kube::api::ObjectMeta {
-        self.0.meta()
-    }
-
-    fn meta_mut(&mut self) -> &mut kube::api::ObjectMeta {
-        self.0.meta_mut()
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use nubium_api::contract;
+    use nubium_api::{Kind as _, Network};
 
     use super::*;
 
@@ -159,7 +111,7 @@ mod tests {
             {"type": "Ready", "status": "True"}, {"type": "InUse", "status": "False"}, {"type": "Others", "status": "True"},
         ]});
         let verdict = Verdict::working("StepFailed", "no").conditions(Some(2));
-        let own = failed(&status, &contract::NETWORK, &verdict);
+        let own = failed(&status, &Network::CONTROLLER, &verdict);
         assert_eq!((&own["vni"], &own["mtu"], own.get("hosts")), (&json!(5000), &json!(1430), None));
         let types: Vec<_> =
             own["conditions"].as_array().unwrap().iter().map(|fact| (&fact["type"], &fact["status"])).collect();

@@ -3,58 +3,55 @@
 use std::{sync::Arc, time::Duration};
 
 use kube::{Api, ResourceExt};
-use nubium_api::{
-    Host, StoragePool, StoragePoolStatus, UnavailablePool,
-    contract::{self, POOL_FINALIZER},
-};
+use nubium_api::{Host, Kind as _, StoragePool, StoragePoolStatus, UnavailablePool};
 use nubium_runtime::{
     Key, Loop, Next, Queue, StatusWriter, add_finalizer, apply_status, has_finalizer, remove_finalizer,
 };
 
 use crate::{
-    claims::terminating,
     error::{Error, calling},
     pass,
+    users::terminating,
     verdict::{Verdict, names, writer},
-    world::{World, by, pool_name},
+    world::{Controlled, World, by, pool_name},
 };
 
-const OWNER: StatusWriter<'_> = writer(&contract::POOL);
+const OWNER: StatusWriter<'_> = writer(&StoragePool::CONTROLLER);
 
-/// Runs passes for StoragePools for ever.
-pub(crate) async fn run(world: Arc<World>) {
-    let queue = Queue::new();
-    world.pools.feed_own(&queue);
-    let (pools, volumes) = (world.pools.clone(), queue.clone());
-    world.volumes.on_change(move |old, new| {
-        // Only a pool that is being deleted cares who uses it.
-        for volume in [old, new].into_iter().flatten() {
-            let key = Key::cluster(pool_name(volume.spec.pool.as_ref()));
-            if pools.get(&key).is_some_and(|pool| terminating(pool.as_ref())) {
-                volumes.add(key);
+impl Controlled for StoragePool {
+    async fn run(world: Arc<World>) {
+        let queue = Queue::new();
+        world.pools.feed_own(&queue);
+        let (pools, volumes) = (world.pools.clone(), queue.clone());
+        world.volumes.on_change(move |old, new| {
+            // Only a pool that is being deleted cares who uses it.
+            for volume in [old, new].into_iter().flatten() {
+                let key = Key::cluster(pool_name(volume.spec.pool.as_ref()));
+                if pools.get(&key).is_some_and(|pool| terminating(pool.as_ref())) {
+                    volumes.add(key);
+                }
             }
-        }
-    });
-    world.hosts.feed(&queue, |host| {
-        let there = host.status.iter().flat_map(|status| status.pools.iter().map(|pool| &pool.name));
-        let not = host.status.iter().flat_map(|status| status.unavailable_pools.iter().map(|pool| &pool.name));
-        there.chain(not).map(Key::cluster).collect()
-    });
-    let settings = Loop { name: "storage-pool", workers: 2, resync: Some(Duration::from_secs(60)) };
-    let (all, kind) = (world.clone(), world.pools.clone());
-    pass::run(all, kind, &contract::POOL, settings, queue, move |key| reconcile(world.clone(), key)).await;
+        });
+        world.hosts.feed(&queue, |host| {
+            let there = host.status.iter().flat_map(|status| status.pools.iter().map(|pool| &pool.name));
+            let not = host.status.iter().flat_map(|status| status.unavailable_pools.iter().map(|pool| &pool.name));
+            there.chain(not).map(Key::cluster).collect()
+        });
+        let settings = Loop { name: "storage-pool", workers: 2, resync: Some(Duration::from_secs(60)) };
+        pass::run::<Self, _, _>(world.clone(), settings, queue, move |key| reconcile(world.clone(), key)).await;
+    }
 }
 
 async fn reconcile(world: Arc<World>, key: Key) -> Result<Next, Error> {
     let Some(pool) = world.pools.get(&key) else { return Ok(Next::Gone) };
     let api: Api<StoragePool> = Api::all(world.client.clone());
     let verdict = if terminating(pool.as_ref()) {
-        if !has_finalizer(pool.as_ref(), POOL_FINALIZER) {
+        if !has_finalizer(pool.as_ref(), StoragePool::FINALIZER) {
             return Ok(Next::Settled);
         }
         let volumes = world.volumes.by(by::POOL, &key.name);
         if volumes.is_empty() {
-            remove_finalizer(&api, &pool, POOL_FINALIZER)
+            remove_finalizer(&api, &pool, StoragePool::FINALIZER)
                 .await
                 .map_err(calling::<StoragePool>("remove the finalizer from", &key))?;
             return Ok(Next::Settled);
@@ -63,7 +60,7 @@ async fn reconcile(world: Arc<World>, key: Key) -> Result<Next, Error> {
             volumes.iter().map(|volume| format!("Volume {}", Key::of(volume.as_ref()))).collect();
         Verdict::working("InUse", format!("it is to be deleted, and waits: {} lives in it", names(&volumes)))
     } else {
-        add_finalizer(&api, &pool, POOL_FINALIZER)
+        add_finalizer(&api, &pool, StoragePool::FINALIZER)
             .await
             .map_err(calling::<StoragePool>("add the finalizer to", &key))?;
         judge(&world.hosts.list(), &key.name)

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use ipnet::Ipv4Net;
 use kube::{Api, api::PostParams};
 use nubium_api::{
-    CLOUD_SETTINGS, CloudSettings, CloudSettingsSpec, CloudSettingsStatus, ConditionStatus, DEFAULT_RANGE, Network,
-    NetworkSettings, condition, contract,
+    CLOUD_SETTINGS, CloudSettings, CloudSettingsSpec, CloudSettingsStatus, ConditionStatus, DEFAULT_RANGE, Kind as _,
+    Network, NetworkSettings, condition,
 };
 use nubium_runtime::{Key, Loop, Next, Queue, StatusWriter, already_exists, apply_status};
 
@@ -17,36 +17,26 @@ use crate::{
     error::{Error, calling},
     pass,
     verdict::{Verdict, writer},
-    world::World,
+    world::{Controlled, World},
 };
 
-const OWNER: StatusWriter<'_> = writer(&contract::CLOUD_SETTINGS);
+const OWNER: StatusWriter<'_> = writer(&CloudSettings::CONTROLLER);
 
-/// The ranges of the admin's flags, for the first CloudSettings of a cloud.
-#[derive(Debug, Clone)]
-pub(crate) struct FirstRanges {
-    pub host_access: Vec<Ipv4Net>,
-    pub allocate_from: Vec<Ipv4Net>,
+impl Controlled for CloudSettings {
+    async fn run(world: Arc<World>) {
+        let queue = Queue::new();
+        world.settings.feed_own(&queue);
+        queue.add(Key::cluster(CLOUD_SETTINGS));
+        let settings = Loop { name: "cloud-settings", workers: 1, resync: None };
+        pass::run::<Self, _, _>(world.clone(), settings, queue, move |key| reconcile(world.clone(), key)).await;
+    }
 }
 
-/// Runs passes for the CloudSettings for ever.
-pub(crate) async fn run(world: Arc<World>, flags: FirstRanges) {
-    let queue = Queue::new();
-    world.settings.feed_own(&queue);
-    queue.add(Key::cluster(CLOUD_SETTINGS));
-    let settings = Loop { name: "cloud-settings", workers: 1, resync: None };
-    let flags = Arc::new(flags);
-    let (all, kind) = (world.clone(), world.settings.clone());
-    pass::run(all, kind, &contract::CLOUD_SETTINGS, settings, queue, move |key| {
-        reconcile(world.clone(), flags.clone(), key)
-    })
-    .await;
-}
-
-async fn reconcile(world: Arc<World>, flags: Arc<FirstRanges>, key: Key) -> Result<Next, Error> {
+async fn reconcile(world: Arc<World>, key: Key) -> Result<Next, Error> {
     let api: Api<CloudSettings> = Api::all(world.client.clone());
     let Some(settings) = world.settings.get(&key) else {
-        let ranges = first_ranges(&flags.host_access, world.networks.list().iter().map(AsRef::as_ref));
+        let flags = &world.config;
+        let ranges = first_ranges(&flags.host_access_allow, world.networks.list().iter().map(AsRef::as_ref));
         let host_access_ranges = ranges.iter().map(ToString::to_string).collect();
         let mut allocate_from: Vec<String> =
             flags.allocate_from.iter().map(|range| range.trunc().to_string()).collect();

@@ -1,20 +1,18 @@
-//! The caches that all controllers read, and their indexes. One watch per kind.
+//! The caches that all controllers read: one watch per kind, and the controller that works for it.
 
 use std::{fmt::Debug, sync::Arc};
 
-use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope, api::coordination::v1::Lease};
+use k8s_openapi::{NamespaceResourceScope, api::coordination::v1::Lease};
 use kube::{
     Api, Client, Resource,
     api::{DeleteParams, Preconditions},
 };
-use nubium_api::{
-    AddressRange, CloudSettings, DEFAULT_POOL, Flavor, HOSTS_NAMESPACE, Host, IPAddress, Image, Network, Port, Server,
-    StoragePool, Volume,
-};
+use nubium_api::{DEFAULT_POOL, HOSTS_NAMESPACE, IPAddress, Kind, Port, Server, Volume};
 use nubium_runtime::{Key, Recorder, Shared, SharedBuilder, not_found};
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
+    Config, addressed,
     error::{Error, calling},
     heartbeat::Beats,
 };
@@ -47,125 +45,92 @@ pub(crate) mod by {
     pub const POOL: &str = "pool";
 }
 
-/// Everything that controllers read.
-pub(crate) struct World {
-    pub client: Client,
-    pub recorder: Recorder,
-    pub servers: Shared<Server>,
-    pub ports: Shared<Port>,
-    pub addresses: Shared<IPAddress>,
-    pub ranges: Shared<AddressRange>,
-    pub networks: Shared<Network>,
-    pub volumes: Shared<Volume>,
-    pub images: Shared<Image>,
-    pub pools: Shared<StoragePool>,
-    pub flavors: Shared<Flavor>,
-    pub hosts: Shared<Host>,
-    pub leases: Shared<Lease>,
-    pub settings: Shared<CloudSettings>,
-    /// When each host was heard of last.
-    pub beats: Beats,
-}
-
-/// Makes the watches. The controllers are the one process that says of an object that it cannot be read.
-struct Watched {
-    client: Client,
-    recorder: Recorder,
-}
-
-impl Watched {
-    fn all<K: Kind>(&self) -> SharedBuilder<K> {
-        Shared::builder(Api::all(self.client.clone())).report_unreadable(self.recorder.clone())
+/// A kind that controllers read from a cache, and by whom it is worked for.
+pub(crate) trait Controlled: Kind + Clone + Debug + Serialize + Send + Sync + 'static {
+    /// The lookups of its cache: see [`by`].
+    fn indexes(watch: SharedBuilder<Self>) -> SharedBuilder<Self> {
+        watch
     }
 
-    fn in_namespace<K: Kind + Resource<Scope = NamespaceResourceScope>>(&self, namespace: &str) -> SharedBuilder<K> {
-        Shared::builder(Api::namespaced(self.client.clone(), namespace)).report_unreadable(self.recorder.clone())
-    }
+    /// Runs passes for ever.
+    async fn run(world: Arc<World>);
 }
 
-/// What a watch asks of a kind.
-trait Kind: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static {}
+/// A kind with a cache in the [`World`].
+pub(crate) trait Cached: Controlled {
+    /// That cache.
+    fn cache(world: &World) -> &Shared<Self>;
+}
 
-impl<K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static> Kind for K {}
+/// Makes the [`World`]. A line is a kind: the field with its cache, the start of its watch, and that of its controller.
+macro_rules! world {
+    ($($field:ident: $kind:ident,)*) => {
+        /// Everything that controllers read.
+        pub(crate) struct World {
+            pub client: Client,
+            pub recorder: Recorder,
+            /// What the controllers were told.
+            pub config: Config,
+            $(pub $field: Shared<nubium_api::$kind>,)*
+            pub leases: Shared<Lease>,
+            /// When each host was heard of last.
+            pub beats: Beats,
+        }
+
+        $(impl Cached for nubium_api::$kind {
+            fn cache(world: &World) -> &Shared<Self> {
+                &world.$field
+            }
+        })*
+
+        impl World {
+            /// Begins to watch, and waits until everything has been listed once.
+            pub async fn watch(client: Client, recorder: Recorder, config: Config) -> Arc<Self> {
+                let hosts = Api::namespaced(client.clone(), HOSTS_NAMESPACE);
+                let world = Self {
+                    $($field: nubium_api::$kind::indexes(watch(Api::all(client.clone()), &recorder)).start(),)*
+                    leases: watch(hosts, &recorder).start(),
+                    beats: Beats::default(),
+                    client,
+                    recorder,
+                    config,
+                };
+                world.beats.follow(&world.leases);
+                tokio::join!(world.leases.synced(), $(world.$field.synced(),)*);
+                Arc::new(world)
+            }
+
+            /// Runs the controller of every kind for ever.
+            pub async fn run(self: Arc<Self>) {
+                tokio::join!($(nubium_api::$kind::run(self.clone()),)*);
+            }
+        }
+    };
+}
+
+world! {
+    servers: Server,
+    ports: Port,
+    addresses: IPAddress,
+    ranges: AddressRange,
+    networks: Network,
+    volumes: Volume,
+    images: Image,
+    pools: StoragePool,
+    flavors: Flavor,
+    hosts: Host,
+    settings: CloudSettings,
+}
+
+/// A watch. The controllers are the one process that says of an object that it cannot be read.
+fn watch<K>(api: Api<K>, recorder: &Recorder) -> SharedBuilder<K>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    Shared::builder(api).report_unreadable(recorder.clone())
+}
 
 impl World {
-    /// Begins to watch, and waits until everything has been listed once.
-    pub async fn watch(client: Client, recorder: Recorder) -> Arc<Self> {
-        let shared = Watched { client: client.clone(), recorder: recorder.clone() };
-        let servers = shared
-            .all::<Server>()
-            .index(by::HOST, |server| server.status.iter().filter_map(|status| status.host.clone()).collect())
-            .index(by::VOLUME, |server| volume_keys(server).iter().map(Key::to_string).collect())
-            .index(by::PORT, |server| port_keys(server).iter().map(Key::to_string).collect())
-            .index(by::DEVICE, device_uids)
-            .index(by::NETWORK, |server| {
-                let here = Key::of(server);
-                server.spec.nics.iter().filter_map(|nic| Some(here.beside(nic.network.clone()?).to_string())).collect()
-            })
-            .index(by::IMAGE, |server| {
-                let here = Key::of(server);
-                server.spec.disks.iter().filter_map(|disk| Some(here.beside(disk.image.clone()?).to_string())).collect()
-            })
-            .index(by::FLAVOR, |server| server.spec.flavor.iter().cloned().collect())
-            .start();
-        let ports = shared
-            .all::<Port>()
-            .index(by::NETWORK, |port| vec![Key::of(port).beside(port.spec.network.clone()).to_string()])
-            .index(by::MADE_FOR, |port| port.spec.made_for.iter().map(|made| made.uid.clone()).collect())
-            .index(by::UID, |port| port.metadata.uid.iter().cloned().collect())
-            .start();
-        let addresses = shared
-            .all::<IPAddress>()
-            .index(by::NETWORK, |claim| vec![Key::of(claim).beside(claim.spec.network.clone()).to_string()])
-            .index(by::PORT, |claim| vec![Key::of(claim).beside(claim.spec.port.clone()).to_string()])
-            .start();
-        let volumes = shared
-            .all::<Volume>()
-            .index(by::IMAGE, |volume| {
-                volume.spec.image.iter().map(|image| Key::of(volume).beside(image.clone()).to_string()).collect()
-            })
-            .index(by::IMAGE_UID, |volume| volume.status.iter().filter_map(|status| status.image_uid.clone()).collect())
-            .index(by::MADE_FOR, |volume| volume.spec.made_for.iter().map(|made| made.uid.clone()).collect())
-            .index(by::POOL, |volume| vec![pool_name(volume.spec.pool.as_ref())])
-            .start();
-        let world = Self {
-            servers,
-            ports,
-            addresses,
-            volumes,
-            ranges: shared
-                .all()
-                .index(by::NETWORK_UID, |claim: &AddressRange| vec![claim.spec.network_uid.clone()])
-                .start(),
-            networks: shared.all().start(),
-            images: shared.all().start(),
-            pools: shared.all().start(),
-            flavors: shared.all().start(),
-            hosts: shared.all().start(),
-            settings: shared.all().start(),
-            leases: shared.in_namespace(HOSTS_NAMESPACE).start(),
-            client,
-            recorder,
-            beats: Beats::default(),
-        };
-        world.beats.follow(&world.leases);
-        tokio::join!(
-            world.servers.synced(),
-            world.ports.synced(),
-            world.addresses.synced(),
-            world.ranges.synced(),
-            world.networks.synced(),
-            world.volumes.synced(),
-            world.images.synced(),
-            world.pools.synced(),
-            world.flavors.synced(),
-            world.hosts.synced(),
-            world.leases.synced(),
-            world.settings.synced(),
-        );
-        Arc::new(world)
-    }
-
     /// Whether a host may still have something: its object is there, or cannot be read, or its agent is alive all the same.
     /// To delete a Host says that the machine is lost; while it is heard of, it is not.
     pub fn host_may_hold(&self, host: &str) -> bool {
@@ -176,34 +141,20 @@ impl World {
     /// The objects of a namespace that are there and cannot be read, in words: nobody knows what they use, so nothing that
     /// they may use is taken away.
     pub fn unreadable(&self, namespace: &str) -> Vec<String> {
-        fn of<K: Kind>(kind: &Shared<K>, namespace: &str) -> Vec<String> {
-            let all = kind.unreadable_in(namespace).into_iter();
+        fn of<K: Cached>(world: &World, namespace: &str) -> Vec<String> {
+            let all = K::cache(world).unreadable_in(namespace).into_iter();
             all.map(|object| format!("{} {}, which cannot be read,", K::kind(&()), object.key().name)).collect()
         }
-        let Self { servers, ports, addresses, volumes, .. } = self;
-        [of(servers, namespace), of(ports, namespace), of(addresses, namespace), of(volumes, namespace)].concat()
+        [of::<Server>, of::<Port>, of::<IPAddress>, of::<Volume>].map(|of| of(self, namespace)).concat()
     }
 
     /// Deletes the object of that key if it is still the one that `only` says. One that is gone is fine.
     pub async fn delete<K>(&self, key: &Key, only: Option<Preconditions>) -> Result<(), Error>
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
     {
         let params = DeleteParams { preconditions: only, ..DeleteParams::default() };
-        match self.api::<K>(key).delete(&key.name, &params).await {
-            Ok(_) => Ok(()),
-            Err(error) if not_found(&error) => Ok(()),
-            Err(error) => Err(calling::<K>("delete", key)(error)),
-        }
-    }
-
-    /// As [`World::delete`], of a kind of the whole cluster.
-    pub async fn delete_cluster_wide<K>(&self, key: &Key, only: Option<Preconditions>) -> Result<(), Error>
-    where
-        K: Resource<DynamicType = (), Scope = ClusterResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
-    {
-        let params = DeleteParams { preconditions: only, ..DeleteParams::default() };
-        match Api::<K>::all(self.client.clone()).delete(&key.name, &params).await {
+        match addressed::api::<K>(self.client.clone(), key).delete(&key.name, &params).await {
             Ok(_) => Ok(()),
             Err(error) if not_found(&error) => Ok(()),
             Err(error) => Err(calling::<K>("delete", key)(error)),
@@ -235,7 +186,7 @@ pub(crate) fn volume_keys(server: &Server) -> Vec<Key> {
     server.spec.disks.iter().map(|disk| here.beside(disk.volume_name(&here.name))).collect()
 }
 
-/// The Port of each NIC of a Server, named or made.
+/// The UIDs of the Volumes and Ports that a Server's guest has a slot for.
 pub(crate) fn device_uids(server: &Server) -> Vec<String> {
     let devices = server.status.as_ref().map_or(&[][..], |status| &status.devices);
     devices.iter().map(|device| device.uid.clone()).collect()
@@ -253,6 +204,7 @@ pub(crate) fn port_candidates(servers: &Shared<Server>, port: &Port) -> Vec<Arc<
     found
 }
 
+/// The Port of each NIC of a Server, named or made.
 pub(crate) fn port_keys(server: &Server) -> Vec<Key> {
     let here = Key::of(server);
     server.spec.nics.iter().map(|nic| here.beside(nic.port_name(&here.name))).collect()

@@ -19,11 +19,11 @@ pub struct Report {
     pub acceleration: Option<Acceleration>,
     pub endpoint: Option<String>,
     pub software: Option<HostSoftware>,
-    /// Those of [`contract::HOST_ON_HOST`] that are known.
+    /// Those of [`Host::AGENT`] that are known.
     pub conditions: Vec<Condition>,
 }
 
-const OWNER: StatusWriter<'static> = writer(&contract::HOST_ON_HOST);
+const OWNER: StatusWriter<'static> = writer(&Host::AGENT);
 
 /// Makes the Host object if there is none, and gives it as it is. People may have edited its spec and labels.
 pub async fn create(client: &Client, name: &str) -> Result<Host, kube::Error> {

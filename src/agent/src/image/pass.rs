@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::writer::entry_writer;
 use kube::{Api, Client, Resource, ResourceExt};
-use nubium_api::{Condition, DEFAULT_POOL, Image, ImageHost, ImageStatus, StoragePool, Volume, contract, is_held};
+use nubium_api::{Condition, DEFAULT_POOL, Image, ImageHost, ImageStatus, StoragePool, Volume, is_held};
 use nubium_host::storage::Pools;
 use nubium_runtime::{Key, Loop, Next, Note, NoteKind, Queue, Recorder, Shared, apply_status};
 
@@ -82,8 +82,8 @@ pub(super) async fn pass<P: Pools>(world: Arc<World<P>>, key: Key) -> Result<Nex
         entry.source_format = before.and_then(|before| before.source_format.clone());
     }
     tell(&world, &image, before, &entry);
-    let manager = contract::IMAGE_ON_HOST.manager_on(&world.context.host);
-    let owner = entry_writer(&contract::IMAGE_ON_HOST, &manager, &world.context.host);
+    let manager = Image::AGENT.manager_on(&world.context.host);
+    let owner = entry_writer(&Image::AGENT, &manager, &world.context.host);
     let status = ImageStatus { hosts: vec![entry], ..ImageStatus::default() };
     apply_status(&api, image.as_ref(), &owner, &status).await?;
     Ok(next)

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use crate::writer::entry_writer;
 use kube::{Api, Client, Resource, ResourceExt};
-use nubium_api::{
-    CLOUD_SETTINGS, CloudSettings, Condition, Network, NetworkHost, NetworkStatus, Port, contract, is_held,
-};
+use nubium_api::{CLOUD_SETTINGS, CloudSettings, Condition, Network, NetworkHost, NetworkStatus, Port, is_held};
 use nubium_host::network::Networks;
 use nubium_runtime::{Key, Loop, Next, Note, NoteKind, Queue, Recorder, Shared, WarnOnce, apply_status};
 
@@ -129,8 +127,8 @@ async fn write<D>(
     entry: Option<NetworkHost>,
 ) -> Result<bool, kube::Error> {
     let host = context.settings.host.as_str();
-    let manager = contract::NETWORK_ON_HOST.manager_on(host);
-    let owner = entry_writer(&contract::NETWORK_ON_HOST, &manager, host);
+    let manager = Network::AGENT.manager_on(host);
+    let owner = entry_writer(&Network::AGENT, &manager, host);
     let status = NetworkStatus { hosts: entry.into_iter().collect(), ..NetworkStatus::default() };
     apply_status(api, network, &owner, &status).await
 }

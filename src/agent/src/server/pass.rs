@@ -189,10 +189,10 @@ fn is_said_to_run(server: &Server) -> bool {
 }
 
 /// This agent's part of a Server's status.
-const OWNER: StatusWriter<'static> = writer(&contract::SERVER_ON_HOST);
+const OWNER: StatusWriter<'static> = writer(&Server::AGENT);
 
 /// This loop's part of a Volume's status.
-const ATTACHMENT: StatusWriter<'static> = writer(&contract::ATTACHMENT);
+const ATTACHMENT: StatusWriter<'static> = writer(&Volume::ATTACHMENT);
 
 async fn look_and_act<D: Driver>(
     context: &Context<D>,

@@ -21,7 +21,7 @@ const WAITING: Duration = Duration::from_secs(2);
 const WORKERS: usize = 8;
 
 /// This agent's part of a Volume's status.
-const OWNER: StatusWriter<'static> = writer(&contract::VOLUME_ON_HOST);
+const OWNER: StatusWriter<'static> = writer(&Volume::AGENT);
 
 /// What the loop works with.
 pub struct Context<P> {

@@ -5,59 +5,56 @@ mod plan;
 use std::{sync::Arc, time::Duration};
 
 use kube::{Resource, ResourceExt};
-use nubium_api::{
-    Image, ImageStatus,
-    contract::{self, IMAGE_FINALIZER},
-};
+use nubium_api::{Image, ImageStatus, Kind as _};
 use nubium_runtime::{
     Key, Loop, Next, Queue, StatusWriter, add_finalizer, apply_status, has_finalizer, remove_finalizer,
 };
 
 use crate::{
-    claims::terminating,
     error::{Error, calling},
     pass,
     release::{ReleasePhase, leave},
+    users::terminating,
     verdict::writer,
-    world::{World, by, volume_keys},
+    world::{Controlled, World, by, volume_keys},
 };
 
-const OWNER: StatusWriter<'_> = writer(&contract::IMAGE);
+const OWNER: StatusWriter<'_> = writer(&Image::CONTROLLER);
 
-/// Runs passes for Images for ever.
-pub(crate) async fn run(world: Arc<World>) {
-    let queue = Queue::new();
-    world.images.feed_own(&queue);
-    // Only an Image that is being deleted cares who uses it.
-    let (images, users) = (world.images.clone(), queue.clone());
-    world.volumes.on_change(move |old, new| {
-        for volume in [old, new].into_iter().flatten() {
-            let key = volume.spec.image.as_ref().map(|image| Key::of(volume.as_ref()).beside(image.clone()));
-            if let Some(key) = key.filter(|key| images.get(key).is_some_and(|image| terminating(image.as_ref()))) {
-                users.add(key);
-            }
-        }
-    });
-    let (images, users) = (world.images.clone(), queue.clone());
-    world.servers.on_change(move |old, new| {
-        for server in [old, new].into_iter().flatten() {
-            for image in server.spec.disks.iter().filter_map(|disk| disk.image.clone()) {
-                let key = Key::of(server.as_ref()).beside(image);
-                if images.get(&key).is_some_and(|image| terminating(image.as_ref())) {
+impl Controlled for Image {
+    async fn run(world: Arc<World>) {
+        let queue = Queue::new();
+        world.images.feed_own(&queue);
+        // Only an Image that is being deleted cares who uses it.
+        let (images, users) = (world.images.clone(), queue.clone());
+        world.volumes.on_change(move |old, new| {
+            for volume in [old, new].into_iter().flatten() {
+                let key = volume.spec.image.as_ref().map(|image| Key::of(volume.as_ref()).beside(image.clone()));
+                if let Some(key) = key.filter(|key| images.get(key).is_some_and(|image| terminating(image.as_ref()))) {
                     users.add(key);
                 }
             }
-        }
-    });
-    let (images, hosts) = (world.images.clone(), queue.clone());
-    world.hosts.on_change(move |old, new| {
-        if old.is_none() != new.is_none() {
-            images.list().iter().for_each(|image| hosts.add(Key::of(image.as_ref())));
-        }
-    });
-    let settings = Loop { name: "image", workers: 4, resync: Some(Duration::from_secs(60)) };
-    let (all, kind) = (world.clone(), world.images.clone());
-    pass::run(all, kind, &contract::IMAGE, settings, queue, move |key| reconcile(world.clone(), key)).await;
+        });
+        let (images, users) = (world.images.clone(), queue.clone());
+        world.servers.on_change(move |old, new| {
+            for server in [old, new].into_iter().flatten() {
+                for image in server.spec.disks.iter().filter_map(|disk| disk.image.clone()) {
+                    let key = Key::of(server.as_ref()).beside(image);
+                    if images.get(&key).is_some_and(|image| terminating(image.as_ref())) {
+                        users.add(key);
+                    }
+                }
+            }
+        });
+        let (images, hosts) = (world.images.clone(), queue.clone());
+        world.hosts.on_change(move |old, new| {
+            if old.is_none() != new.is_none() {
+                images.list().iter().for_each(|image| hosts.add(Key::of(image.as_ref())));
+            }
+        });
+        let settings = Loop { name: "image", workers: 4, resync: Some(Duration::from_secs(60)) };
+        pass::run::<Self, _, _>(world.clone(), settings, queue, move |key| reconcile(world.clone(), key)).await;
+    }
 }
 
 async fn reconcile(world: Arc<World>, key: Key) -> Result<Next, Error> {
@@ -67,13 +64,13 @@ async fn reconcile(world: Arc<World>, key: Key) -> Result<Next, Error> {
     let seen = image.status.clone().unwrap_or_default();
     let exists = |host: &str| world.host_may_hold(host);
     let status = if terminating(image.as_ref()) {
-        if !has_finalizer(image.as_ref(), IMAGE_FINALIZER) {
+        if !has_finalizer(image.as_ref(), Image::FINALIZER) {
             return Ok(Next::Settled);
         }
         let users = [users(&world, &image), world.unreadable(&key.namespace)].concat();
         let leave = leave(&seen.conditions, generation, users, plan::holding(&seen.hosts, exists));
         if leave == ReleasePhase::Free {
-            remove_finalizer(&api, &image, IMAGE_FINALIZER)
+            remove_finalizer(&api, &image, Image::FINALIZER)
                 .await
                 .map_err(calling::<Image>("remove the finalizer from", &key))?;
             return Ok(Next::Settled);
@@ -82,7 +79,7 @@ async fn reconcile(world: Arc<World>, key: Key) -> Result<Next, Error> {
         conditions.push(leave.condition(generation));
         ImageStatus { observed_generation: generation, conditions, size: seen.size, ..ImageStatus::default() }
     } else {
-        add_finalizer(&api, &image, IMAGE_FINALIZER).await.map_err(calling::<Image>("add the finalizer to", &key))?;
+        add_finalizer(&api, &image, Image::FINALIZER).await.map_err(calling::<Image>("add the finalizer to", &key))?;
         let hosts: Vec<_> = seen.hosts.iter().filter(|host| exists(&host.name)).cloned().collect();
         let (verdict, size, progress) = plan::judge(&hosts, generation);
         let conditions = verdict.conditions(generation);

@@ -6,7 +6,7 @@ use kube::ResourceExt;
 use nubium_api::{DEFAULT_POOL, ImageHost, Quantity, Volume, contract};
 
 use crate::{
-    claims::terminating,
+    users::terminating,
     verdict::{Verdict, holds},
 };
 

@@ -11,10 +11,7 @@ use std::{
 };
 
 use kube::ResourceExt;
-use nubium_api::{
-    CLOUD_SETTINGS, DEFAULT_MTU, Network, NetworkStatus, NetworkSubnet,
-    contract::{self, NETWORK_FINALIZER},
-};
+use nubium_api::{CLOUD_SETTINGS, DEFAULT_MTU, Kind as _, Network, NetworkStatus, NetworkSubnet};
 use nubium_runtime::{
     Key, Loop, Next, Queue, StatusWriter, add_finalizer, apply_status, claim_status, has_finalizer, remove_finalizer,
 };
@@ -23,54 +20,56 @@ use parking_lot::Mutex;
 use range::Taking;
 
 use crate::{
-    claims::terminating,
     error::{Error, calling},
     pass,
     release::{ReleasePhase, leave},
+    users::terminating,
     verdict::writer,
-    world::{World, by},
+    world::{Controlled, World, by},
 };
 
 /// Until the cache shows by whom a range was taken.
 const AGAIN: Duration = Duration::from_millis(50);
-const OWNER: StatusWriter<'_> = writer(&contract::NETWORK);
+const OWNER: StatusWriter<'_> = writer(&Network::CONTROLLER);
 
 /// The numbers that this process gave out, by UID: the cache may not show them yet.
 type Numbers = Mutex<HashMap<String, i32>>;
 
-/// Runs passes for Networks for ever.
-pub(crate) async fn run(world: Arc<World>) {
-    let queue = Queue::new();
-    world.networks.feed_own(&queue);
-    world.ports.feed(&queue, |port| vec![Key::of(port).beside(port.spec.network.clone())]);
-    world.addresses.feed(&queue, |claim| vec![Key::of(claim).beside(claim.spec.network.clone())]);
-    let (all, waiting) = (world.networks.clone(), queue.clone());
-    world.ranges.on_change(move |old, new| {
-        if let Some(claim) = new.or(old) {
-            waiting.add(Key::new(claim.spec.namespace.clone(), claim.spec.network.clone()));
-        }
-        if new.is_none() {
-            // One that goes is free for those without any.
-            let without = |network: &&Arc<Network>| network.status.as_ref().is_none_or(|it| it.subnets.is_empty());
-            all.list().iter().filter(without).for_each(|network| waiting.add(Key::of(network.as_ref())));
-        }
-    });
-    let (all, hosts) = (world.networks.clone(), queue.clone());
-    world.hosts.on_change(move |old, new| {
-        // A Host that is no more holds nothing.
-        if old.is_none() != new.is_none() {
-            all.list().iter().for_each(|network| hosts.add(Key::of(network.as_ref())));
-        }
-    });
-    let (all, woken) = (world.networks.clone(), queue.clone());
-    world.settings.on_change(move |_, _| all.list().iter().for_each(|network| woken.add(Key::of(network.as_ref()))));
-    let numbers = Arc::new(Numbers::default());
-    let settings = Loop { name: "network", workers: 4, resync: Some(Duration::from_secs(60)) };
-    let (all, kind) = (world.clone(), world.networks.clone());
-    pass::run(all, kind, &contract::NETWORK, settings, queue, move |key| {
-        reconcile(world.clone(), numbers.clone(), key)
-    })
-    .await;
+impl Controlled for Network {
+    async fn run(world: Arc<World>) {
+        let queue = Queue::new();
+        world.networks.feed_own(&queue);
+        world.ports.feed(&queue, |port| vec![Key::of(port).beside(port.spec.network.clone())]);
+        world.addresses.feed(&queue, |claim| vec![Key::of(claim).beside(claim.spec.network.clone())]);
+        let (all, waiting) = (world.networks.clone(), queue.clone());
+        world.ranges.on_change(move |old, new| {
+            if let Some(claim) = new.or(old) {
+                waiting.add(Key::new(claim.spec.namespace.clone(), claim.spec.network.clone()));
+            }
+            if new.is_none() {
+                // One that goes is free for those without any.
+                let without = |network: &&Arc<Network>| network.status.as_ref().is_none_or(|it| it.subnets.is_empty());
+                all.list().iter().filter(without).for_each(|network| waiting.add(Key::of(network.as_ref())));
+            }
+        });
+        let (all, hosts) = (world.networks.clone(), queue.clone());
+        world.hosts.on_change(move |old, new| {
+            // A Host that is no more holds nothing.
+            if old.is_none() != new.is_none() {
+                all.list().iter().for_each(|network| hosts.add(Key::of(network.as_ref())));
+            }
+        });
+        let (all, woken) = (world.networks.clone(), queue.clone());
+        world
+            .settings
+            .on_change(move |_, _| all.list().iter().for_each(|network| woken.add(Key::of(network.as_ref()))));
+        let numbers = Arc::new(Numbers::default());
+        let settings = Loop { name: "network", workers: 4, resync: Some(Duration::from_secs(60)) };
+        pass::run::<Self, _, _>(world.clone(), settings, queue, move |key| {
+            reconcile(world.clone(), numbers.clone(), key)
+        })
+        .await;
+    }
 }
 
 async fn reconcile(world: Arc<World>, numbers: Arc<Numbers>, key: Key) -> Result<Next, Error> {
@@ -81,7 +80,7 @@ async fn reconcile(world: Arc<World>, numbers: Arc<Numbers>, key: Key) -> Result
     let seen = network.status.clone().unwrap_or_default();
     let holding = plan::holding(&seen.hosts, |host| world.host_may_hold(host));
     if terminating(network.as_ref()) {
-        if !has_finalizer(network.as_ref(), NETWORK_FINALIZER) {
+        if !has_finalizer(network.as_ref(), Network::FINALIZER) {
             return Ok(Next::Settled);
         }
         let ports = world.ports.by(by::NETWORK, &key.to_string());
@@ -89,7 +88,7 @@ async fn reconcile(world: Arc<World>, numbers: Arc<Numbers>, key: Key) -> Result
         let users = [plan::users(&ports, &claims), world.unreadable(&key.namespace)].concat();
         let leave = leave(&seen.conditions, generation, users, holding);
         if leave == ReleasePhase::Free {
-            remove_finalizer(&api, &network, NETWORK_FINALIZER)
+            remove_finalizer(&api, &network, Network::FINALIZER)
                 .await
                 .map_err(calling::<Network>("remove the finalizer from", &key))?;
             numbers.lock().remove(&uid);
@@ -108,8 +107,10 @@ async fn reconcile(world: Arc<World>, numbers: Arc<Numbers>, key: Key) -> Result
         apply_status(&api, &network, &OWNER, &status).await.map_err(calling::<Network>("write the status of", &key))?;
         return Ok(Next::Settled);
     }
-    add_finalizer(&api, &network, NETWORK_FINALIZER).await.map_err(calling::<Network>("add the finalizer to", &key))?;
-    if !has_finalizer(network.as_ref(), NETWORK_FINALIZER) {
+    add_finalizer(&api, &network, Network::FINALIZER)
+        .await
+        .map_err(calling::<Network>("add the finalizer to", &key))?;
+    if !has_finalizer(network.as_ref(), Network::FINALIZER) {
         // The version just changed with the finalizer: the event of that comes next.
         return Ok(Next::Settled);
     }

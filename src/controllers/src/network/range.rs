@@ -5,14 +5,12 @@ use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 use kube::{Api, ResourceExt, api::PostParams};
-use nubium_api::{
-    AddressRange, AddressRangeSpec, CLOUD_SETTINGS, Network, address_range_name, contract::ADDRESS_RANGE_FINALIZER,
-};
+use nubium_api::{AddressRange, AddressRangeSpec, CLOUD_SETTINGS, Network, address_range_name};
 use nubium_runtime::{Key, already_exists};
 
 use crate::{
-    claims::terminating,
     error::{Error, calling},
+    users::terminating,
     verdict::Verdict,
     world::{World, by, of_uid},
 };
@@ -61,7 +59,7 @@ pub(super) async fn take(world: &World, network: &Network, told: Option<String>)
 pub(super) async fn give_back_surplus(world: &World, network: &Network, told: &str) -> Result<(), Error> {
     let claims = world.ranges.by(by::NETWORK_UID, &network.uid().unwrap_or_default());
     for claim in claims.iter().filter(|claim| claim.spec.cidr != told && !terminating(claim.as_ref())) {
-        world.delete_cluster_wide::<AddressRange>(&Key::of(claim.as_ref()), of_uid(claim.uid())).await?;
+        world.delete::<AddressRange>(&Key::of(claim.as_ref()), of_uid(claim.uid())).await?;
     }
     Ok(())
 }
@@ -105,7 +103,7 @@ async fn create(world: &World, network: &Network, range: Ipv4Net) -> Result<bool
         network_uid: network.uid().unwrap_or_default(),
     };
     let mut claim = AddressRange::new(&key.name, spec);
-    claim.metadata.finalizers = Some(vec![ADDRESS_RANGE_FINALIZER.to_owned()]);
+    claim.metadata.finalizers = Some(vec![AddressRange::FINALIZER.to_owned()]);
     let api: Api<AddressRange> = Api::all(world.client.clone());
     match api.create(&PostParams::default(), &claim).await {
         Ok(_) => Ok(true),

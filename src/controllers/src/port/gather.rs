@@ -8,8 +8,8 @@ use nubium_runtime::Key;
 
 use super::mac::mac;
 use crate::{
-    claims::{is_released, port_users, terminating},
     error::{Error, calling},
+    users::{is_released, port_users, terminating},
     world::{World, by, port_candidates},
 };
 

@@ -13,29 +13,25 @@ mod tests;
 use std::{collections::HashMap, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use kube::{Resource, ResourceExt, api::PostParams};
-use nubium_api::{
-    IPAddress, IPAddressSpec, Port, PortAddress, PortStatus,
-    contract::{self, IP_ADDRESS_FINALIZER, PORT_FINALIZER},
-    ip_address_name,
-};
+use nubium_api::{IPAddress, IPAddressSpec, Kind as _, Port, PortAddress, PortStatus, ip_address_name};
 use nubium_runtime::{
-    Key, Loop, Next, Note, NoteKind, Queue, StatusWriter, add_finalizer, already_exists, apply_status, has_finalizer,
-    remove_finalizer,
+    Key, Loop, Next, Note, NoteKind, Queue, SharedBuilder, StatusWriter, add_finalizer, already_exists, apply_status,
+    has_finalizer, remove_finalizer,
 };
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::{
-    claims::terminating,
     error::{Error, calling},
     pass,
+    users::terminating,
     verdict::{State, Verdict, writer},
-    world::{World, by, device_uids, of_uid, port_keys},
+    world::{Controlled, World, by, device_uids, of_uid, port_keys},
 };
 use gather::Gathered;
 use plan::Addressing;
 
-const OWNER: StatusWriter<'_> = writer(&contract::PORT);
+const OWNER: StatusWriter<'_> = writer(&Port::CONTROLLER);
 /// For how long an address counts as taken after we tried it, if no IPAddress shows up.
 const RESERVED: Duration = Duration::from_secs(30);
 /// A cache that contradicts what was just seen live has caught up by then.
@@ -53,28 +49,37 @@ impl Reserved {
     }
 }
 
-/// Runs passes for Ports for ever.
-pub(crate) async fn run(world: Arc<World>) {
-    let queue = Queue::new();
-    let reserved = Arc::new(Reserved::default());
-    wake(&world, &queue, &reserved);
-    let settings = Loop { name: "port", workers: 16, resync: Some(Duration::from_secs(60)) };
-    let (all, kind) = (world.clone(), world.ports.clone());
-    pass::run(all, kind, &contract::PORT, settings, queue, move |key| reconcile(world.clone(), reserved.clone(), key))
+impl Controlled for Port {
+    fn indexes(watch: SharedBuilder<Self>) -> SharedBuilder<Self> {
+        watch
+            .index(by::NETWORK, |port| vec![Key::of(port).beside(port.spec.network.clone()).to_string()])
+            .index(by::MADE_FOR, |port| port.spec.made_for.iter().map(|made| made.uid.clone()).collect())
+            .index(by::UID, |port| port.metadata.uid.iter().cloned().collect())
+    }
+
+    async fn run(world: Arc<World>) {
+        let queue = Queue::new();
+        let reserved = Arc::new(Reserved::default());
+        wake(&world, &queue, &reserved);
+        let settings = Loop { name: "port", workers: 16, resync: Some(Duration::from_secs(60)) };
+        pass::run::<Self, _, _>(world.clone(), settings, queue, move |key| {
+            reconcile(world.clone(), reserved.clone(), key)
+        })
         .await;
+    }
 }
 
 async fn reconcile(world: Arc<World>, reserved: Arc<Reserved>, key: Key) -> Result<Next, Error> {
     let Some(port) = world.ports.get(&key) else { return Ok(Next::Gone) };
     let api = world.api::<Port>(&key);
-    if terminating(port.as_ref()) && !has_finalizer(port.as_ref(), PORT_FINALIZER) {
+    if terminating(port.as_ref()) && !has_finalizer(port.as_ref(), Port::FINALIZER) {
         return Ok(Next::Settled);
     }
     let seen = gather::gather(&world, port).await?;
     if terminating(seen.port.as_ref()) {
         return go(&world, &seen).await;
     }
-    add_finalizer(&api, &seen.port, PORT_FINALIZER).await.map_err(calling::<Port>("add the finalizer to", &key))?;
+    add_finalizer(&api, &seen.port, Port::FINALIZER).await.map_err(calling::<Port>("add the finalizer to", &key))?;
     let network = key.beside(seen.port.spec.network.clone());
     let addressing = {
         let mut all = reserved.0.lock();
@@ -125,7 +130,7 @@ async fn go(world: &World, seen: &Gathered) -> Result<Next, Error> {
     for claim in seen.claims.iter().filter(|claim| !terminating(claim.as_ref())) {
         give_back(world, claim).await?;
     }
-    let gone = remove_finalizer(&world.api::<Port>(&key), &seen.port, PORT_FINALIZER).await;
+    let gone = remove_finalizer(&world.api::<Port>(&key), &seen.port, Port::FINALIZER).await;
     gone.map_err(calling::<Port>("remove the finalizer from", &key))?;
     Ok(Next::Settled)
 }
@@ -144,7 +149,7 @@ async fn claim(world: &World, seen: &Gathered, address: Ipv4Addr) -> Result<(), 
     };
     let mut claim = IPAddress::new(&ip_address_name(address.into(), &network), spec);
     claim.metadata.namespace = seen.port.namespace();
-    claim.metadata.finalizers = Some(vec![IP_ADDRESS_FINALIZER.to_owned()]);
+    claim.metadata.finalizers = Some(vec![IPAddress::FINALIZER.to_owned()]);
     let key = Key::of(&claim);
     let api = world.api::<IPAddress>(&key);
     let error = match api.create(&PostParams::default(), &claim).await {
@@ -173,7 +178,7 @@ async fn tell(world: &World, seen: &Gathered, verdict: &Verdict, address: Option
         mac_address: Some(mac::mac(&seen.port)),
         addresses: address.into_iter().map(named).collect(),
         server: user.map(|server| server.name_any()),
-        host: user.and_then(|server| crate::claims::host_of(server)).map(str::to_owned),
+        host: user.and_then(|server| crate::users::host_of(server)).map(str::to_owned),
     };
     let wrote = apply_status(&world.api::<Port>(&key), &seen.port, &OWNER, &status).await;
     if wrote.map_err(calling::<Port>("write the status of", &key))? && verdict.state == State::Working {

@@ -6,7 +6,7 @@ use kube::ResourceExt;
 use nubium_api::{AddressRefusal, IPAddress, SubnetError};
 
 use super::{gather::Gathered, mac::mac};
-use crate::{claims::terminating, verdict::Verdict};
+use crate::{users::terminating, verdict::Verdict};
 
 /// What to do about a Port's address.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use super::{
     plan::{Candidate, Request, Unplaced},
 };
 use crate::{
-    claims::{host_of, is_released, made_for, terminating, volume_users},
+    users::{host_of, is_released, made_for, terminating, volume_users},
     world::{World, by, pool_name, volume_keys},
 };
 

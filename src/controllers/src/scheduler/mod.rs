@@ -20,10 +20,7 @@ mod tests;
 use std::{collections::BTreeSet, sync::Arc};
 
 use kube::{Resource, ResourceExt};
-use nubium_api::{
-    Server,
-    contract::{self, SERVER_FINALIZER},
-};
+use nubium_api::Server;
 use nubium_runtime::{Key, Loop, Next, Note, NoteKind, Queue, StatusWriter, apply_status, claim_status, has_finalizer};
 use parking_lot::Mutex;
 
@@ -32,14 +29,14 @@ pub use index::Index;
 pub use plan::{Request, Unplaced};
 
 use crate::{
-    claims::{host_of, terminating},
     error::{Error, calling},
     pass,
+    users::{host_of, terminating},
     verdict::writer,
     world::{World, by},
 };
 
-const OWNER: StatusWriter<'_> = writer(&contract::SCHEDULER);
+const OWNER: StatusWriter<'_> = writer(&Server::SCHEDULER);
 
 /// What all passes share.
 #[derive(Default)]
@@ -79,15 +76,15 @@ pub(crate) async fn run(world: Arc<World>) {
     let context = Arc::new(Context { world, queue: queue.clone(), state: Mutex::default() });
     wake(&context);
     let settings = Loop { name: "scheduler", workers: 16, resync: None };
-    let (all, kind) = (context.world.clone(), context.world.servers.clone());
-    let part = (&contract::SCHEDULER, status::failed as fn(&Server, &_) -> _);
-    pass::run_with(all, kind, part, settings, queue, move |key| schedule(context.clone(), key)).await;
+    let all = context.world.clone();
+    let part = (Server::SCHEDULER, status::failed as fn(&Server, &_) -> _);
+    pass::run_with(all, part, settings, queue, move |key| schedule(context.clone(), key)).await;
 }
 
 async fn schedule(context: Arc<Context>, key: Key) -> Result<Next, Error> {
     let Some(server) = context.world.servers.get(&key) else { return Ok(Next::Gone) };
     // Going; or not yet held, so that it could vanish with its guest left behind.
-    if terminating(server.as_ref()) || !has_finalizer(server.as_ref(), SERVER_FINALIZER) {
+    if terminating(server.as_ref()) || !has_finalizer(server.as_ref(), Server::FINALIZER) {
         return Ok(Next::Settled);
     }
     match host_of(&server) {

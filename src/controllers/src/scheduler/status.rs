@@ -6,7 +6,7 @@ use super::{
     admission::Verdict,
     plan::{Request, Unplaced},
 };
-use crate::claims::host_of;
+use crate::users::host_of;
 
 pub(super) fn bound(server: &Server, host: &str, request: &Request) -> ServerStatus {
     let generation = server.metadata.generation;

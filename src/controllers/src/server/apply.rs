@@ -8,7 +8,7 @@ use kube::{
 };
 use nubium_api::{
     Port, Server, Volume,
-    contract::{self, SEED_TYPE, SERVER_FINALIZER, seed_name},
+    contract::{self, SEED_TYPE, seed_name},
     host_namespace,
 };
 use nubium_runtime::{
@@ -52,7 +52,7 @@ async fn take(world: &World, server: &Server, step: &Step) -> Result<Option<Opti
     let done = match step {
         Step::CreateSeed { host, files } => return create_seed(world, server, host, files).await.map(Some),
         Step::Hold => {
-            let held = add_finalizer(&world.api::<Server>(&key), server, SERVER_FINALIZER).await;
+            let held = add_finalizer(&world.api::<Server>(&key), server, Server::FINALIZER).await;
             held.map(drop).map_err(calling::<Server>("add the finalizer to", &key))
         }
         Step::Confirm => confirm(world, server).await.map_err(calling::<Server>("confirm", &key)),
@@ -73,7 +73,7 @@ async fn take(world: &World, server: &Server, step: &Step) -> Result<Option<Opti
             world.delete::<Secret>(&Key::new(host_namespace(host), name), None).await
         }
         Step::LetGo => {
-            let gone = remove_finalizer(&world.api::<Server>(&key), server, SERVER_FINALIZER).await;
+            let gone = remove_finalizer(&world.api::<Server>(&key), server, Server::FINALIZER).await;
             gone.map(drop).map_err(calling::<Server>("remove the finalizer from", &key))
         }
     };
@@ -101,7 +101,7 @@ async fn confirm(world: &World, server: &Server) -> Result<(), kube::Error> {
     let api = world.api::<Server>(&Key::of(server));
     match live_get(&api, &server.name_any(), &server.uid().unwrap_or_default()).await? {
         Live::Wanted(live)
-            if has_finalizer(live.as_ref(), SERVER_FINALIZER)
+            if has_finalizer(live.as_ref(), Server::FINALIZER)
                 && live.metadata.generation == server.metadata.generation =>
         {
             Ok(())

@@ -6,7 +6,7 @@ use nubium_api::{PortSpec, VolumeSpec};
 
 use super::{desired::Desired, gather::Gathered};
 use crate::{
-    claims::made_for,
+    users::made_for,
     verdict::{Verdict, names},
     world::pool_name,
 };

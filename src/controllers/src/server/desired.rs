@@ -10,7 +10,7 @@ use super::{
     gather::{Bound, Gathered, Seed},
     seed,
 };
-use crate::claims::terminating;
+use crate::users::terminating;
 
 /// The desired state. Once the Server is being deleted it wants no child and no seed.
 #[derive(Debug, PartialEq)]

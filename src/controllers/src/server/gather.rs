@@ -7,15 +7,15 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Resource, ResourceExt};
 use nubium_api::{
     CloudInit, ConditionStatus, Flavor, Host, Image, Network, Port, Server, StoragePool, Volume, condition,
-    contract::{self, SERVER_FINALIZER, seed_name},
+    contract::{self, seed_name},
     host_namespace,
 };
 use nubium_runtime::{Key, has_finalizer};
 
 use super::awaited::{MissingSource, SourceKind};
 use crate::{
-    claims::{host_of, is_released, made_for, port_users, terminating, volume_users},
     error::{Error, calling},
+    users::{host_of, is_released, made_for, port_users, terminating, volume_users},
     world::{World, by, pool_name, port_candidates, port_keys, volume_keys},
 };
 
@@ -125,7 +125,7 @@ pub(super) async fn gather(world: &World, server: Arc<Server>, seeded: Option<Se
     };
     let unbound = matches!(seen.host, Bound::Nowhere | Bound::ToNoMore(_));
     if terminating(seen.server.as_ref())
-        && has_finalizer(seen.server.as_ref(), SERVER_FINALIZER)
+        && has_finalizer(seen.server.as_ref(), Server::FINALIZER)
         && (unbound || is_released(&seen.server))
     {
         let server = seen.server.clone();

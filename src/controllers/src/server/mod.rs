@@ -21,15 +21,15 @@ mod tests;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use kube::ResourceExt;
-use nubium_api::{Server, contract};
-use nubium_runtime::{Key, Loop, Next, Queue, StatusDebounce, apply_status};
+use nubium_api::{Kind as _, Server};
+use nubium_runtime::{Key, Loop, Next, Queue, SharedBuilder, StatusDebounce, apply_status};
 use parking_lot::Mutex;
 
 use crate::{
     error::{Error, calling},
     pass,
     verdict::{State, writer},
-    world::{World, by, pool_name},
+    world::{Controlled, World, by, device_uids, pool_name, port_keys, volume_keys},
 };
 use awaited::Awaited;
 
@@ -52,16 +52,35 @@ impl Memory {
     }
 }
 
-/// Runs passes for Servers for ever.
-pub(crate) async fn run(world: Arc<World>) {
-    let queue = Queue::new();
-    wake(&world, &queue);
-    let awaited = Awaited::new(world.client.clone(), queue.clone());
-    let memory = Arc::new(Memory { seeded: Mutex::default(), awaited, patience: StatusDebounce::default() });
-    let settings = Loop { name: "server", workers: 16, resync: Some(Duration::from_secs(60)) };
-    let (all, kind) = (world.clone(), world.servers.clone());
-    pass::run(all, kind, &contract::SERVER, settings, queue, move |key| reconcile(world.clone(), memory.clone(), key))
+impl Controlled for Server {
+    fn indexes(watch: SharedBuilder<Self>) -> SharedBuilder<Self> {
+        watch
+            .index(by::HOST, |server| server.status.iter().filter_map(|status| status.host.clone()).collect())
+            .index(by::VOLUME, |server| volume_keys(server).iter().map(Key::to_string).collect())
+            .index(by::PORT, |server| port_keys(server).iter().map(Key::to_string).collect())
+            .index(by::DEVICE, device_uids)
+            .index(by::NETWORK, |server| {
+                let here = Key::of(server);
+                server.spec.nics.iter().filter_map(|nic| Some(here.beside(nic.network.clone()?).to_string())).collect()
+            })
+            .index(by::IMAGE, |server| {
+                let here = Key::of(server);
+                server.spec.disks.iter().filter_map(|disk| Some(here.beside(disk.image.clone()?).to_string())).collect()
+            })
+            .index(by::FLAVOR, |server| server.spec.flavor.iter().cloned().collect())
+    }
+
+    async fn run(world: Arc<World>) {
+        let queue = Queue::new();
+        wake(&world, &queue);
+        let awaited = Awaited::new(world.client.clone(), queue.clone());
+        let memory = Arc::new(Memory { seeded: Mutex::default(), awaited, patience: StatusDebounce::default() });
+        let settings = Loop { name: "server", workers: 16, resync: Some(Duration::from_secs(60)) };
+        pass::run::<Self, _, _>(world.clone(), settings, queue, move |key| {
+            reconcile(world.clone(), memory.clone(), key)
+        })
         .await;
+    }
 }
 
 async fn reconcile(world: Arc<World>, memory: Arc<Memory>, key: Key) -> Result<Next, Error> {
@@ -104,7 +123,7 @@ async fn tell(
 ) -> Result<Next, Error> {
     let verdict = status::verdict(want, seen);
     let status = status::status(&verdict, seen);
-    let owner = writer(&contract::SERVER);
+    let owner = writer(&Server::CONTROLLER);
     if !nubium_runtime::status_differs(seen.server.as_ref(), &owner, &status) {
         memory.patience.settled(key);
         return Ok(Next::Settled);

@@ -3,7 +3,7 @@
 use kube::ResourceExt;
 use nubium_api::{
     DeletionPolicy, Port, PortSpec, Server, Volume, VolumeSpec, child_name,
-    contract::{ORPHAN_FINALIZER, ORPHANED, PORT_FINALIZER, SERVER_FINALIZER, VOLUME_FINALIZER},
+    contract::{ORPHAN_FINALIZER, ORPHANED},
 };
 use nubium_runtime::{Key, has_finalizer};
 
@@ -11,7 +11,7 @@ use super::{
     desired::Desired,
     gather::{Bound, Gathered},
 };
-use crate::claims::{host_of, is_released, terminating};
+use crate::users::{host_of, is_released, terminating};
 
 /// One call. Everything it needs is in it.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,7 +75,7 @@ fn make(want: &Desired, seen: &Gathered) -> Vec<Vec<Step>> {
     let seed = seed.iter().map(|(host, files)| Step::CreateSeed { host: host.clone(), files: files.clone() });
     let made: Vec<Step> = children.chain(seed).chain(unasked(server, seen)).collect();
     // The cache may be of a time before the Server was let go: what is made then, nobody would ever take away.
-    let first = match (has_finalizer(server.as_ref(), SERVER_FINALIZER), made.is_empty()) {
+    let first = match (has_finalizer(server.as_ref(), Server::FINALIZER), made.is_empty()) {
         (false, _) => vec![Step::Hold],
         (true, false) => vec![Step::Confirm],
         (true, true) => vec![],
@@ -94,7 +94,7 @@ fn unasked(server: &Server, seen: &Gathered) -> Vec<Step> {
 
 fn unmake(seen: &Gathered) -> Vec<Vec<Step>> {
     let server = &seen.server;
-    if !has_finalizer(server.as_ref(), SERVER_FINALIZER) {
+    if !has_finalizer(server.as_ref(), Server::FINALIZER) {
         return Vec::new();
     }
     let orphan = orphans(seen);
@@ -150,14 +150,14 @@ fn goes_with(server: &Server, volume: &Volume) -> bool {
 fn volume(server: &Server, disk: &str, spec: &VolumeSpec) -> Volume {
     let mut volume = Volume::new(&child_name(&server.name_any(), disk), spec.clone());
     volume.metadata.namespace = server.namespace();
-    volume.metadata.finalizers = Some(vec![VOLUME_FINALIZER.to_owned()]);
+    volume.metadata.finalizers = Some(vec![Volume::FINALIZER.to_owned()]);
     volume
 }
 
 fn port(server: &Server, nic: &str, spec: &PortSpec) -> Port {
     let mut port = Port::new(&child_name(&server.name_any(), nic), spec.clone());
     port.metadata.namespace = server.namespace();
-    port.metadata.finalizers = Some(vec![PORT_FINALIZER.to_owned()]);
+    port.metadata.finalizers = Some(vec![Port::FINALIZER.to_owned()]);
     port.metadata.owner_references = kube::Resource::controller_owner_ref(server, &()).map(|owner| vec![owner]);
     port
 }

@@ -11,7 +11,7 @@ use super::{
     seed, size,
 };
 use crate::{
-    claims::{is_released, made_for, terminating},
+    users::{is_released, made_for, terminating},
     verdict::{Verdict, current, holds, names},
     world::pool_name,
 };

@@ -5,10 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use nubium_api::{
-    Port, Server, Volume,
-    contract::{self, SERVER_FINALIZER},
-};
+use nubium_api::{Port, Server, Volume, contract};
 use serde_json::{Value, json};
 
 use super::{
@@ -61,7 +58,7 @@ fn server(state: State_, conditions: &[Value]) -> Arc<Server> {
     if state.released {
         conditions.push(fact("Released", "True", "Released"));
     }
-    let held = state.held.then_some(SERVER_FINALIZER);
+    let held = state.held.then_some(Server::FINALIZER);
     let orphan = (state.orphan == Orphan::ByFinalizer).then_some(contract::ORPHAN_FINALIZER);
     let finalizers: Vec<&str> = held.into_iter().chain(orphan).collect();
     let json = json!({

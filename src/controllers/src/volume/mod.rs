@@ -6,63 +6,70 @@ mod plan;
 use std::{sync::Arc, time::Duration};
 
 use kube::{Api, ResourceExt, api::Preconditions};
-use nubium_api::{
-    Host, Server, Volume, VolumeStatus,
-    contract::{self, VOLUME_FINALIZER},
-};
+use nubium_api::{Host, Kind as _, Server, Volume, VolumeStatus, contract};
 use nubium_runtime::{
-    Key, Live, Loop, Next, Queue, StatusDebounce, StatusWriter, add_finalizer, apply_status, has_finalizer, live_get,
-    remove_finalizer,
+    Key, Live, Loop, Next, Queue, SharedBuilder, StatusDebounce, StatusWriter, add_finalizer, apply_status,
+    has_finalizer, live_get, remove_finalizer,
 };
 
 use crate::{
-    claims::{terminating, volume_users},
     error::{Error, calling},
     pass,
     release::{ReleasePhase, leave},
+    users::{terminating, volume_users},
     verdict::{holds, writer},
-    world::{World, by, pool_name, volume_keys},
+    world::{Controlled, World, by, pool_name, volume_keys},
 };
 
-const OWNER: StatusWriter<'_> = writer(&contract::VOLUME);
+const OWNER: StatusWriter<'_> = writer(&Volume::CONTROLLER);
 
-/// Runs passes for Volumes for ever.
-pub(crate) async fn run(world: Arc<World>) {
-    let queue = Queue::new();
-    world.volumes.feed_own(&queue);
-    world.servers.feed(&queue, volume_keys);
-    let (volumes, images) = (world.volumes.clone(), queue.clone());
-    world.images.on_change(move |old, new| {
-        if old.is_none() != new.is_none()
-            && let Some(image) = new.or(old)
-        {
-            let users = volumes.by(by::IMAGE, &Key::of(image.as_ref()).to_string());
-            users.iter().for_each(|volume| images.add(Key::of(volume.as_ref())));
-        }
-    });
-    let (volumes, pools) = (world.volumes.clone(), queue.clone());
-    world.pools.on_change(move |old, new| {
-        if old.is_none() != new.is_none()
-            && let Some(pool) = new.or(old)
-        {
-            volumes.by(by::POOL, &pool.name_any()).iter().for_each(|volume| pools.add(Key::of(volume.as_ref())));
-        }
-    });
-    let (volumes, hosts) = (world.volumes.clone(), queue.clone());
-    world.hosts.on_change(move |old, new| {
-        if let (Some(host), None) = (old, new) {
-            let name = host.name_any();
-            let there = volumes.list().into_iter().filter(|volume| plan::host_of(volume) == Some(name.as_str()));
-            there.for_each(|volume| hosts.add(Key::of(volume.as_ref())));
-        }
-    });
-    let settings = Loop { name: "volume", workers: 16, resync: Some(Duration::from_secs(60)) };
-    let patience = Arc::new(StatusDebounce::default());
-    let (all, kind) = (world.clone(), world.volumes.clone());
-    pass::run(all, kind, &contract::VOLUME, settings, queue, move |key| {
-        reconcile(world.clone(), patience.clone(), key)
-    })
-    .await;
+impl Controlled for Volume {
+    fn indexes(watch: SharedBuilder<Self>) -> SharedBuilder<Self> {
+        watch
+            .index(by::IMAGE, |volume| {
+                volume.spec.image.iter().map(|image| Key::of(volume).beside(image.clone()).to_string()).collect()
+            })
+            .index(by::IMAGE_UID, |volume| volume.status.iter().filter_map(|status| status.image_uid.clone()).collect())
+            .index(by::MADE_FOR, |volume| volume.spec.made_for.iter().map(|made| made.uid.clone()).collect())
+            .index(by::POOL, |volume| vec![pool_name(volume.spec.pool.as_ref())])
+    }
+
+    async fn run(world: Arc<World>) {
+        let queue = Queue::new();
+        world.volumes.feed_own(&queue);
+        world.servers.feed(&queue, volume_keys);
+        let (volumes, images) = (world.volumes.clone(), queue.clone());
+        world.images.on_change(move |old, new| {
+            if old.is_none() != new.is_none()
+                && let Some(image) = new.or(old)
+            {
+                let users = volumes.by(by::IMAGE, &Key::of(image.as_ref()).to_string());
+                users.iter().for_each(|volume| images.add(Key::of(volume.as_ref())));
+            }
+        });
+        let (volumes, pools) = (world.volumes.clone(), queue.clone());
+        world.pools.on_change(move |old, new| {
+            if old.is_none() != new.is_none()
+                && let Some(pool) = new.or(old)
+            {
+                volumes.by(by::POOL, &pool.name_any()).iter().for_each(|volume| pools.add(Key::of(volume.as_ref())));
+            }
+        });
+        let (volumes, hosts) = (world.volumes.clone(), queue.clone());
+        world.hosts.on_change(move |old, new| {
+            if let (Some(host), None) = (old, new) {
+                let name = host.name_any();
+                let there = volumes.list().into_iter().filter(|volume| plan::host_of(volume) == Some(name.as_str()));
+                there.for_each(|volume| hosts.add(Key::of(volume.as_ref())));
+            }
+        });
+        let settings = Loop { name: "volume", workers: 16, resync: Some(Duration::from_secs(60)) };
+        let patience = Arc::new(StatusDebounce::default());
+        pass::run::<Self, _, _>(world.clone(), settings, queue, move |key| {
+            reconcile(world.clone(), patience.clone(), key)
+        })
+        .await;
+    }
 }
 
 async fn reconcile(world: Arc<World>, patience: Arc<StatusDebounce>, key: Key) -> Result<Next, Error> {
@@ -75,14 +82,14 @@ async fn reconcile(world: Arc<World>, patience: Arc<StatusDebounce>, key: Key) -
     let seen = volume.status.clone().unwrap_or_default();
     let users = volume_users(&volume, world.servers.by(by::VOLUME, &key.to_string()));
     let (conditions, host) = if terminating(volume.as_ref()) {
-        if !has_finalizer(volume.as_ref(), VOLUME_FINALIZER) {
+        if !has_finalizer(volume.as_ref(), Volume::FINALIZER) {
             return Ok(Next::Settled);
         }
         let holding = holding(&world, &volume).await?;
         let users = [plan::users(&volume, &users), world.unreadable(&key.namespace)].concat();
         let leave = leave(&seen.conditions, generation, users, holding);
         if leave == ReleasePhase::Free {
-            remove_finalizer(&api, &volume, VOLUME_FINALIZER)
+            remove_finalizer(&api, &volume, Volume::FINALIZER)
                 .await
                 .map_err(calling::<Volume>("remove the finalizer from", &key))?;
             return Ok(Next::Settled);
@@ -96,7 +103,7 @@ async fn reconcile(world: Arc<World>, patience: Arc<StatusDebounce>, key: Key) -
             world.delete::<Volume>(&key, Some(as_seen)).await?;
             return Ok(Next::Settled);
         }
-        add_finalizer(&api, &volume, VOLUME_FINALIZER)
+        add_finalizer(&api, &volume, Volume::FINALIZER)
             .await
             .map_err(calling::<Volume>("add the finalizer to", &key))?;
         let host = seen.host.clone().or_else(|| plan::first_host(&users));

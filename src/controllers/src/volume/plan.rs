@@ -6,7 +6,7 @@ use kube::ResourceExt;
 use nubium_api::{ConditionStatus, Server, Volume, contract};
 
 use crate::{
-    claims,
+    users,
     verdict::{Verdict, current},
 };
 
@@ -17,8 +17,8 @@ pub(super) fn host_of(volume: &Volume) -> Option<&str> {
 
 /// The host of the first Server that uses it and stays.
 pub(super) fn first_host(users: &[Arc<Server>]) -> Option<String> {
-    let staying = users.iter().find(|server| !claims::terminating(server.as_ref()))?;
-    claims::host_of(staying).map(str::to_owned)
+    let staying = users.iter().find(|server| !users::terminating(server.as_ref()))?;
+    users::host_of(staying).map(str::to_owned)
 }
 
 /// Who keeps it from going: the Server whose guest was seen to have it, and those that name it. A Server that is
@@ -27,7 +27,7 @@ pub(super) fn users(volume: &Volume, servers: &[Arc<Server>]) -> Vec<String> {
     let attached = volume.status.as_ref().and_then(|status| status.attached_to.as_ref());
     let attached = attached.map(|to| to.server.clone());
     let using =
-        servers.iter().filter(|server| !claims::terminating(server.as_ref()) || claims::host_of(server).is_some());
+        servers.iter().filter(|server| !users::terminating(server.as_ref()) || users::host_of(server).is_some());
     let mut names: Vec<String> = attached.into_iter().chain(using.map(|server| server.name_any())).collect();
     names.sort();
     names.dedup();

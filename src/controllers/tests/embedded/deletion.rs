@@ -6,7 +6,6 @@ use kube::{
     Api, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams},
 };
-use nubium_api::contract::SERVER_FINALIZER;
 use nubium_api::{Server, ServerStatus, Volume};
 use nubium_runtime::{StatusWriter, add_finalizer, apply_status, conflict, has_finalizer, not_found};
 use serde_json::json;
@@ -71,21 +70,21 @@ async fn no_write_about_an_object_makes_one_or_meets_its_namesake() {
     let status = ServerStatus { observed_generation: Some(1), ..ServerStatus::default() };
     let first = cloud.create("web", json!({})).await;
     tear_away(servers.clone(), "web").await;
-    assert!(not_found(&add_finalizer(&servers, &first, SERVER_FINALIZER).await.unwrap_err()));
+    assert!(not_found(&add_finalizer(&servers, &first, Server::FINALIZER).await.unwrap_err()));
     assert!(apply_status(&servers, &first, &owner, &status).await.is_err());
     assert!(servers.get_opt("web").await.unwrap().is_none(), "nothing was made");
 
     cloud.create("web", json!({})).await;
-    assert!(conflict(&add_finalizer(&servers, &first, SERVER_FINALIZER).await.unwrap_err()));
+    assert!(conflict(&add_finalizer(&servers, &first, Server::FINALIZER).await.unwrap_err()));
     assert!(conflict(&apply_status(&servers, &first, &owner, &status).await.unwrap_err()));
     let second = servers.get("web").await.unwrap();
-    assert!(!has_finalizer(&second, SERVER_FINALIZER), "it is another object");
+    assert!(!has_finalizer(&second, Server::FINALIZER), "it is another object");
     assert_ne!(second.status.as_ref().and_then(|status| status.observed_generation), Some(1));
 
     // One that is going is not held any more.
     let others = Patch::Merge(json!({"metadata": {"finalizers": ["example.com/other"]}}));
     let second = servers.patch("web", &PatchParams::default(), &others).await.unwrap();
     servers.delete("web", &DeleteParams::default()).await.unwrap();
-    assert!(conflict(&add_finalizer(&servers, &second, SERVER_FINALIZER).await.unwrap_err()));
-    assert!(!has_finalizer(&servers.get("web").await.unwrap(), SERVER_FINALIZER));
+    assert!(conflict(&add_finalizer(&servers, &second, Server::FINALIZER).await.unwrap_err()));
+    assert!(!has_finalizer(&servers.get("web").await.unwrap(), Server::FINALIZER));
 }

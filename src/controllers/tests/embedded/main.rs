@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod claims;
 mod cloud;
 mod deletion;
 mod ranges;

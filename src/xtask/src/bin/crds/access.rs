@@ -3,7 +3,7 @@
 
 use nubium_api::{
     GROUP, HOSTS_NAMESPACE,
-    contract::{DEPRECATED_FIELDS, DeprecatedField, HOST_RULES, HOSTS_GROUP, HostPart, Rule, host_parts},
+    contract::{DEPRECATED_FIELDS, DeprecatedField, HOSTS_GROUP, HostPart, Rule, host_parts, host_rules},
 };
 
 const ADMISSION: &str = include_str!("admission.yaml.in");
@@ -12,7 +12,8 @@ const RBAC: &str = include_str!("rbac.yaml.in");
 
 /// Roles, and whom they are given to.
 pub fn rbac() -> String {
-    let of = |wanted: &dyn Fn(&Rule) -> bool| rules(HOST_RULES.iter().filter(|rule| wanted(rule)));
+    let all = host_rules();
+    let of = |wanted: &dyn Fn(&Rule) -> bool| rules(all.iter().filter(|rule| wanted(rule)));
     let everywhere = of(&|rule| matches!(rule.namespace, "*" | ""));
     let heartbeats = of(&|rule| rule.namespace == HOSTS_NAMESPACE);
     let own = of(&|rule| rule.namespace.contains("{host}"));

@@ -1,15 +1,9 @@
 //! Whatever a CRD accepts, the Rust type reads, and what the fields hold can be used: of every kind, every field by
 //! itself. An object that is accepted and cannot be read would be in nobody's sight.
 
-#![allow(clippy::unwrap_used, reason = "in a test, a panic is a failure")]
-
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::coordination::v1::Lease;
-use nubium_api::{
-    AddressRange, CLOUD_SETTINGS, CloudSettings, Condition, ConditionStatus, CpuCount, Flavor, Host, IPAddress, Image,
-    Network, Port, Quantity, Server, StoragePool, Volume, crds,
-};
 use nubium_schema::{Structural, structural::OBJECT_META};
 use proptest::{
     prelude::*,
@@ -20,100 +14,33 @@ use proptest::{
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
+use crate::{CLOUD_SETTINGS, Condition, ConditionStatus, CpuCount, KINDS, Quantity, crds};
+
 /// A kind with its schema, as data and compiled, and objects in which every field of it is set.
 struct Kind {
     name: String,
     schema: Value,
     compiled: Structural,
     objects: Vec<Value>,
-    read: Read,
+    read: fn(&Value) -> Result<(), String>,
 }
 
 /// Reads an object as its kind's type.
-type Read = fn(&Value) -> Result<(), String>;
-
-fn read<K: DeserializeOwned>(object: &Value) -> Result<(), String> {
+pub(crate) fn read<K: DeserializeOwned>(object: &Value) -> Result<(), String> {
     // As it comes over the wire.
     serde_json::from_str::<K>(&object.to_string()).map(drop).map_err(|error| error.to_string())
 }
 
-/// Specs that the rules accept and that together set every field, and how the kind is read.
-fn specs(kind: &str) -> (Vec<Value>, Read) {
-    let made_for = json!({"server": "web", "uid": "u"});
-    match kind {
-        "Server" => (
-            vec![
-                json!({"flavor": "small", "restartedAt": "2026-01-01T00:00:00Z", "powerState": "Running",
-                       "disks": [{"name": "root", "image": "i", "size": "10Gi", "pool": "p", "deletionPolicy": "Retain"}],
-                       "nics": [{"name": "eth0", "network": "n", "addresses": ["10.0.0.5"]}],
-                       "cloudInit": {"sshAuthorizedKeys": ["k"], "sshAuthorizedKeysFrom": [{"name": "k"}], "userData": "x", "hostname": "h"},
-                       "scheduling": {"host": "h", "hostSelector": {"matchLabels": {"a": "b"}, "matchExpressions": [{"key": "k", "operator": "In", "values": ["v"]}]}}}),
-                json!({"resources": {"cpu": 1, "memory": "1Gi"}, "disks": [{"name": "root", "volume": "v"}],
-                       "nics": [{"name": "eth0", "port": "p"}],
-                       "cloudInit": {"userDataFrom": {"secretKeyRef": {"name": "n", "key": "k"}}}}),
-                json!({"flavor": "small", "disks": [{"name": "root", "blank": {}, "size": "10Gi"}],
-                       "nics": [{"name": "eth0", "network": "n", "address": "10.0.0.5"}]}),
-            ],
-            read::<Server>,
-        ),
-        "Image" => (
-            vec![
-                json!({"source": {"http": {"url": "https://a.example/b"}}, "checksum": {"sha256": "0".repeat(64)}, "defaultUser": "debian"}),
-                json!({"source": {"file": {"path": "b"}}, "checksum": {"sha512": "0".repeat(128)}}),
-            ],
-            read::<Image>,
-        ),
-        "Volume" => (
-            vec![json!({"size": "1Gi", "image": "i", "pool": "p", "deletionPolicy": "Delete", "madeFor": made_for})],
-            read::<Volume>,
-        ),
-        "Network" => (
-            vec![
-                json!({"egress": {"type": "NAT"}, "hostAccess": true, "subnets": [{
-                    "name": "v4", "cidr": "10.0.0.0/24", "gateway": "10.0.0.1", "dnsServers": ["9.9.9.9"], "dhcp": true,
-                    "allocationPools": [{"start": "10.0.0.2", "end": "10.0.0.9"}]}]}),
-                json!({}),
-                json!({"subnets": [{"name": "v4", "dhcp": false}]}),
-                json!({"subnets": [{"name": "v4", "cidr": "10.0.0.0/24", "pool": {"start": "10.0.0.2", "end": "10.0.0.9"}}]}),
-            ],
-            read::<Network>,
-        ),
-        "Port" => (
-            vec![
-                json!({"network": "n", "addresses": ["10.0.0.5"], "macAddress": "02:00:00:00:00:01", "madeFor": made_for}),
-                json!({"network": "n", "address": "10.0.0.5"}),
-            ],
-            read::<Port>,
-        ),
-        "IPAddress" => {
-            (vec![json!({"network": "n", "address": "10.0.0.5", "port": "p", "portUid": "u"})], read::<IPAddress>)
-        }
-        "AddressRange" => (
-            vec![json!({"cidr": "10.77.3.0/24", "namespace": "shop", "network": "n", "networkUid": "u"})],
-            read::<AddressRange>,
-        ),
-        "Flavor" => (vec![json!({"cpu": 1, "memory": "1Gi"})], read::<Flavor>),
-        "StoragePool" => (vec![json!({"directory": {"path": "/srv/pool"}})], read::<StoragePool>),
-        "Host" => (vec![json!({"unschedulable": true})], read::<Host>),
-        "CloudSettings" => (
-            vec![json!({"networks": {"hostAccessRanges": ["10.77.0.0/16"], "allocateFrom": ["10.77.0.0/16"]}})],
-            read::<CloudSettings>,
-        ),
-        other => panic!("say here how a {other} looks and is read"),
-    }
-}
-
 fn kinds() -> Vec<Kind> {
-    crds().into_iter().map(kind).collect()
+    KINDS.iter().zip(crds()).map(|(known, crd)| kind((known.examples)(), known.read, &crd)).collect()
 }
 
-fn kind(crd: Value) -> Kind {
+fn kind(specs: Vec<Value>, read: fn(&Value) -> Result<(), String>, crd: &Value) -> Kind {
     let name = crd["spec"]["names"]["kind"].as_str().unwrap().to_owned();
     let schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone();
     let meta = json!({"type": "object", "properties": {"name": {"type": "string"}}});
     let components = Map::from_iter([(OBJECT_META.to_owned(), meta)]);
     let compiled = Structural::from_crd(&schema, &components, "schema").unwrap();
-    let (specs, read) = specs(&name);
     let status = sample(&schema["properties"]["status"]);
     let object_name = if name == "CloudSettings" { CLOUD_SETTINGS } else { "one" };
     let objects = specs.into_iter().map(|spec| {
