@@ -20,13 +20,19 @@ pub struct Loaded {
     pub compacted: Revision,
 }
 
-/// Takes every batch of events that follows what was [`Loaded`], in order and without a gap.
-pub type Tail = Box<dyn FnMut(Vec<Arc<Event>>) + Send>;
+/// What follows a log.
+pub trait Tail: Send {
+    /// Takes every batch of events that follows what was [`Loaded`], in order and without a gap.
+    fn take(&mut self, events: Vec<Arc<Event>>);
+
+    /// Called after a batch was taken and its writers were answered: what nobody waits for is done now.
+    fn wake(&mut self);
+}
 
 /// An ordered, durable log of writes. [`CachedStore`](crate::CachedStore) makes a store of it.
 pub trait Log: Send + Sync + 'static {
     /// From now on every event after what was loaded goes to `tail`. Called once, before anything is appended here.
-    fn follow(&self, tail: Tail);
+    fn follow(&self, tail: Box<dyn Tail>);
 
     /// Appends a write, if the newest states of the key and of the guard's key are as expected. It is durable when this
     /// answers.

@@ -1,8 +1,7 @@
 //! A store over any log: the live objects and the newest events in memory, and the watches.
 //!
 //! ```text
-//!  write ─▶ log: compare, make durable ─▶ tail ─▶ memory ─▶ watches under that prefix are woken
-//!                                  └──▶ answer, once memory has it
+//!  write ─▶ log: compare, make durable ─▶ tail ─▶ memory ─▶ answer ─▶ watches under that prefix are woken
 //!  get, list now ──────────────────────────────▶ memory
 //!  list at an old revision, watch from far back ─▶ the log's past
 //! ```
@@ -19,7 +18,7 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 use tokio::sync::watch as notify;
 
-use crate::log::{Loaded, Log, Past};
+use crate::log::{Loaded, Log, Past, Tail};
 use crate::{Error, Event, Expect, Got, Guard, Outcome, Page, Range, Revision, Store, Watch};
 use memory::Memory;
 use watchers::Watchers;
@@ -71,7 +70,6 @@ impl Cache {
     }
 
     fn publish(&self, events: Vec<Arc<Event>>) {
-        let keys: Vec<Arc<str>> = events.iter().map(|event| event.object.key.clone()).collect();
         let bytes: usize = events.iter().map(|event| event.object.value.len()).sum();
         let current = {
             let mut memory = self.memory.write();
@@ -80,7 +78,25 @@ impl Cache {
         };
         self.appended.fetch_add(bytes as u64, Ordering::Relaxed);
         self.reached.send_replace(current);
-        self.watchers.wake(&keys);
+    }
+}
+
+/// Brings what is appended into memory, and wakes the watches that it concerns.
+struct Published {
+    cache: Arc<Cache>,
+    /// What has changed since the watches were woken last.
+    keys: Vec<Arc<str>>,
+}
+
+impl Tail for Published {
+    fn take(&mut self, events: Vec<Arc<Event>>) {
+        self.keys.extend(events.iter().map(|event| event.object.key.clone()));
+        self.cache.publish(events);
+    }
+
+    fn wake(&mut self) {
+        self.cache.watchers.wake(&self.keys);
+        self.keys.clear();
     }
 }
 
@@ -97,8 +113,7 @@ impl<L: Log> CachedStore<L> {
             past: log.past(),
             options,
         });
-        let published = cache.clone();
-        log.follow(Box::new(move |events| published.publish(events)));
+        log.follow(Box::new(Published { cache: cache.clone(), keys: Vec::new() }));
         Self { log: Arc::new(log), cache }
     }
 

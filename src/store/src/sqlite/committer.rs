@@ -42,7 +42,7 @@ pub(super) struct Committer {
     live: HashMap<Arc<str>, Object>,
     current: Revision,
     compacted: Revision,
-    tail: Arc<Mutex<Option<Tail>>>,
+    tail: Arc<Mutex<Option<Box<dyn Tail>>>>,
     commands: mpsc::Receiver<Command>,
     compaction: Option<Compaction>,
     /// Whether free pages of the file are being given back.
@@ -58,7 +58,7 @@ impl Committer {
         room: Room,
         loaded: &Loaded,
         options: Options,
-        tail: Arc<Mutex<Option<Tail>>>,
+        tail: Arc<Mutex<Option<Box<dyn Tail>>>>,
         commands: mpsc::Receiver<Command>,
     ) -> Self {
         let Loaded { live, current, compacted } = loaded;
@@ -145,7 +145,8 @@ impl Committer {
                 Err(seen) => answers.push((answer, Outcome::Differs(seen))),
             }
         }
-        if !events.is_empty() {
+        let is_changed = !events.is_empty();
+        if is_changed {
             if let Err(error) = self.append(&events) {
                 for (answer, _) in answers {
                     let _ = answer.send(Err(Error::NotKept { reason: error.to_string() }));
@@ -160,11 +161,14 @@ impl Committer {
                 }
             }
             if let Some(tail) = self.tail.lock().as_mut() {
-                tail(events);
+                tail.take(events);
             }
         }
         for (answer, outcome) in answers {
             let _ = answer.send(Ok(outcome));
+        }
+        if is_changed && let Some(tail) = self.tail.lock().as_mut() {
+            tail.wake();
         }
     }
 

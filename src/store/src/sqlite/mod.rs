@@ -19,6 +19,7 @@ mod table;
 mod tests;
 #[cfg(test)]
 mod tests_damage;
+mod wal;
 
 use std::fs::File;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -46,7 +47,7 @@ pub type SqliteStore = CachedStore<SqliteLog>;
 pub struct SqliteLog {
     commands: Option<mpsc::Sender<Command>>,
     committer: Mutex<Option<JoinHandle<()>>>,
-    tail: Arc<Mutex<Option<Tail>>>,
+    tail: Arc<Mutex<Option<Box<dyn Tail>>>>,
     reader: Reader,
     _lock: File,
 }
@@ -76,7 +77,7 @@ impl SqliteLog {
     fn open(path: &Path, options: Options) -> Result<(Self, Loaded), Error> {
         let file = |source| Error::File { path: path.display().to_string(), source };
         let lock = lock(path)?;
-        let room = Room::open(path, options.headroom, options.reserve);
+        let mut room = Room::open(path, options.headroom, options.reserve);
         make_private(path).map_err(file)?;
         let newest = Newest::open(path).map_err(file)?;
         let mut table = Table::open(path, options.first_revision)?;
@@ -102,6 +103,11 @@ impl SqliteLog {
             (loaded.current, loaded.compacted) = (answered, answered);
         }
         newest.write(loaded.current).map_err(file)?;
+        if !room.look()
+            && let Err(error) = wal::lengthen(path)
+        {
+            tracing::debug!(%error, "the write-ahead log grows with each commit, which is slower");
+        }
         let reader = Reader::open(path)?;
         let (sender, receiver) = mpsc::channel(1024);
         let tail = Arc::new(Mutex::new(None));
@@ -123,7 +129,7 @@ impl SqliteLog {
 }
 
 impl Log for SqliteLog {
-    fn follow(&self, tail: Tail) {
+    fn follow(&self, tail: Box<dyn Tail>) {
         *self.tail.lock() = Some(tail);
     }
 

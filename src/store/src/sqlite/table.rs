@@ -8,6 +8,7 @@ use bytes::Bytes;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 
+use super::wal::CHECKPOINT_PAGES;
 use crate::{Error, Event, Loaded, Object, Revision};
 
 /// The format that this program writes, kept in the file's `user_version`. 1 had no checksums.
@@ -133,6 +134,7 @@ impl Table {
                  PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 10000;
                  PRAGMA cache_size = -4096; PRAGMA journal_size_limit = 16777216;",
             )
+            .and_then(|()| connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES))
             .map_err(database("set its journal mode"))?;
         let number = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, i64>(0));
         let found = number("PRAGMA user_version").map_err(database("read its format"))?;
