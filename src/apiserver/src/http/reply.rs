@@ -51,7 +51,7 @@ impl Reply {
     }
 
     pub fn value(code: StatusCode, value: &Value) -> Self {
-        Self::json(code, value.to_string())
+        Self::json(code, serde_json::to_vec(value).expect("a JSON value has text keys"))
     }
 
     pub fn text(code: StatusCode, text: impl Into<String>) -> Self {

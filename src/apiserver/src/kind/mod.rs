@@ -12,6 +12,7 @@ mod custom;
 mod registry;
 mod rules;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use nubium_schema::Structural;
@@ -186,7 +187,12 @@ impl Kind {
     pub fn is_stored_as_served(&self, object: &nubium_store::Object) -> bool {
         let storage = &self.storage;
         let is_current = storage.uniform && object.modified > storage.unchanged_since;
-        is_current && storage.renames.is_empty() && storage.api_version == self.api_version()
+        is_current && storage.renames.is_empty() && self.is_storage_version()
+    }
+
+    fn is_storage_version(&self) -> bool {
+        let (group, version) = self.storage.api_version.split_once('/').unwrap_or(("", &self.storage.api_version));
+        self.group == group && self.version == version
     }
 
     /// An object as stored, turned into this version: without fields that its schema does not know, be they of another
@@ -223,10 +229,15 @@ impl Kind {
     }
 
     /// From the served form to the stored one.
-    pub fn to_stored(&self, mut value: Value) -> Value {
+    pub fn to_stored<'a>(&self, value: &'a Value) -> Cow<'a, Value> {
+        let stored = self.storage.api_version.as_str();
+        if self.storage.renames.is_empty() && value["apiVersion"] == stored {
+            return Cow::Borrowed(value);
+        }
+        let mut value = value.clone();
         rename(&mut value, self.storage.renames.iter().map(|(served, stored)| (served, stored)));
-        value["apiVersion"] = self.storage.api_version.as_str().into();
-        value
+        value["apiVersion"] = stored.into();
+        Cow::Owned(value)
     }
 
     /// What an object of this kind is before anybody said anything, for field ownership on create.

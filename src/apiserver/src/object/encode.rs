@@ -1,6 +1,7 @@
 //! Between bytes and trees, and the resourceVersion put into bytes.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -9,35 +10,45 @@ const METADATA: &[u8] = b"\"metadata\":{";
 
 /// The stored form: apiVersion, kind and metadata first, no resourceVersion.
 pub(crate) fn encode(object: &Value) -> Bytes {
-    let mut out = BytesMut::with_capacity(2048).writer();
+    let mut out = Vec::with_capacity(2048);
     let empty = Map::new();
-    let map = object.as_object().unwrap_or(&empty);
-    let null = Value::Null;
-    // Writing to memory cannot fail, and every map here has text keys.
-    let mut write = |text: &str, value: &Value| {
-        out.get_mut().put_slice(text.as_bytes());
-        serde_json::to_writer(&mut out, value).expect("a JSON value can be written to memory");
-    };
-    write("{\"apiVersion\":", map.get("apiVersion").unwrap_or(&null));
-    write(",\"kind\":", map.get("kind").unwrap_or(&null));
-    match map.get("metadata").and_then(Value::as_object) {
-        Some(metadata) if metadata.contains_key("resourceVersion") => {
-            let mut metadata = metadata.clone();
-            metadata.remove("resourceVersion");
-            write(",\"metadata\":", &Value::Object(metadata));
+    let fields = object.as_object().unwrap_or(&empty);
+    serde_json::to_writer(&mut out, &StoredForm(fields)).expect(WRITES);
+    // It stays for as long as the object: without what is left of the buffer.
+    Bytes::from(out.into_boxed_slice())
+}
+
+const WRITES: &str = "a JSON value has text keys and is written to memory, which cannot fail";
+
+/// Appends a value.
+pub(crate) fn write_value(out: &mut BytesMut, value: &Value) {
+    serde_json::to_writer(out.writer(), value).expect(WRITES);
+}
+
+struct StoredForm<'a>(&'a Map<String, Value>);
+
+impl Serialize for StoredForm<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for field in ["apiVersion", "kind"] {
+            map.serialize_entry(field, self.0.get(field).unwrap_or(&Value::Null))?;
         }
-        Some(_) => write(",\"metadata\":", &map["metadata"]),
-        None => write(",\"metadata\":", &Value::Object(Map::new())),
-    }
-    for (key, value) in map {
-        if !matches!(key.as_str(), "apiVersion" | "kind" | "metadata") {
-            write(",", &Value::String(key.clone()));
-            write(":", value);
+        map.serialize_entry("metadata", &StoredMetadata(self.0.get("metadata").and_then(Value::as_object)))?;
+        for (field, value) in self.0 {
+            if !matches!(field.as_str(), "apiVersion" | "kind" | "metadata") {
+                map.serialize_entry(field, value)?;
+            }
         }
+        map.end()
     }
-    let mut out = out.into_inner();
-    out.put_u8(b'}');
-    out.freeze()
+}
+
+struct StoredMetadata<'a>(Option<&'a Map<String, Value>>);
+
+impl Serialize for StoredMetadata<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.into_iter().flatten().filter(|(field, _)| *field != "resourceVersion"))
+    }
 }
 
 /// The tree of a stored object, with its resourceVersion.

@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::http::media::Form;
 use crate::http::reply::Reply;
 use crate::kind::Kind;
-use crate::object::encode::{splice, splice_metadata};
+use crate::object::encode::{splice, splice_metadata, write_value};
 
 /// What a table's row carries of its object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +47,7 @@ fn broken(error: serde_json::Error) -> Failure {
 }
 
 impl Shape<'_> {
-    fn is_as_stored(&self, object: &Object) -> bool {
+    pub fn is_as_stored(&self, object: &Object) -> bool {
         *self.form == Form::Plain && self.kind.is_stored_as_served(object)
     }
 
@@ -69,7 +69,7 @@ impl Shape<'_> {
             item.remove("apiVersion");
             item.remove("kind");
         }
-        out.extend_from_slice(item.to_string().as_bytes());
+        write_value(out, &item);
         Ok(())
     }
 
@@ -84,7 +84,7 @@ impl Shape<'_> {
             return Ok(());
         }
         let value = self.kind.read(object).map_err(broken)?;
-        out.extend_from_slice(self.shown(value, true).to_string().as_bytes());
+        write_value(out, &self.shown(value, true));
         Ok(())
     }
 

@@ -14,37 +14,48 @@ const LIMIT: usize = 3 << 19;
 
 /// What became of a compare-and-swap.
 pub(super) enum Swap {
-    Done(Value),
+    Done(Stored),
     /// Somebody else wrote first.
     Lost,
 }
 
+/// An object that was written, as a tree and as it is kept.
+pub(super) struct Stored {
+    pub object: Value,
+    /// `None` when nothing was written.
+    pub kept: Option<Object>,
+}
+
 fn encoded(kind: &Kind, object: &Value) -> Result<bytes::Bytes, Failure> {
-    let bytes = encode(&kind.to_stored(object.clone()));
+    let bytes = encode(&kind.to_stored(object));
     if bytes.len() > LIMIT {
         return Err(Failure::too_large(LIMIT));
     }
     Ok(bytes)
 }
 
-fn with_revision(mut object: Value, stored: &Object) -> Value {
-    meta::set(&mut object, "resourceVersion", Some(stored.modified.to_string().into()));
-    object
+fn with_revision(mut object: Value, kept: Object) -> Stored {
+    meta::set(&mut object, "resourceVersion", Some(kept.modified.to_string().into()));
+    Stored { object, kept: Some(kept) }
 }
 
 /// Stores a new object; in a dry run only answers what that would do.
-pub(super) async fn create(call: &Call, kind: &Kind, object: Value, dry_run: bool) -> Result<Value, Failure> {
+pub(super) async fn create(call: &Call, kind: &Kind, object: Value, dry_run: bool) -> Result<Stored, Failure> {
     let name = meta::text(&object, "name");
     let key = kind.key(&call.target.namespace, name);
     if dry_run {
         let is_free = call.state.store.get(&key).await?.object.is_none();
-        return if is_free { Ok(object) } else { Err(Failure::already_exists(kind.subject(), name)) };
+        return if is_free {
+            Ok(Stored { object, kept: None })
+        } else {
+            Err(Failure::already_exists(kind.subject(), name))
+        };
     }
     let guard = guard(&call.state, kind)?;
     match call.state.store.write(&key, Expect::Absent, Some(encoded(kind, &object)?), guard).await? {
         Outcome::Done(stored) => {
             settle(&call.state, kind, &stored).await;
-            Ok(with_revision(object, &stored))
+            Ok(with_revision(object, stored))
         }
         Outcome::Differs(_) => Err(Failure::already_exists(kind.subject(), name)),
         Outcome::Outdated(revision) => Err(Failure::outdated(kind.subject(), revision)),
@@ -64,7 +75,7 @@ pub(super) async fn swap(state: &State, kind: &Kind, live: &Object, object: Valu
     match state.store.write(&live.key, Expect::Modified(live.modified), value, guard).await? {
         Outcome::Done(stored) => {
             settle(state, kind, &stored).await;
-            Ok(Swap::Done(with_revision(object, &stored)))
+            Ok(Swap::Done(with_revision(object, stored)))
         }
         Outcome::Differs(_) => Ok(Swap::Lost),
         Outcome::Outdated(revision) => Err(Failure::outdated(kind.subject(), revision)),

@@ -21,18 +21,12 @@ const DRAWS: usize = 8;
 pub(crate) async fn create(call: &Call, kind: &Kind, body: Bytes) -> Result<Reply, Failure> {
     let Intake { object, warnings } = intake::object(call, kind, &body)?;
     call.allow("create", Some(meta::text(&object, "name")))?;
-    let (object, mut more) = new(call, kind, object, Owners::Compute).await?;
-    more.splice(0..0, warnings);
-    Ok(call.shape(kind)?.reply(StatusCode::CREATED, object).warn(more))
+    let written = new(call, kind, object, Owners::Compute).await?;
+    written.reply(&call.shape(kind)?, StatusCode::CREATED, warnings)
 }
 
-/// Creates an object that was taken in, or that an apply has made; answers it as stored, with warnings.
-pub(super) async fn new(
-    call: &Call,
-    kind: &Kind,
-    mut object: Value,
-    owners: Owners,
-) -> Result<(Value, Vec<String>), Failure> {
+/// Creates an object that was taken in, or that an apply has made.
+pub(super) async fn new(call: &Call, kind: &Kind, mut object: Value, owners: Owners) -> Result<Written, Failure> {
     if call.snapshot.is_terminating(kind) {
         let why = "create not allowed while custom resource definition is terminating";
         return Err(Failure::forbidden(kind.subject(), meta::text(&object, "name"), why));
@@ -41,23 +35,26 @@ pub(super) async fn new(
     if !meta::text(&object, "resourceVersion").is_empty() {
         return Err(Failure::failed("resourceVersion should not be set on objects to be created"));
     }
-    let prefix = meta::text(&object, "generateName").to_owned();
-    let is_generated = meta::text(&object, "name").is_empty() && !prefix.is_empty();
-    let mut draws = if is_generated { DRAWS } else { 1 };
+    if meta::text(&object, "name").is_empty() && !meta::text(&object, "generateName").is_empty() {
+        let name = free_name(call, kind, meta::text(&object, "generateName")).await?;
+        meta::set(&mut object, "name", Some(name.into()));
+    }
+    namespace_is_open(call, kind, &object).await?;
+    let written = pipeline::run(call, kind, Change::create(call, object, owners)).await?;
+    written.ok_or_else(|| Failure::internal("a create replaces nothing, so nobody can have written before"))
+}
+
+/// A name that begins so and that no object has now.
+async fn free_name(call: &Call, kind: &Kind, prefix: &str) -> Result<String, Failure> {
+    let mut draws = DRAWS;
     loop {
         draws -= 1;
-        let mut next = if draws == 0 { std::mem::take(&mut object) } else { object.clone() };
-        if is_generated {
-            let random = *uuid::Uuid::new_v4().as_bytes();
-            let name = generate_name(&prefix, [random[0], random[1], random[2], random[3], random[4]]);
-            meta::set(&mut next, "name", Some(name.into()));
-        }
-        namespace_is_open(call, kind, &next).await?;
-        match pipeline::run(call, kind, Change::create(call, next, owners)).await {
-            Err(failure) if draws > 0 && failure.is("AlreadyExists") => {}
-            Err(failure) => return Err(failure),
-            Ok(Some(Written { object, warnings })) => return Ok((object, warnings)),
-            Ok(None) => return Err(Failure::internal("a create replaces nothing, so nobody can have written before")),
+        let random = *uuid::Uuid::new_v4().as_bytes();
+        let name = generate_name(prefix, [random[0], random[1], random[2], random[3], random[4]]);
+        let taken = call.state.store.get(&kind.key(&call.target.namespace, &name)).await?.object;
+        // The last one is refused by the create when it is taken too.
+        if taken.is_none() || draws == 0 {
+            return Ok(name);
         }
     }
 }
@@ -71,7 +68,8 @@ async fn namespace_is_open(call: &Call, kind: &Kind, object: &Value) -> Result<(
     let namespaces = Subject { group: "", resource: "namespaces" };
     let got = call.state.store.get(&format!("{}{namespace}", BuiltIn::Namespace.prefix())).await?;
     let Some(found) = got.object else { return Err(Failure::not_found(namespaces, namespace)) };
-    if scan::scalar(&found.value, "metadata.deletionTimestamp").is_some() {
+    let may_be_terminating = memchr::memmem::find(&found.value, b"\"deletionTimestamp\"").is_some();
+    if may_be_terminating && scan::scalar(&found.value, "metadata.deletionTimestamp").is_some() {
         return Err(Failure::namespace_terminating(kind.subject(), meta::text(object, "name"), namespace));
     }
     Ok(())

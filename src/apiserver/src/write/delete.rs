@@ -99,7 +99,7 @@ async fn delete_live(call: &Call, kind: &Kind, live: &Live, options: &DeleteOpti
     let is_gone = is_released(kind, &marked);
     Ok(match pipeline::run(call, kind, Change::delete(live, marked, options.dry_run)).await? {
         Some(_) if is_gone => Deleted::Gone,
-        Some(written) => Deleted::Marked(written.object),
+        Some(written) => Deleted::Marked(written.stored.object),
         None => Deleted::Changed,
     })
 }

@@ -41,17 +41,14 @@ pub(crate) async fn patch(call: &Call, kind: &Kind, body: Bytes) -> Result<Reply
         // A revision that the patch itself names is a condition; else the patch is tried again on what is newer.
         let version = meta::text(&live.object, "resourceVersion");
         let is_conditional = meta::text(&patched, "resourceVersion") != version;
-        let Intake { mut object, mut warnings } =
+        let Intake { mut object, warnings } =
             intake::cleaned(call, kind, patched, duplicates.clone(), Origin::Patch { is_new: false })?;
         prepare::place(call, kind, &mut object)?;
         if meta::text(&object, "resourceVersion").is_empty() {
             meta::set(&mut object, "resourceVersion", Some(version.into()));
         }
         match pipeline::run(call, kind, Change::update(call, &live, object, owners)).await? {
-            Some(written) => {
-                warnings.extend(written.warnings);
-                return Ok(call.shape(kind)?.reply(StatusCode::OK, written.object).warn(warnings));
-            }
+            Some(written) => return written.reply(&call.shape(kind)?, StatusCode::OK, warnings),
             None if is_conditional => break,
             None => {}
         }
@@ -159,9 +156,7 @@ async fn apply_new(call: &Call, kind: &Kind, config: &Value, duplicates: Vec<Str
     if meta::text(&object, "name").is_empty() {
         meta::set(&mut object, "name", Some(name.as_str().into()));
     }
-    let Intake { object, mut warnings } =
-        intake::cleaned(call, kind, object, duplicates, Origin::Patch { is_new: true })?;
-    let (object, more) = create::new(call, kind, object, Owners::Given).await?;
-    warnings.extend(more);
-    Ok(call.shape(kind)?.reply(StatusCode::CREATED, object).warn(warnings))
+    let Intake { object, warnings } = intake::cleaned(call, kind, object, duplicates, Origin::Patch { is_new: true })?;
+    let written = create::new(call, kind, object, Owners::Given).await?;
+    written.reply(&call.shape(kind)?, StatusCode::CREATED, warnings)
 }

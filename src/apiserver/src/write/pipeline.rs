@@ -9,15 +9,18 @@
 //! A verb mutates: it makes the [`Change`] out of a body or of what is stored. A server-side apply has decided about the
 //! owners by then. A delete changes nothing but the marks of a deletion, so it goes straight to admission.
 
+use http::StatusCode;
 use nubium_schema::ownership::keep_times_if_unchanged;
 use nubium_store::Object;
 use serde_json::Value;
 
-use super::commit::{self, Swap};
+use super::commit::{self, Stored, Swap};
 use super::{own, prepare, validate};
 use crate::call::Call;
 use crate::failure::Failure;
+use crate::http::reply::Reply;
 use crate::kind::Kind;
+use crate::read::form::Shape;
 
 /// How often a change is computed again because somebody else wrote meanwhile.
 pub(super) const TRIES: usize = 8;
@@ -78,8 +81,22 @@ pub(super) struct Change<'a> {
 
 /// What a change did.
 pub(super) struct Written {
-    pub object: Value,
+    pub stored: Stored,
     pub warnings: Vec<String>,
+}
+
+impl Written {
+    /// The answer to a write, with warnings from before it.
+    pub fn reply(self, shape: &Shape<'_>, code: StatusCode, mut warnings: Vec<String>) -> Result<Reply, Failure> {
+        warnings.extend(self.warnings);
+        let Stored { object, kept } = self.stored;
+        // What was kept has been encoded already.
+        let reply = match kept.filter(|kept| shape.is_as_stored(kept)) {
+            Some(kept) => shape.reply_stored(code, &kept)?,
+            None => shape.reply(code, object),
+        };
+        Ok(reply.warn(warnings))
+    }
 }
 
 impl<'a> Change<'a> {
@@ -133,15 +150,15 @@ pub(super) async fn run(call: &Call, kind: &Kind, mut change: Change<'_>) -> Res
     call.admit(change.verb_name(), old, (change.verb != Verb::Delete).then_some(&change.new))?;
     let Change { mut new, dry_run, .. } = change;
     let Some(live) = change.old else {
-        let object = commit::create(call, kind, new, dry_run).await?;
-        return Ok(Some(Written { object, warnings }));
+        let stored = commit::create(call, kind, new, dry_run).await?;
+        return Ok(Some(Written { stored, warnings }));
     };
     keep_times_if_unchanged(&live.object, &mut new);
     if dry_run || (new == live.object && !commit::is_released(kind, &new)) {
-        return Ok(Some(Written { object: new, warnings }));
+        return Ok(Some(Written { stored: Stored { object: new, kept: None }, warnings }));
     }
     Ok(match commit::swap(&call.state, kind, &live.stored, new).await? {
-        Swap::Done(object) => Some(Written { object, warnings }),
+        Swap::Done(stored) => Some(Written { stored, warnings }),
         Swap::Lost => None,
     })
 }

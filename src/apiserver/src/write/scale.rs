@@ -84,7 +84,7 @@ pub(crate) async fn set(call: &Call, kind: &Kind, is_patch: bool, body: Bytes) -
         }
         put(&mut object, &paths.spec, replicas.into());
         if let Some(written) = pipeline::run(call, kind, Change::update(call, &live, object, Owners::Compute)).await? {
-            return Ok(Reply::value(StatusCode::OK, &scale_of(paths, &written.object)));
+            return Ok(Reply::value(StatusCode::OK, &scale_of(paths, &written.stored.object)));
         }
     }
     Err(Failure::modified(kind.subject(), &call.target.name))

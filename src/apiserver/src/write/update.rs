@@ -14,7 +14,7 @@ use crate::object::meta;
 
 /// `PUT` of an object or of its status.
 pub(crate) async fn update(call: &Call, kind: &Kind, body: Bytes) -> Result<Reply, Failure> {
-    let Intake { mut object, mut warnings } = intake::object(call, kind, &body)?;
+    let Intake { mut object, warnings } = intake::object(call, kind, &body)?;
     prepare::place(call, kind, &mut object)?;
     // Without a resourceVersion the client wants to win over whatever came before.
     let is_conditional = !meta::text(&object, "resourceVersion").is_empty();
@@ -25,9 +25,8 @@ pub(crate) async fn update(call: &Call, kind: &Kind, body: Bytes) -> Result<Repl
             }
             call.allow("create", Some(&call.target.name))?;
             meta::set(&mut object, "resourceVersion", None);
-            let (created, more) = create::new(call, kind, object, Owners::Compute).await?;
-            warnings.extend(more);
-            return Ok(call.shape(kind)?.reply(StatusCode::CREATED, created).warn(warnings));
+            let written = create::new(call, kind, object, Owners::Compute).await?;
+            return written.reply(&call.shape(kind)?, StatusCode::CREATED, warnings);
         };
         let (wanted, uid) = (meta::text(&object, "uid"), meta::text(&live.object, "uid"));
         if !wanted.is_empty() && wanted != uid {
@@ -36,10 +35,7 @@ pub(crate) async fn update(call: &Call, kind: &Kind, body: Bytes) -> Result<Repl
         }
         let change = Change::update(call, &live, object.clone(), Owners::Compute);
         match pipeline::run(call, kind, change).await? {
-            Some(written) => {
-                warnings.extend(written.warnings);
-                return Ok(call.shape(kind)?.reply(StatusCode::OK, written.object).warn(warnings));
-            }
+            Some(written) => return written.reply(&call.shape(kind)?, StatusCode::OK, warnings),
             None if is_conditional => break,
             None => {}
         }

@@ -1,13 +1,12 @@
 //! What an API server does in a second, whichever it is: creates, lists, and watch events.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 
-use super::http::{Client, Server};
+use super::http::{Client, Server, Watches};
 
 const SPAN: Duration = Duration::from_secs(3);
 const OBJECTS: usize = 10_000;
@@ -81,27 +80,23 @@ fn fan_out_to(server: &Server, namespace: &str, path: impl Fn(usize) -> String) 
     let mut client = server.connect()?;
     let made = format!(r#"{{"metadata":{{"name":"{namespace}"}}}}"#);
     client.ask("POST", "/api/v1/namespaces", made.as_bytes())?;
-    let (heard, hear) = mpsc::channel();
-    for number in 0..WATCHERS {
+    let watching = |number| {
         let mut watcher = server.connect()?;
         watcher.watch(&path(number))?;
-        let heard = heard.clone();
-        thread::spawn(move || {
-            let mut piece = Vec::new();
-            // It ends with the server, or when nobody listens any more.
-            while watcher.next(&mut piece).unwrap_or(false) && heard.send(Instant::now()).is_ok() {}
-        });
-    }
+        Ok(watcher)
+    };
+    let mut watches = Watches::new((0..WATCHERS).map(watching).collect::<Result<Vec<_>>>()?)?;
     thread::sleep(Duration::from_millis(500));
     median((0..ROUNDS).map(|round| {
         let secret = format!(r#"{{"metadata":{{"name":"s-{round}"}},"stringData":{{"a":"b"}}}}"#);
         let begun = Instant::now();
-        client.ask("POST", &format!("/api/v1/namespaces/{namespace}/secrets"), secret.as_bytes())?;
-        let mut last = begun;
-        for _ in 0..WATCHERS {
-            last = last.max(hear.recv_timeout(Duration::from_secs(20)).context("a watcher heard nothing")?);
-        }
-        Ok(last - begun)
+        let (written, heard) = thread::scope(|scope| {
+            let heard = scope.spawn(|| watches.all_hear().map(|()| Instant::now()));
+            let written = client.ask("POST", &format!("/api/v1/namespaces/{namespace}/secrets"), secret.as_bytes());
+            (written, heard.join().expect("readers do not panic"))
+        });
+        written?;
+        Ok(heard? - begun)
     }))
 }
 

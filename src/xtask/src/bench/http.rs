@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -123,5 +124,84 @@ impl Client {
         let mut line = String::new();
         ensure!(self.stream.read_line(&mut line)? > 0, "the server closed the connection");
         Ok(line.trim_end().to_owned())
+    }
+}
+
+/// A watch under way, read without blocking.
+struct Watch {
+    stream: StreamOwned<ClientConnection, TcpStream>,
+    /// What came and is no whole chunk yet.
+    held: Vec<u8>,
+}
+
+impl Watch {
+    fn of(client: Client) -> Result<Self> {
+        let held = client.stream.buffer().to_vec();
+        let stream = client.stream.into_inner();
+        stream.sock.set_nonblocking(true)?;
+        Ok(Self { stream, held })
+    }
+
+    /// Reads what has come, and answers how many events that were; `None` at the watch's end.
+    fn events(&mut self) -> Result<Option<usize>> {
+        let mut piece = [0; 16 << 10];
+        loop {
+            match self.stream.read(&mut piece) {
+                Ok(0) => return Ok(None),
+                Ok(length) => self.held.extend_from_slice(&piece[..length]),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let (mut events, mut read) = (0, 0);
+        while let Some(end) = self.held[read..].windows(2).position(|pair| pair == b"\r\n") {
+            let length = usize::from_str_radix(std::str::from_utf8(&self.held[read..read + end])?, 16)?;
+            let Some(chunk) = self.held.get(read + end + 2..read + end + 2 + length + 2) else { break };
+            if length == 0 {
+                return Ok(None);
+            }
+            // Every event is a line.
+            events += chunk[..length].iter().filter(|byte| **byte == b'\n').count();
+            read += end + 2 + length + 2;
+        }
+        self.held.drain(..read);
+        Ok(Some(events))
+    }
+}
+
+/// Many watches, read by one thread: a thread for each would take longer to wake up than a server to tell them.
+pub struct Watches {
+    watches: Vec<Watch>,
+    epoll: Epoll,
+}
+
+impl Watches {
+    /// Of clients that have begun a watch each.
+    pub fn new(clients: Vec<Client>) -> Result<Self> {
+        let watches = clients.into_iter().map(Watch::of).collect::<Result<Vec<_>>>()?;
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        for (number, watch) in watches.iter().enumerate() {
+            epoll.add(&watch.stream.sock, EpollEvent::new(EpollFlags::EPOLLIN, number as u64))?;
+        }
+        Ok(Self { watches, epoll })
+    }
+
+    /// Waits until each watch has heard of one more event than before.
+    pub fn all_hear(&mut self) -> Result<()> {
+        let mut ready = vec![EpollEvent::empty(); 256];
+        let mut heard = vec![0; self.watches.len()];
+        let mut missing = self.watches.len();
+        while missing > 0 {
+            let count = self.epoll.wait(&mut ready, EpollTimeout::from(20_000u16))?;
+            ensure!(count > 0, "{missing} of {} watchers heard nothing", self.watches.len());
+            for event in &ready[..count] {
+                let number = usize::try_from(event.data())?;
+                let events = self.watches[number].events()?.context("the server ended a watch")?;
+                missing -= usize::from(heard[number] == 0 && events > 0);
+                heard[number] += events;
+            }
+        }
+        ensure!(heard.iter().all(|events| *events == 1), "a watcher heard of more than what happened");
+        Ok(())
     }
 }

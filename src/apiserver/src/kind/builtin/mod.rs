@@ -191,7 +191,7 @@ mod tests {
         }
         let [core, other] = [&kinds[3], &kinds[4]];
         assert_eq!(core.storage.prefix, other.storage.prefix, "one store for both groups' events");
-        let stored = other.to_stored(json!({"note": "n", "regarding": {"name": "x"}, "reason": "r"}));
+        let stored = other.to_stored(&json!({"note": "n", "regarding": {"name": "x"}, "reason": "r"})).into_owned();
         assert_eq!(stored, json!({"apiVersion": "v1", "message": "n", "involvedObject": {"name": "x"}, "reason": "r"}));
     }
 }

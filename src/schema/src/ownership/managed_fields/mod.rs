@@ -19,6 +19,8 @@ mod request;
 mod times;
 mod track;
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 
 pub use entry::{EntryError, Identity, Operation};
@@ -45,8 +47,7 @@ pub fn after_update(live: Option<&Value>, new: &mut Value, ty: &TypeRef, request
         true => managed,
         false => {
             let empty = request.empty_object();
-            let live = live.unwrap_or(&empty);
-            track::update(live, new, ty, request, request.manager, managed)?
+            track::update(live.unwrap_or(&empty), new, ty, request, request.manager, managed)?
         }
     };
     entry::put(new, managed);
@@ -82,10 +83,10 @@ pub fn apply(live: Option<&Value>, config: &Value, ty: &TypeRef, request: &Reque
 
 impl Request<'_> {
     /// An object of the request's kind that says nothing.
-    fn empty_object(&self) -> Value {
+    fn empty_object(&self) -> Cow<'_, Value> {
         match self.empty {
-            Some(empty) => empty.clone(),
-            None => json!({"apiVersion": self.api_version, "kind": self.kind}),
+            Some(empty) => Cow::Borrowed(empty),
+            None => Cow::Owned(json!({"apiVersion": self.api_version, "kind": self.kind})),
         }
     }
 
