@@ -4,8 +4,7 @@
 //! `benches/control_plane` runs a whole cloud over it, real but for the host.
 
 pub mod domains;
-pub mod images;
 pub mod network;
 pub mod objects;
 pub mod seeds;
-pub mod volumes;
+pub mod storage;

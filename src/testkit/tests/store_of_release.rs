@@ -19,7 +19,7 @@ use nubium_agent::StartupReports;
 use nubium_api::{Quantity, Server};
 use nubium_apiserver::Identity;
 use nubium_host::storage::FileName;
-use nubium_testkit::volumes::SimPools;
+use nubium_testkit::storage::SimPools;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
@@ -76,9 +76,9 @@ async fn the_store_of_the_first_release_opens_and_nothing_is_done_to_its_machine
     }
     let mut after = recorded::settled(&admin, state.path()).await?;
     for network in after["Network"].as_object_mut().into_iter().flat_map(|networks| networks.values_mut()) {
-        let told = network["status"].as_object_mut().and_then(|status| status.remove("subnets"));
-        let told = told.context("every Network is told its range")?;
-        assert_eq!(told[0]["cidr"], network["spec"]["subnets"][0]["cidr"], "that release said it in the spec alone");
+        let given = network["status"].as_object_mut().and_then(|status| status.remove("subnets"));
+        let given = given.context("every Network is given a range")?;
+        assert_eq!(given[0]["cidr"], network["spec"]["subnets"][0]["cidr"], "that release said it in the spec alone");
     }
     assert_eq!(after, before, "when all of it was looked at");
     let made = recorded::machine(&machine, state.path()).await?;

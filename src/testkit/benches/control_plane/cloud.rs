@@ -12,15 +12,14 @@ use nubium_agent::Driver;
 use nubium_apiserver::{ApiServer, Config, Identity, Policy};
 use nubium_host::acceleration::Mode;
 use nubium_store::{AnyStore, SqliteStore};
-use nubium_testkit::images::SimSource;
-use nubium_testkit::volumes::SimPools;
+use nubium_testkit::storage::{SimPools, SimSource};
 use serde_json::{Value, json};
 
 use crate::machine::SimMachine;
 
 /// The one Host.
 pub const HOST: &str = "bench";
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 const IMAGE_FILE: &str = "tiny.qcow2";
 
 /// Begins it over that machine; it runs until the process ends. What is given is its admin.
@@ -162,10 +161,10 @@ fn api_of(client: &Client, object: &Value) -> Result<Api<DynamicObject>> {
 
 /// Waits until that holds, and not without end.
 pub async fn until(what: &str, holds: impl AsyncFn() -> Result<bool>) -> Result<()> {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let deadline = tokio::time::Instant::now() + TIMEOUT;
     while !holds().await? {
         if tokio::time::Instant::now() > deadline {
-            bail!("not after {PATIENCE:?}: {what}");
+            bail!("not after {TIMEOUT:?}: {what}");
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

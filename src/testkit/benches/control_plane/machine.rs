@@ -12,7 +12,7 @@ use nubium_netd::Dhcp;
 use nubium_testkit::domains::SimDomains;
 use nubium_testkit::network::SimNetworks;
 use nubium_testkit::seeds::SimSeeds;
-use nubium_testkit::volumes::SimPools;
+use nubium_testkit::storage::SimPools;
 use uuid::Uuid;
 
 /// Clones are the same machine.

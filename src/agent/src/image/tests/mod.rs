@@ -10,8 +10,7 @@ use nubium_host::storage::Refused;
 use nubium_host::storage::image::Progress;
 use nubium_host::storage::{FileName, VolumeError};
 use nubium_runtime::{Key, Queue};
-use nubium_testkit::images::{SimSource, full};
-use nubium_testkit::volumes::{SimPools, Verb};
+use nubium_testkit::storage::{SimPools, SimSource, Verb, full};
 
 use super::*;
 

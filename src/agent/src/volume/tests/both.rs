@@ -3,7 +3,7 @@
 use nubium_host::storage::image::{Folders, Images, Rules};
 use nubium_host::storage::{DirectoryPools, FileOwner};
 use nubium_runtime::Queue;
-use nubium_testkit::images::SimSource;
+use nubium_testkit::storage::SimSource;
 
 use super::*;
 use crate::image;

@@ -14,8 +14,7 @@ use nubium_api::{
 };
 use nubium_host::storage::image::Rules;
 use nubium_host::storage::{DirectoryPools, FileName, FileOwner, PoolConfig, PoolSpec, Pools, Space, VolumeError};
-use nubium_testkit::images::full;
-use nubium_testkit::volumes::{SimPools, SimVolumes, Verb};
+use nubium_testkit::storage::{SimPools, SimVolumes, Verb, full};
 
 use super::*;
 

@@ -1,46 +1,12 @@
 //! Images without a network or a `qemu-img`: what a source holds is said in advance.
 
-use std::path::Path;
-
 use nubium_host::storage::image::{
     Checksum, FileError, Format, ImageSeen, Images, ImportError, Imported, Progress, Source,
 };
-use nubium_host::storage::{FileName, Refused, VolumeError};
+use nubium_host::storage::{FileName, VolumeError};
 use tokio::sync::watch;
 
-use crate::volumes::{SimPools, Verb, root};
-
-/// What an import of a source meets.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SimSource {
-    /// A good image of that virtual size in bytes.
-    Good { virtual_size: u64 },
-    /// A download that is half done until [`SimPools::arrive`], and then good.
-    Slow { virtual_size: u64 },
-    /// A download that comes at once, and is half converted until [`SimPools::arrive`].
-    SlowToConvert { virtual_size: u64 },
-    /// Bytes that an inspection refuses.
-    Refused(Refused),
-    /// Bytes with another checksum than the one wanted.
-    WrongChecksum,
-}
-
-impl SimPools {
-    /// Puts something under a path or an address; nothing is there before.
-    pub fn put_source(&self, name: &str, source: SimSource) {
-        self.lock().sources.insert(name.to_owned(), source);
-    }
-
-    /// Ends every slow download and conversion that is under way.
-    pub fn arrive(&self) {
-        self.arrived.notify_waiters();
-    }
-
-    /// Whether an image is in the pool.
-    pub fn has_image(&self, image: &FileName) -> bool {
-        self.lock().images.contains_key(image)
-    }
-}
+use super::state::{SharedState, SimSource, Verb, root};
 
 /// What a simulated download brought.
 #[derive(Debug)]
@@ -49,9 +15,9 @@ pub struct SimFetched {
     slow_to_convert: bool,
 }
 
-/// The images of a [`SimPools`].
+/// The images of a [`super::SimPools`].
 #[derive(Debug, Clone)]
-pub struct SimImages(pub(crate) SimPools);
+pub struct SimImages(pub(super) SharedState);
 
 impl Images for SimImages {
     type Fetched = SimFetched;
@@ -125,9 +91,4 @@ impl Images for SimImages {
         state.images.remove(image);
         Ok(())
     }
-}
-
-/// A full pool, for [`SimPools::fail_next`].
-pub fn full() -> VolumeError {
-    VolumeError::NoSpace { pool: Path::new("/simulated").to_owned() }
 }
