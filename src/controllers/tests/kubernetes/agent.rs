@@ -163,7 +163,7 @@ pub async fn serve(client: Client, host: &'static str, cpu: i32) {
 }
 
 /// Whether the object, marked and looked at live, may be destroyed.
-fn leave(conditions: &[Condition], generation: Option<i64>) -> bool {
+fn may_destroy(conditions: &[Condition], generation: Option<i64>) -> bool {
     condition(conditions, IN_USE)
         .is_some_and(|fact| fact.status == ConditionStatus::False && fact.observed_generation == generation)
 }
@@ -231,7 +231,7 @@ impl Agent {
         let status = if volume.metadata.deletion_timestamp.is_some() {
             match live_get(&api, &key.name, &volume.uid().unwrap()).await? {
                 Live::Marked(marked)
-                    if leave(&marked.object().status.clone().unwrap_or_default().conditions, generation) =>
+                    if may_destroy(&marked.object().status.clone().unwrap_or_default().conditions, generation) =>
                 {
                     VolumeStatus {
                         conditions: vec![fact("Released", true, generation, "Released")],
@@ -272,7 +272,7 @@ impl Agent {
             observed_generation: network.metadata.generation,
             ..Default::default()
         };
-        if network.metadata.deletion_timestamp.is_some() && leave(&seen.conditions, network.metadata.generation) {
+        if network.metadata.deletion_timestamp.is_some() && may_destroy(&seen.conditions, network.metadata.generation) {
             entry.released = Some(true);
         } else if needed || had {
             entry.ready = Some(true);
@@ -295,7 +295,7 @@ impl Agent {
             ..ImageHost::default()
         };
         if image.metadata.deletion_timestamp.is_some() {
-            if !leave(&seen.conditions, image.metadata.generation) {
+            if !may_destroy(&seen.conditions, image.metadata.generation) {
                 return Ok(Next::Settled);
             }
             entry.released = Some(true);

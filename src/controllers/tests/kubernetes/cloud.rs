@@ -1,4 +1,4 @@
-//! The cloud that the stories share, and words to tell them in.
+//! The cloud that the stories share, and the steps they are made of.
 
 use std::{
     fmt::Debug,
@@ -209,7 +209,7 @@ impl Story {
         all.iter().map(|object| object.name_any()).collect()
     }
 
-    /// Begins to write down every write to this namespace's objects of ours, as watches tell them.
+    /// Begins to write down every write to this namespace's objects of ours, as watches report them.
     pub fn writes(&self) -> Writes {
         let writes = Writes::default();
         writes.follow(self.api::<Server>());

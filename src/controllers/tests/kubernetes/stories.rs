@@ -60,8 +60,8 @@ async fn a_server_comes_up_with_all_that_belongs_to_it_and_leaves_nothing() {
     assert_eq!(volume.status.unwrap().host.as_deref(), Some(HOST));
     let seeds: Api<Secret> = Api::namespaced(story.client.clone(), &host_namespace(HOST));
     let seed = seeds.get(&seed_name(&server.uid().unwrap())).await.unwrap().data.unwrap();
-    let told = String::from_utf8(seed["meta-data"].0.clone()).unwrap();
-    assert!(told.contains("ssh-ed25519 AAAA me") && told.contains(&server.uid().unwrap()), "{told}");
+    let meta_data = String::from_utf8(seed["meta-data"].0.clone()).unwrap();
+    assert!(meta_data.contains("ssh-ed25519 AAAA me") && meta_data.contains(&server.uid().unwrap()), "{meta_data}");
 
     story.delete::<Server>("web-1").await;
     story.gone::<Server>("web-1").await;
@@ -141,7 +141,7 @@ async fn what_a_server_makes_it_cannot_name_as_well() {
 }
 
 #[tokio::test]
-async fn a_wished_address_that_cannot_be_had_says_why_and_by_whom() {
+async fn a_requested_address_that_cannot_be_had_says_why_and_by_whom() {
     let Some(story) = Story::begin("address").await else { return };
     story.basics("10.10.0.0/29").await;
     let with = |address: &str| {
@@ -302,7 +302,7 @@ async fn a_silent_host_makes_its_servers_unknown_and_a_deleted_one_lets_them_go(
 }
 
 #[tokio::test]
-async fn a_host_that_is_started_anew_makes_its_servers_unknown_until_it_has_told() {
+async fn a_host_that_is_started_anew_makes_its_servers_unknown_until_it_has_reported() {
     let Some(story) = Story::begin("anew").await else { return };
     let host = story.namespace.as_str();
     agent::announce(&story.client, host, 8, "8Gi", Duration::ZERO).await;
@@ -324,6 +324,7 @@ async fn a_host_that_is_started_anew_makes_its_servers_unknown_until_it_has_told
     story.ready::<Server>("web-1", "False", "Starting").await;
     assert_eq!(ready().await, (ConditionStatus::True, "Ready".to_owned()));
     story.delete::<Server>("web-1").await;
+    agent::lose(&story.client, host).await;
     hosts.delete(host, &DeleteParams::default()).await.unwrap();
     story.gone::<Server>("web-1").await;
 }
@@ -398,10 +399,10 @@ async fn many_at_once_get_addresses_of_their_own_though_the_controllers_restart(
     .await;
     let addresses: BTreeSet<String> = claims.iter().map(|claim| claim.spec.address.clone()).collect();
     let servers = story.api::<Server>().list(&ListParams::default()).await.unwrap();
-    let told: BTreeSet<String> =
+    let given: BTreeSet<String> =
         servers.iter().map(|server| server.status.clone().unwrap().addresses[0].address.clone()).collect();
-    assert_eq!((claims.iter().count(), told.len()), (30, 30));
-    assert_eq!(addresses, told);
+    assert_eq!((claims.iter().count(), given.len()), (30, 30));
+    assert_eq!(addresses, given);
     for name in &names {
         story.delete::<Server>(name).await;
     }
