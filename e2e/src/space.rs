@@ -14,7 +14,7 @@ use crate::wait::until;
 use crate::watch::Watch;
 
 /// How long a Server may take, on a slow machine without hardware acceleration.
-pub const PATIENCE: Duration = Duration::from_secs(180);
+pub const TIMEOUT: Duration = Duration::from_secs(180);
 
 /// One namespace.
 pub struct Space<'a> {
@@ -101,7 +101,7 @@ impl<'a> Space<'a> {
     /// Deletes an object and waits until it is gone.
     pub fn delete_and_wait(&self, object: &str) {
         self.delete(object);
-        until(&format!("the end of {object}"), PATIENCE, || match self.get(object) {
+        until(&format!("the end of {object}"), TIMEOUT, || match self.get(object) {
             None => Ok(()),
             Some(object) => Err(object["status"]["conditions"].to_string()),
         });
@@ -109,7 +109,7 @@ impl<'a> Space<'a> {
 
     /// Waits until a condition of an object, seen at its present generation, has that status; gives the object.
     pub fn wait(&self, object: &str, type_: &str, status: &str) -> Value {
-        until(&format!("{type_}={status} of {object}"), PATIENCE, || {
+        until(&format!("{type_}={status} of {object}"), TIMEOUT, || {
             let seen = self.get(object).ok_or("there is none")?;
             match condition(&seen, type_) {
                 Some(c) if c["status"] == status && c["observedGeneration"] == seen["metadata"]["generation"] => {
@@ -122,7 +122,7 @@ impl<'a> Space<'a> {
 
     /// Waits until an object's Ready says that reason; gives the message.
     pub fn reason(&self, object: &str, reason: &str) -> String {
-        until(&format!("reason {reason} of {object}"), PATIENCE, || {
+        until(&format!("reason {reason} of {object}"), TIMEOUT, || {
             let seen = self.get(object).ok_or("there is none")?;
             match condition(&seen, "Ready") {
                 Some(c) if c["reason"] == reason => Ok(c["message"].as_str().unwrap_or_default().to_owned()),
@@ -191,7 +191,7 @@ impl<'a> Space<'a> {
     }
 
     fn wait_for_event(&self, whose: &[&str], says: &str) {
-        until(&format!("an Event that says {says:?}"), PATIENCE, || {
+        until(&format!("an Event that says {says:?}"), TIMEOUT, || {
             let mut command = self.cloud.nubium();
             let list = text(command.args(["get", "events", "-o", "json"]).args(whose)).map_err(|e| format!("{e:#}"))?;
             let list: Value = serde_json::from_str(&list).map_err(|error| error.to_string())?;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use nubium_e2e::cloud::Cloud;
 use nubium_e2e::json::condition;
 use nubium_e2e::machine::run;
-use nubium_e2e::space::{PATIENCE, Space};
+use nubium_e2e::space::{Space, TIMEOUT};
 use nubium_e2e::wait::until;
 
 use crate::yaml::{network, server, server_with};
@@ -64,7 +64,7 @@ pub fn is_mended(cloud: &mut Cloud) {
     let now = run("date", &["-u", "+%Y-%m-%dT%H:%M:%SZ"]).expect("date works");
     shop.apply(&server_with("web-1", "blue", "", &format!(", restartedAt: \"{}\"", now.trim())));
     shop.wait("servers/web-1", "NetworkReady", "True");
-    let third = until("the restart", PATIENCE, || {
+    let third = until("the restart", TIMEOUT, || {
         let boot = shop.try_ssh("web-1", "cat /proc/sys/kernel/random/boot_id")?;
         if boot == second { Err("it has not restarted".to_owned()) } else { Ok(boot) }
     });

@@ -2,7 +2,7 @@
 
 use nubium_e2e::cloud::Cloud;
 use nubium_e2e::json::condition;
-use nubium_e2e::space::{PATIENCE, Space};
+use nubium_e2e::space::{Space, TIMEOUT};
 use nubium_e2e::wait::until;
 
 use crate::yaml::{network, server};
@@ -21,7 +21,7 @@ pub fn and_up_again_says_what_was_seen_since(cloud: &mut Cloud) {
 
     cloud.down();
     cloud.start();
-    until("Ready=True of web-1, said anew", PATIENCE, || {
+    until("Ready=True of web-1, said anew", TIMEOUT, || {
         let seen = cloud.list("servers", Some("down")).map_err(|error| format!("{error:#}"))?;
         let seen = seen.first().ok_or("there is none")?;
         let said = match since(seen) {

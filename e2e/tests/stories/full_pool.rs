@@ -5,7 +5,7 @@ use std::path::Path;
 use nubium_e2e::cloud::Cloud;
 use nubium_e2e::json::condition;
 use nubium_e2e::machine::run;
-use nubium_e2e::space::{PATIENCE, Space};
+use nubium_e2e::space::{Space, TIMEOUT};
 use nubium_e2e::wait::{for_a_while, until};
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ pub fn a_full_pool_pauses_a_guest_and_loses_nothing(cloud: &mut Cloud) {
 
     std::fs::remove_file(&filler).expect("it is ours");
     shop.ready("servers/web-1");
-    until("the end of the write", PATIENCE, || shop.try_ssh("web-1", "ls /tmp/written"));
+    until("the end of the write", TIMEOUT, || shop.try_ssh("web-1", "ls /tmp/written"));
     let read = format!("sudo dd if={disk} bs=1M count=48 2>/dev/null | sha256sum | cmp - /tmp/sum");
     shop.ssh("web-1", &format!("echo 3 | sudo tee /proc/sys/vm/drop_caches >/dev/null; {read}"));
     assert_eq!(shop.boot("web-1"), boot, "it was paused, not started again");

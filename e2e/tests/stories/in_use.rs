@@ -1,7 +1,7 @@
 //! What is in use is not deleted under its user; what is deleted ends.
 
 use nubium_e2e::cloud::Cloud;
-use nubium_e2e::space::{PATIENCE, Space};
+use nubium_e2e::space::{Space, TIMEOUT};
 use nubium_e2e::wait::until;
 
 use crate::yaml::{network, server_with, stopped, volume};
@@ -19,7 +19,7 @@ pub fn waits_and_says_for_whom(cloud: &mut Cloud) {
         assert!(why.contains(says), "{object} says who uses it: {why}");
     }
     shop.delete("servers/web-1");
-    until("the end of all", PATIENCE, || {
+    until("the end of all", TIMEOUT, || {
         let left: Vec<_> = ["servers/web-1", "networks/blue", "volumes/db", "images/tiny"]
             .into_iter()
             .filter_map(|object| shop.get(object).map(|seen| (object, seen["status"]["conditions"].to_string())))
@@ -39,13 +39,13 @@ pub fn a_namespace_ends_with_all_it_holds(cloud: &mut Cloud) {
          sshAuthorizedKeysFrom: [{name: ssh-keys}], userDataFrom: {secretKeyRef: {name: web-1, key: user-data}}}}}",
     );
     shop.apply(&stopped("web-2", "blue"));
-    until("the user data", PATIENCE, || match shop.try_ssh("web-1", "cat /tmp/said")?.as_str() {
+    until("the user data", TIMEOUT, || match shop.try_ssh("web-1", "cat /tmp/said")?.as_str() {
         "secret" => Ok(()),
         other => Err(format!("the file says {other:?}")),
     });
 
     shop.delete("namespaces/ending");
-    until("the end of the namespace", PATIENCE, || match shop.get("namespaces/ending") {
+    until("the end of the namespace", TIMEOUT, || match shop.get("namespaces/ending") {
         None => Ok(()),
         Some(seen) => Err(format!("{} {:?}", seen["status"], shop.left_over())),
     });

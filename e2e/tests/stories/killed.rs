@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nubium_e2e::cloud::Cloud;
 use nubium_e2e::dice::{Dice, number};
-use nubium_e2e::space::{PATIENCE, Space};
+use nubium_e2e::space::{Space, TIMEOUT};
 use nubium_e2e::wait::until;
 
 use crate::yaml::{network, server};
@@ -40,7 +40,7 @@ pub fn converges_and_loses_nothing(cloud: &mut Cloud) {
         let said = crash(cloud, &ended, &name, |space| space.delete(&format!("servers/{name}")));
         println!("  {name}: killed {said} of its end");
         let space = Space::create(cloud, "killed");
-        until(&format!("the end of {name}"), PATIENCE, || match space.get(&format!("servers/{name}")) {
+        until(&format!("the end of {name}"), TIMEOUT, || match space.get(&format!("servers/{name}")) {
             None => Ok(()),
             Some(seen) => Err(seen["status"]["conditions"].to_string()),
         });

@@ -4,7 +4,7 @@ use nubium_e2e::cloud::Cloud;
 use nubium_e2e::command::text;
 use nubium_e2e::json::condition;
 use nubium_e2e::machine::run;
-use nubium_e2e::space::{PATIENCE, Space};
+use nubium_e2e::space::{Space, TIMEOUT};
 use nubium_e2e::wait::{for_a_while, until};
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub fn leaves_guests_and_disks_as_they_are(cloud: &mut Cloud) {
     cloud.lose_store();
     cloud.start();
     cloud.wait_for_host();
-    until("the Strangers", PATIENCE, || {
+    until("the Strangers", TIMEOUT, || {
         let host = cloud.host();
         match condition(&host, "Strangers") {
             Some(said) if said["status"] == "True" && said["message"].to_string().contains("web-1") => Ok(()),
@@ -41,7 +41,7 @@ pub fn leaves_guests_and_disks_as_they_are(cloud: &mut Cloud) {
     let space = Space::create(cloud, "lost");
     space.apply(&network("blue", "10.77.21.0/24", ", hostAccess: true"));
     space.apply(&server("web-1", "blue"));
-    until("the refusal", PATIENCE, || {
+    until("the refusal", TIMEOUT, || {
         let seen = space.get("servers/web-1").ok_or("there is none")?;
         let says = |type_: &str, field: &str, value: &str| condition(&seen, type_).is_some_and(|c| c[field] == value);
         let refused = says("Ready", "reason", "HeldByStranger") && says("Ready", "status", "False");

@@ -2,7 +2,7 @@
 
 use nubium_e2e::cloud::Cloud;
 use nubium_e2e::machine::run;
-use nubium_e2e::space::{PATIENCE, Space};
+use nubium_e2e::space::{Space, TIMEOUT};
 use nubium_e2e::wait::until;
 
 use crate::yaml::{network, server_with, volume};
@@ -34,7 +34,7 @@ pub fn is_a_state(cloud: &mut Cloud) {
     let now = run("date", &["-u", "+%Y-%m-%dT%H:%M:%SZ"]).expect("date works");
     let restarted = web("web-1", &format!(", restartedAt: \"{}\"", now.trim()));
     shop.apply(&restarted);
-    let third = until("the restart", PATIENCE, || {
+    let third = until("the restart", TIMEOUT, || {
         let boot = shop.try_ssh("web-1", "cat /proc/sys/kernel/random/boot_id")?;
         if boot == second { Err("it has not restarted".to_owned()) } else { Ok(boot) }
     });

@@ -1,4 +1,4 @@
-//! Whether an object can be worked for: a controller holds it, so that it cannot be gone before it was let go.
+//! Whether an object can be worked for: a controller holds it, so that it cannot be gone before it was released.
 
 use kube::Resource;
 

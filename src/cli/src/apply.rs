@@ -8,7 +8,7 @@ use http::Request;
 use serde_json::Value;
 
 use crate::Connection;
-use crate::failure::told;
+use crate::failure::printable;
 use crate::manifest;
 use crate::resources::{Resource, of_object, served};
 
@@ -42,7 +42,7 @@ pub async fn run(connection: &Connection, apply: Apply) -> anyhow::Result<()> {
             Ok(line) => println!("{line}"),
             Err(error) => {
                 failed += 1;
-                eprintln!("error: {}: {:#}", title(object), told(error, connection.cloud()));
+                eprintln!("error: {}: {:#}", title(object), printable(error, connection.cloud()));
             }
         }
     }

@@ -13,7 +13,7 @@ use kube::Client;
 use serde_json::{Value, json};
 
 use crate::Connection;
-use crate::failure::told;
+use crate::failure::printable;
 use crate::manifest;
 use crate::resources::{Resource, of_object, select, served};
 use crate::wait::Progress;
@@ -140,7 +140,7 @@ async fn end(client: &Client, cloud: &Uri, doomed: Vec<anyhow::Result<Doomed<'_>
             Err(error) if ignore_not_found && is_not_found(&error) => {}
             Err(error) => {
                 all = false;
-                eprintln!("error: {:#}", told(error, cloud));
+                eprintln!("error: {:#}", printable(error, cloud));
             }
         }
     }
@@ -214,7 +214,7 @@ mod tests {
         [resource(nubium_api::GROUP, "Server", "srv"), resource(nubium_api::GROUP, "Volume", "vol")]
     }
 
-    /// What is meant by words: each as it is told, or the refusal.
+    /// What is meant by words: each as it was given, or the refusal.
     fn meant(words: &str) -> Result<Vec<String>, String> {
         let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
         let served = kinds();
@@ -262,10 +262,10 @@ mod tests {
             object("Server", json!({"name": "web-1"})),
         ];
         let served = kinds();
-        let told = |doomed: anyhow::Result<Doomed<'_>>| doomed.map_or_else(|why| why.to_string(), |doomed| doomed.path);
-        let told: Vec<String> = last_first(&served, &objects, "shop").into_iter().map(told).collect();
+        let path = |doomed: anyhow::Result<Doomed<'_>>| doomed.map_or_else(|why| why.to_string(), |doomed| doomed.path);
+        let paths: Vec<String> = last_first(&served, &objects, "shop").into_iter().map(path).collect();
         assert_eq!(
-            told,
+            paths,
             [
                 "/apis/nubium.dev/v1/namespaces/shop/servers/web-1",
                 "the cloud does not serve nubium.dev/v1 Disk",
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn those_that_are_there_go_whatever_is_not_and_the_rest_is_told_by_the_answer() {
+    async fn those_that_are_there_go_whatever_is_not_and_the_answer_says_the_rest() {
         let folder = tempfile::tempdir().unwrap();
         let store = AnyStore::new(SqliteStore::open(&folder.path().join("store.db")).unwrap());
         let server = ApiServer::start(store, Config::default()).await.unwrap();

@@ -6,7 +6,7 @@ use http::Uri;
 use crate::escape;
 
 /// The same error, as it is to be printed.
-pub(crate) fn told(error: anyhow::Error, cloud: &Uri) -> anyhow::Error {
+pub(crate) fn printable(error: anyhow::Error, cloud: &Uri) -> anyhow::Error {
     let mut said: Vec<String> = Vec::new();
     for cause in error.chain() {
         let text = match cause.downcast_ref::<kube::Error>() {
@@ -52,14 +52,14 @@ mod tests {
     fn what_the_api_server_says_stands_alone() {
         let status = kube::core::Status::failure("servers.nubium.dev \"web\" not found", "NotFound").with_code(404);
         let error = anyhow::Error::from(kube::Error::Api(status.boxed()));
-        assert_eq!(told(error, &Uri::default()).to_string(), "servers.nubium.dev \"web\" not found");
+        assert_eq!(printable(error, &Uri::default()).to_string(), "servers.nubium.dev \"web\" not found");
     }
 
     #[test]
     fn what_is_said_already_is_not_said_again() {
         let error = std::io::Error::other("no such file");
         let error = anyhow::Error::from(error).context("cannot read: no such file").context("cannot begin");
-        assert_eq!(told(error, &Uri::default()).to_string(), "cannot begin: cannot read: no such file");
+        assert_eq!(printable(error, &Uri::default()).to_string(), "cannot begin: cannot read: no such file");
     }
 
     #[tokio::test]
@@ -70,7 +70,7 @@ mod tests {
         let api: Api<Server> = Api::all(Client::try_from(Config::new(cloud.clone())).unwrap());
         let error = api.get("web").await.context("cannot ask the cloud").unwrap_err();
         assert_eq!(
-            told(error, &cloud).to_string(),
+            printable(error, &cloud).to_string(),
             format!(
                 "cannot ask the cloud: the cloud at {cloud} cannot be reached (connection refused): is it up, and is this its kubeconfig?"
             )

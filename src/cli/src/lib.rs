@@ -55,9 +55,10 @@ pub enum Command {
 
 /// Runs one command to its end. The number is the exit code.
 pub async fn run(global: &Global, command: Command) -> anyhow::Result<u8> {
-    let connection = Connection::open(global).await.map_err(|error| failure::told(error, &http::Uri::default()))?;
+    let connection =
+        Connection::open(global).await.map_err(|error| failure::printable(error, &http::Uri::default()))?;
     let done = run_on(&connection, command).await;
-    done.map_err(|error| failure::told(error, connection.cloud()))
+    done.map_err(|error| failure::printable(error, connection.cloud()))
 }
 
 async fn run_on(connection: &Connection, command: Command) -> anyhow::Result<u8> {

@@ -58,7 +58,7 @@ fn is_list(map: &serde_json::Map<String, Value>) -> bool {
         && map.get("items").is_some_and(Value::is_array)
 }
 
-/// Whether it says which object it is. All else is the cloud's to judge.
+/// Whether it says which object it is. All else is checked by the cloud.
 fn check(object: &Value) -> anyhow::Result<()> {
     if !object.is_object() {
         bail!("an object of Kubernetes is a map, this is {}", words(object));

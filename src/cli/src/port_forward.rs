@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 
 use crate::{Connection, tunnel, wait};
 
-const PATIENCE: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Which Server, and which ports.
 #[derive(Debug, Args)]
@@ -41,7 +41,7 @@ fn ports(text: &str) -> Result<(u16, u16), String> {
 
 pub async fn run(connection: &Connection, command: PortForward) -> anyhow::Result<()> {
     let PortForward { name, ports: (local, remote), address } = command;
-    let server = wait::running(connection, &name, PATIENCE).await?;
+    let server = wait::running(connection, &name, TIMEOUT).await?;
     let listener = TcpListener::bind((address.as_str(), local))
         .await
         .with_context(|| format!("cannot listen on {address}:{local}"))?;
@@ -60,7 +60,7 @@ pub async fn run(connection: &Connection, command: PortForward) -> anyhow::Resul
 /// Joins standard input and output to the Server's port.
 pub async fn connect(connection: &Connection, command: Connect) -> anyhow::Result<()> {
     let Connect { name, port } = command;
-    let server = wait::running(connection, &name, PATIENCE).await?;
+    let server = wait::running(connection, &name, TIMEOUT).await?;
     let stream = tunnel::open(connection, &server, port).await?;
     let (mut from, mut to) = tokio::io::split(stream);
     let up = async {

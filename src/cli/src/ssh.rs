@@ -1,4 +1,4 @@
-//! `nubium ssh`: the system's ssh, told where to go, as whom, and with which key.
+//! `nubium ssh`: the system's ssh, with the address, the user and the key of a Server.
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -43,7 +43,7 @@ pub async fn run(connection: &Connection, ssh: Ssh) -> anyhow::Result<u8> {
     };
     listening(connection, &server, deadline).await?;
 
-    let program = std::env::current_exe().context("cannot tell which program this is")?;
+    let program = std::env::current_exe().context("cannot find the path of this program")?;
     // The kernel says so of a program that was replaced since it was started (an upgrade): the new one does as well.
     let mut proxy = shell_word(program.display().to_string().trim_end_matches(" (deleted)"));
     if let Some(kubeconfig) = &connection.kubeconfig {

@@ -24,7 +24,7 @@ impl Progress {
     }
 }
 
-/// The Server once it runs and has an address. Fails at once when it is not wished to run, or can never become Ready.
+/// The Server once it runs and has an address. Fails at once when its spec does not want it to run, or can never become Ready.
 pub async fn running(connection: &Connection, name: &str, deadline: Duration) -> anyhow::Result<Server> {
     let api: Api<Server> = Api::namespaced(connection.client.clone(), &connection.namespace);
     let mut progress = Progress::default();

@@ -1,5 +1,5 @@
 //! The claim of something scarce, such as an address, for one owner: creating the object of that name is what takes it. It is
-//! let go only when its owner, looked for live and by UID, is no more; or when it is deleted while its owner, live, has
+//! released only when its owner, looked for live and by UID, is no more; or when it is deleted while its owner, live, has
 //! another one: a pass that was cut off had claimed two.
 
 use std::{sync::Arc, time::Duration};
@@ -69,7 +69,7 @@ async fn reconcile<C: Claim>(world: Arc<World>, key: Key) -> Result<Next, Error>
     let (owner, uid) = claim.owner();
     let cached = C::Owner::cache(&world).get(&owner).filter(|owner| owner.uid().as_deref() == Some(uid));
     if cached.as_ref().is_none_or(|owner| is_given_back(&*claim, owner)) && is_free(&world, &*claim).await? {
-        let_go(&world, &key, &*claim).await?;
+        release(&world, &key, &*claim).await?;
         return Ok(Next::Settled);
     }
     let kind = C::Owner::kind(&());
@@ -106,7 +106,7 @@ async fn is_free<C: Claim>(world: &World, claim: &C) -> Result<bool, Error> {
 
 /// Removes the finalizer of a claim that is being deleted; deletes one whose owner went without it, as when a pass was cut
 /// off between the two.
-async fn let_go<C: Claim>(world: &World, key: &Key, claim: &C) -> Result<(), Error> {
+async fn release<C: Claim>(world: &World, key: &Key, claim: &C) -> Result<(), Error> {
     if terminating(claim) {
         let gone = remove_finalizer(&C::api(world, key), claim, C::FINALIZER).await;
         gone.map(drop).map_err(calling::<C>("remove the finalizer from", key))

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::verdict::Verdict;
 
 /// A host that was silent for longer is Unknown: four heartbeats of ten seconds.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
+pub(crate) const SILENCE_LIMIT: Duration = Duration::from_secs(40);
 
 /// A heartbeat as it was heard here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +68,7 @@ impl Beats {
 
     /// Whether it was heard of a moment ago.
     pub fn is_alive(&self, host: &str) -> bool {
-        self.silence(host).is_some_and(|silence| silence < PATIENCE)
+        self.silence(host).is_some_and(|silence| silence < SILENCE_LIMIT)
     }
 }
 
@@ -77,22 +77,22 @@ fn renewed(lease: &Lease) -> Option<Timestamp> {
     lease.spec.as_ref()?.renew_time.as_ref().map(|time| time.0)
 }
 
-/// Whether nobody holds the Lease: the agent gave it up, and takes it again when it has told all that it runs.
+/// Whether nobody holds the Lease: the agent gave it up, and takes it again when it has reported all that runs there.
 pub(crate) fn given_up(lease: &Lease) -> bool {
     lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_ref()).is_none_or(String::is_empty)
 }
 
 /// How a host stands whose Lease was given up: when it was heard of last does not matter.
 pub(crate) fn begun_anew() -> Verdict {
-    Verdict::unknown("StartedAnew", "its agent was started anew and has not told yet what runs on it")
+    Verdict::unknown("StartedAnew", "its agent was started anew and has not reported yet what runs on it")
 }
 
 /// How a host stands whose Lease is held. `silence` is the time since its last heartbeat, None when there never was one.
 pub(crate) fn verdict(silence: Option<Duration>, agent: Option<&Condition>) -> Verdict {
     match silence {
         None => Verdict::unknown("NoHeartbeat", "its agent has not been heard of yet"),
-        Some(silence) if silence >= PATIENCE => {
-            let seconds = PATIENCE.as_secs();
+        Some(silence) if silence >= SILENCE_LIMIT => {
+            let seconds = SILENCE_LIMIT.as_secs();
             Verdict::unknown("HostSilent", format!("its agent has not been heard of for more than {seconds} s"))
         }
         Some(_) => match agent.filter(|fact| fact.status != ConditionStatus::True) {
@@ -137,13 +137,13 @@ mod tests {
     }
 
     #[test]
-    fn silence_is_unknown_and_the_agents_own_trouble_is_not_ready() {
+    fn silence_is_unknown_and_a_failure_that_the_agent_reports_is_not_ready() {
         assert_eq!(verdict(None, None).state, State::Unknown);
-        assert_eq!(verdict(Some(PATIENCE), None).reason, "HostSilent");
+        assert_eq!(verdict(Some(SILENCE_LIMIT), None).reason, "HostSilent");
         assert_eq!(verdict(Some(Duration::from_secs(39)), None).state, State::Ready);
-        let trouble =
+        let failure =
             Condition::new("AgentReady", ConditionStatus::False, Some(1), "LibvirtDown", "libvirt does not answer");
-        let verdict = verdict(Some(Duration::ZERO), Some(&trouble));
+        let verdict = verdict(Some(Duration::ZERO), Some(&failure));
         assert_eq!((verdict.state, verdict.reason.as_str()), (State::Working, "LibvirtDown"));
     }
 
@@ -163,13 +163,13 @@ mod tests {
         beats.note(&lease(now - Duration::from_secs(3600)));
         assert!(!beats.is_alive("host-a"), "left behind by a host that is no more");
         beats.note(&lease(now));
-        tokio::time::advance(PATIENCE / 2).await;
+        tokio::time::advance(SILENCE_LIMIT / 2).await;
         assert!(beats.is_alive("host-a") && !beats.is_alive("host-b"));
         beats.note(&lease(later));
-        tokio::time::advance(PATIENCE / 2).await;
+        tokio::time::advance(SILENCE_LIMIT / 2).await;
         assert!(beats.is_alive("host-a"), "renewed meanwhile");
         beats.note(&lease(later));
-        tokio::time::advance(PATIENCE / 2).await;
+        tokio::time::advance(SILENCE_LIMIT / 2).await;
         assert!(!beats.is_alive("host-a"), "the same Lease again is no heartbeat");
     }
 }

@@ -10,7 +10,7 @@ use nubium_runtime::{Key, Loop, Next, Note, NoteKind, Queue, StatusWriter, apply
 
 use crate::{
     error::{Error, calling},
-    heartbeat::{self, PATIENCE},
+    heartbeat::{self, SILENCE_LIMIT},
     pass,
     verdict::writer,
     world::{Controlled, World},
@@ -53,6 +53,6 @@ async fn reconcile(world: Arc<World>, key: Key) -> Result<Next, Error> {
         world.recorder.note(Note { regarding: host.object_ref(&()), kind, reason, action: "Watch".into(), text });
     }
     // The next heartbeat wakes this; the clock is for the one that does not come.
-    let rest = silence.filter(|_| !given_up).and_then(|silence| PATIENCE.checked_sub(silence));
+    let rest = silence.filter(|_| !given_up).and_then(|silence| SILENCE_LIMIT.checked_sub(silence));
     Ok(rest.filter(|rest| !rest.is_zero()).map_or(Next::Settled, Next::After))
 }

@@ -38,7 +38,7 @@ use nubium_runtime::Recorder;
 
 use world::World;
 
-/// What the controllers need to be told.
+/// The configuration of the controllers.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
     /// Who writes the Events: this process's name, such as the machine's.

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// A failure that may pass is written after this many: a busy API server is no news of the object.
-const PATIENCE: u32 = 3;
+const FAILURES_BEFORE_REPORT: u32 = 3;
 
 /// The conditions that say of an object how it stands, when a pass for it fails.
 type Summary<K> = fn(&K, &Verdict) -> Vec<Condition>;
@@ -63,7 +63,7 @@ pub(crate) async fn run_with<K, F, Fut>(
                     *count = count.saturating_add(1);
                     *count
                 };
-                if error.is_refused() || count >= PATIENCE {
+                if error.is_refused() || count >= FAILURES_BEFORE_REPORT {
                     report(&world, (part, summary), &key, error).await;
                 }
             }

@@ -63,7 +63,7 @@ async fn reconcile(world: Arc<World>, key: Key) -> Result<Next, Error> {
         add_finalizer(&api, &pool, StoragePool::FINALIZER)
             .await
             .map_err(calling::<StoragePool>("add the finalizer to", &key))?;
-        judge(&world.hosts.list(), &key.name)
+        verdict(&world.hosts.list(), &key.name)
     };
     let generation = pool.metadata.generation;
     let status = StoragePoolStatus { observed_generation: generation, conditions: verdict.conditions(generation) };
@@ -72,7 +72,7 @@ async fn reconcile(world: Arc<World>, key: Key) -> Result<Next, Error> {
 }
 
 /// Ready where a host has it; on which hosts it cannot be used, and why, is said either way.
-fn judge(hosts: &[Arc<Host>], pool: &str) -> Verdict {
+fn verdict(hosts: &[Arc<Host>], pool: &str) -> Verdict {
     let (mut with, mut without): (Vec<String>, Vec<(String, &UnavailablePool)>) = (Vec::new(), Vec::new());
     for host in hosts {
         let Some(status) = &host.status else { continue };
@@ -114,20 +114,20 @@ mod tests {
             json!({"unavailablePools": [{"name": "fast", "reason": "PoolNotMounted", "message": "mount its file system"}]}),
         );
         let silent = host("c", json!({}));
-        let told = |hosts: &[&Arc<Host>]| {
+        let reported = |hosts: &[&Arc<Host>]| {
             let hosts: Vec<Arc<Host>> = hosts.iter().map(|host| Arc::clone(host)).collect();
-            let Verdict { state, reason, message, .. } = judge(&hosts, "fast");
+            let Verdict { state, reason, message, .. } = verdict(&hosts, "fast");
             (state, reason, message)
         };
-        assert_eq!(told(&[&silent]).1, "WaitingForHost");
-        let (state, reason, message) = told(&[&not, &silent]);
+        assert_eq!(reported(&[&silent]).1, "WaitingForHost");
+        let (state, reason, message) = reported(&[&not, &silent]);
         assert_eq!(
             (state, reason.as_str(), message.as_str()),
             (State::Working, "PoolNotMounted", "host b: mount its file system")
         );
-        let (state, reason, message) = told(&[&there, &not]);
+        let (state, reason, message) = reported(&[&there, &not]);
         assert_eq!((state, reason.as_str()), (State::Ready, "Available"));
         assert!(message.contains("host b: mount its file system"), "{message}");
-        assert_eq!(judge(&[not], "other").reason, "WaitingForHost");
+        assert_eq!(verdict(&[not], "other").reason, "WaitingForHost");
     }
 }

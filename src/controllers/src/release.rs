@@ -1,11 +1,10 @@
-//! How an object that others use is let go: first nobody uses it, then the hosts are given leave, then they have
-//! released it, then its finalizer goes. Pure.
+//! How an object that others use is released: first nobody uses it, then hosts may destroy what they have of it, then they
+//! have released it, then its finalizer is removed. Pure.
 //!
 //! ```text
-//!  deleted ─▶ InUse=True (by whom) ─▶ InUse=False (leave, for good) ─▶ every host: released ─▶ finalizer off
+//!  deleted ─▶ InUse=True (by whom) ─▶ InUse=False (for good) ─▶ every host: released ─▶ no finalizer
 //! ```
-//! ReleasePhase is a decision that is read back from the status: once agents may destroy, a Server that names the object
-//! after that does not call them back.
+//! `InUse=False` is a decision that is read back from the status: it is final, even if a Server comes to name the object.
 
 use nubium_api::{Condition, ConditionStatus, contract::IN_USE};
 
@@ -22,25 +21,20 @@ pub(crate) enum ReleasePhase {
     Free,
 }
 
-/// How far it is. `conditions` are its own, `users` those who use it in words, `holding` the hosts that have some of it.
-pub(crate) fn leave(
-    conditions: &[Condition],
-    generation: Option<i64>,
-    users: Vec<String>,
-    holding: Vec<String>,
-) -> ReleasePhase {
-    let given = current(conditions, IN_USE, generation).is_some_and(|fact| fact.status == ConditionStatus::False);
-    if !given && !users.is_empty() {
-        ReleasePhase::InUse(users)
-    } else if !holding.is_empty() {
-        ReleasePhase::Releasing(holding)
-    } else {
-        ReleasePhase::Free
-    }
-}
-
 impl ReleasePhase {
-    /// What is told of the object.
+    /// `conditions` are the object's own, `users` those who use it in words, `holding` the hosts that have some of it.
+    pub fn of(conditions: &[Condition], generation: Option<i64>, users: Vec<String>, holding: Vec<String>) -> Self {
+        let unused = current(conditions, IN_USE, generation).is_some_and(|fact| fact.status == ConditionStatus::False);
+        if !unused && !users.is_empty() {
+            Self::InUse(users)
+        } else if !holding.is_empty() {
+            Self::Releasing(holding)
+        } else {
+            Self::Free
+        }
+    }
+
+    /// How the object stands.
     pub fn verdict(&self) -> Verdict {
         match self {
             Self::InUse(users) => {
@@ -55,7 +49,7 @@ impl ReleasePhase {
         }
     }
 
-    /// The leave, as agents read it.
+    /// `InUse`, as agents read it.
     pub fn condition(&self, generation: Option<i64>) -> Condition {
         let verdict = self.verdict();
         let status = if matches!(self, Self::InUse(_)) { ConditionStatus::True } else { ConditionStatus::False };
@@ -74,18 +68,21 @@ mod tests {
 
     #[test]
     fn users_come_before_hosts_and_hosts_before_the_end() {
-        let at = |users: &[&str], hosts: &[&str]| leave(&[], Some(2), list(users), list(hosts));
+        let at = |users: &[&str], hosts: &[&str]| ReleasePhase::of(&[], Some(2), list(users), list(hosts));
         assert_eq!(at(&["Server web-1"], &["a"]), ReleasePhase::InUse(list(&["Server web-1"])));
         assert_eq!(at(&[], &["a"]), ReleasePhase::Releasing(list(&["a"])));
         assert_eq!(at(&[], &[]), ReleasePhase::Free);
     }
 
     #[test]
-    fn leave_is_not_taken_back_but_counts_for_its_generation_only() {
-        let given = [ReleasePhase::Releasing(list(&["a"])).condition(Some(2))];
-        assert_eq!(leave(&given, Some(2), list(&["Server late"]), list(&["a"])), ReleasePhase::Releasing(list(&["a"])));
+    fn unused_is_final_but_counts_for_its_generation_only() {
+        let unused = [ReleasePhase::Releasing(list(&["a"])).condition(Some(2))];
         assert_eq!(
-            leave(&given, Some(3), list(&["Server late"]), list(&["a"])),
+            ReleasePhase::of(&unused, Some(2), list(&["Server late"]), list(&["a"])),
+            ReleasePhase::Releasing(list(&["a"]))
+        );
+        assert_eq!(
+            ReleasePhase::of(&unused, Some(3), list(&["Server late"]), list(&["a"])),
             ReleasePhase::InUse(list(&["Server late"]))
         );
     }

@@ -69,7 +69,7 @@ macro_rules! world {
         pub(crate) struct World {
             pub client: Client,
             pub recorder: Recorder,
-            /// What the controllers were told.
+            /// The configuration of the controllers.
             pub config: Config,
             $(pub $field: Shared<nubium_api::$kind>,)*
             pub leases: Shared<Lease>,

@@ -42,7 +42,7 @@ pub fn answer(network: &Network, sender: Mac, request: &[u8]) -> Option<Reply> {
     let lease = network.leases.iter().find(|lease| lease.mac == sender)?;
     let verdict = match MessageType::from(request.kind) {
         MessageType::Discover => Verdict::Offer,
-        MessageType::Request => judge(network, lease, &request)?,
+        MessageType::Request => check(network, lease, &request)?,
         MessageType::Inform => Verdict::Inform,
         _ => return None,
     };
@@ -56,7 +56,7 @@ enum Verdict {
     Inform,
 }
 
-fn judge(network: &Network, lease: &Lease, request: &Request) -> Option<Verdict> {
+fn check(network: &Network, lease: &Lease, request: &Request) -> Option<Verdict> {
     if request.server.is_some_and(|server| server != network.gateway) {
         return None;
     }

@@ -29,7 +29,7 @@ pub struct Network {
     pub bridge: String,
     /// The address that netd answers from.
     pub gateway: Ipv4Addr,
-    /// Whether clients are told to use the gateway as their router. Not where nothing leaves the Network: a guest that has
+    /// Whether the gateway is announced to clients as their router. Not where nothing leaves the Network: a guest that has
     /// another NIC keeps its default route there.
     #[serde(default = "yes")]
     pub default_route: bool,

@@ -39,7 +39,7 @@ pub trait Dhcp: Send + Sync {
     fn look(&self, namespace: &str) -> impl Future<Output = Result<DhcpSeen, DhcpError>> + Send;
     /// Starts netd if none runs, and replaces one of another version.
     fn start(&self) -> impl Future<Output = Result<(), DhcpError>> + Send;
-    /// Serves a Network as told, instead of as before; returns when netd has taken it over.
+    /// Serves a Network by this configuration, instead of the one before; returns when netd has taken it over.
     fn serve(&self, network: &Network) -> impl Future<Output = Result<(), DhcpError>> + Send;
     /// Serves it no more; returns when netd has closed all it held in the namespace, or is dead.
     fn forget(&self, namespace: &str) -> impl Future<Output = Result<(), DhcpError>> + Send;

@@ -85,7 +85,7 @@ impl Server {
         }
     }
 
-    /// Closes what is not wished any more or belongs to a namespace that is gone, opens what is missing, says so.
+    /// Closes what is not configured any more or belongs to a namespace that is gone, opens what is missing, says so.
     fn settle(&mut self) {
         let Server { config, sockets, .. } = self;
         sockets.retain(|name, socket| {

@@ -1,6 +1,6 @@
 //! A packet socket on a Network's bridge.
 //!
-//! Not a UDP socket: a packet socket tells which MAC really sent a request, answers clients that have no address
+//! Not a UDP socket: a packet socket shows which MAC really sent a request, answers clients that have no address
 //! yet, and is filtered in the kernel to DHCP requests. It is opened on a thread that enters the namespace and ends;
 //! afterwards it works from anywhere, and keeps the namespace alive until it is closed.
 

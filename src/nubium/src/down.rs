@@ -9,7 +9,7 @@ use crate::agent::HostFlags;
 use crate::{pools, state};
 
 /// How long `nubium up` or `nubium agent` may take to end before it is killed.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Stop what is ours on this machine.
 #[derive(Debug, Args)]
@@ -27,7 +27,7 @@ pub struct Down {
 pub async fn run(down: Down) -> Result<()> {
     let Down { host, timeout, purge } = down;
     let config = host.config(None)?;
-    if state::end_holder(&config.state, PATIENCE)? {
+    if state::end_holder(&config.state, TIMEOUT)? {
         println!("stopped nubium");
     }
     let _held = state::hold(&config.state, &config.run)?;

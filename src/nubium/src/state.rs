@@ -35,12 +35,12 @@ pub fn hold(state: &Path, run: &Path) -> Result<Lock> {
 ///
 /// # Errors
 /// When it cannot be found out, or the process does not end.
-pub fn end_holder(state: &Path, patience: Duration) -> Result<bool> {
+pub fn end_holder(state: &Path, timeout: Duration) -> Result<bool> {
     let path = state.join(LOCK);
-    let Some(process) = holder(&path).with_context(|| format!("cannot tell who holds {}", path.display()))? else {
+    let Some(process) = holder(&path).with_context(|| format!("cannot find out who holds {}", path.display()))? else {
         return Ok(false);
     };
-    process.end(patience).with_context(|| format!("cannot end process {}", process.pid()))?;
+    process.end(timeout).with_context(|| format!("cannot end process {}", process.pid()))?;
     Ok(true)
 }
 

@@ -26,7 +26,7 @@ use crate::signals::until_asked_to_end;
 use crate::{install, state};
 
 /// How long a write to our own API server may take before anybody else is served.
-const PATIENCE: Duration = Duration::from_secs(10);
+const LEASE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest delay before serving while Ready conditions of an earlier run may be stale.
 const SETTLING: Duration = Duration::from_secs(6);
 
@@ -73,7 +73,7 @@ pub async fn run(up: Up) -> Result<()> {
     let agent = host.config(Some(EndpointConfig { listen: endpoint, advertise: endpoint.to_string(), identity }))?;
     let own = client(Identity::host(&name), "nubium-agent");
     // Before anybody is served: the conditions in the store may be older than the machine's last boot.
-    let start = tokio::time::timeout(PATIENCE, nubium_agent::begin(&own, &agent)).await;
+    let start = tokio::time::timeout(LEASE_TIMEOUT, nubium_agent::begin(&own, &agent)).await;
     let start = start.context("cannot give up this host's Lease")?.context("the agent cannot begin")?;
     let kubeconfig = state.join("admin.kubeconfig");
     pki.admin_kubeconfig(&kubeconfig, &reachable(listen).to_string())?;

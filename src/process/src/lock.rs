@@ -1,4 +1,4 @@
-//! Lock files: one process at a time, and the others can tell which.
+//! Lock files: one process at a time, and the others can find out which.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use crate::{PRIVATE_FILE, Process};
 
-/// How long a lock whose holder cannot be told is waited for: its holder has only just begun, or it is a child between
+/// How long a lock whose holder is not known is waited for: its holder has only just begun, or it is a child between
 /// `fork` and `exec` that inherited the file of a holder that ended.
 const UNKNOWN_HOLDER: Duration = Duration::from_secs(1);
 
 /// Why a lock could not be taken.
 #[derive(Debug)]
 pub enum LockError {
-    /// Another process has it; `None` when it cannot be told which.
+    /// Another process has it; `None` when it is not known which.
     Taken(Option<Process>),
     /// The file cannot be used.
     File(io::Error),

@@ -78,12 +78,12 @@ impl Process {
         }
     }
 
-    /// Asks it to end (SIGTERM), and kills it when it has not after `patience`. Returns when it has ended.
+    /// Asks it to end (SIGTERM), and kills it when it has not after `timeout`. Returns when it has ended.
     ///
     /// # Errors
     /// When it may not be signalled, or does not end within two seconds of being killed.
-    pub fn end(&self, patience: Duration) -> io::Result<()> {
-        for (signal, limit) in [(Signal::TERM, patience), (Signal::KILL, Duration::from_secs(2))] {
+    pub fn end(&self, timeout: Duration) -> io::Result<()> {
+        for (signal, limit) in [(Signal::TERM, timeout), (Signal::KILL, Duration::from_secs(2))] {
             if !self.signal(signal)? || self.wait(Some(limit))? {
                 return Ok(());
             }

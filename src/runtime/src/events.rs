@@ -91,7 +91,7 @@ struct Written {
     name: String,
     count: i32,
     last: Instant,
-    told: Instant,
+    reported: Instant,
 }
 
 async fn write_all(client: Client, controller: String, instance: String, mut inbox: mpsc::Receiver<Note>) {
@@ -103,10 +103,10 @@ async fn write_all(client: Client, controller: String, instance: String, mut inb
         let result = if let Some(event) = written.get_mut(&subject) {
             event.count += 1;
             event.last = now;
-            if event.count > 2 && now.duration_since(event.told) < SERIES_PAUSE {
+            if event.count > 2 && now.duration_since(event.reported) < SERIES_PAUSE {
                 continue;
             }
-            event.told = now;
+            event.reported = now;
             count_again(&client, event).await
         } else {
             let event = event(&note, &controller, &instance, Timestamp::now());
@@ -115,7 +115,7 @@ async fn write_all(client: Client, controller: String, instance: String, mut inb
             if written.len() < REMEMBERED {
                 written.insert(
                     subject.clone(),
-                    Written { namespace: namespace.clone(), name, count: 1, last: now, told: now },
+                    Written { namespace: namespace.clone(), name, count: 1, last: now, reported: now },
                 );
             }
             let api: Api<Event> = Api::namespaced(client.clone(), &namespace);

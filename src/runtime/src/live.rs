@@ -73,10 +73,10 @@ pub async fn live_get<K>(api: &Api<K>, name: &str, uid: &str) -> Result<Live<K>,
 where
     K: Resource + Clone + Debug + DeserializeOwned,
 {
-    Ok(judge(api.get_opt(name).await?, name, uid))
+    Ok(classify(api.get_opt(name).await?, name, uid))
 }
 
-fn judge<K: Resource>(found: Option<K>, name: &str, uid: &str) -> Live<K> {
+fn classify<K: Resource>(found: Option<K>, name: &str, uid: &str) -> Live<K> {
     match found {
         Some(object) if object.meta().uid.as_deref() == Some(uid) => {
             if object.meta().deletion_timestamp.is_some() {
@@ -103,9 +103,9 @@ mod tests {
 
     #[test]
     fn only_the_marked_object_of_that_very_uid_is_marked() {
-        assert!(matches!(judge(Some(map("1", true)), "a", "1"), Live::Marked(marked) if marked.uid() == "1"));
-        assert!(matches!(judge(Some(map("1", false)), "a", "1"), Live::Wanted(_)));
-        assert!(matches!(judge(Some(map("2", true)), "a", "1"), Live::Gone(gone) if gone.uid() == "1"));
-        assert!(matches!(judge::<ConfigMap>(None, "a", "1"), Live::Gone(_)));
+        assert!(matches!(classify(Some(map("1", true)), "a", "1"), Live::Marked(marked) if marked.uid() == "1"));
+        assert!(matches!(classify(Some(map("1", false)), "a", "1"), Live::Wanted(_)));
+        assert!(matches!(classify(Some(map("2", true)), "a", "1"), Live::Gone(gone) if gone.uid() == "1"));
+        assert!(matches!(classify::<ConfigMap>(None, "a", "1"), Live::Gone(_)));
     }
 }

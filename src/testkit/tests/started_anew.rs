@@ -1,4 +1,4 @@
-//! A machine is booted, or only its agent is restarted: what people are told of its Servers meanwhile. A real API server,
+//! A machine is booted, or only its agent is restarted: what is reported of its Servers meanwhile. A real API server,
 //! the real controllers and the real agent; only the machine is simulated.
 
 #[path = "../benches/control_plane/cloud.rs"]
@@ -167,7 +167,7 @@ async fn after_a_boot_nobody_is_said_to_run_who_was_not_seen_to() -> Result<()> 
         "it is of before"
     );
 
-    // What the first pass sees differs from what was said, and cannot be told yet.
+    // What the first pass sees differs from what was said, and cannot be reported yet.
     (0..3).for_each(|_| world.machine.domains.fail(DomainVerb::Start));
     world.refusing.store(true, Ordering::Relaxed);
     let begun = Instant::now();
@@ -175,14 +175,14 @@ async fn after_a_boot_nobody_is_said_to_run_who_was_not_seen_to() -> Result<()> 
     world.says("web is unknown", world.server("Ready"), "Unknown/HostSilent").await?;
     println!("said to be unknown after {:?}", begun.elapsed());
     world.says("the host is unknown", world.host("Ready"), "Unknown/StartedAnew").await?;
-    world.says("the host has not told", world.host("ServersReported"), "False/Looking").await?;
+    world.says("the host has not reported", world.host("ServersReported"), "False/Looking").await?;
     sleep(Duration::from_millis(500)).await;
-    assert_eq!(world.holder().await?, None, "nobody was told of web");
+    assert_eq!(world.holder().await?, None, "nothing was reported of web");
     assert_eq!(world.server("Ready")().await?, "Unknown/HostSilent");
 
     world.refusing.store(false, Ordering::Relaxed);
-    world.says("what failed is told", world.server("Running"), "False/StepFailed").await?;
-    world.says("the host has told", world.host("ServersReported"), "True/Reported").await?;
+    world.says("what failed is reported", world.server("Running"), "False/StepFailed").await?;
+    world.says("the host has reported", world.host("ServersReported"), "True/Reported").await?;
     world.says("the host is ready", world.host("Ready"), "True/Ready").await?;
     assert_eq!(world.holder().await?.as_deref(), Some(HOST));
     world.says("web runs again", world.server("Ready"), "True/Running").await?;

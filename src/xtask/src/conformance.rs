@@ -9,13 +9,13 @@ use crate::packages;
 use crate::peers::{self, Peer};
 use crate::stories;
 
-/// Tells the stories on the embedded API server; of all stories those whose names hold one of the words.
+/// Runs the stories on the embedded API server; of all stories those whose names hold one of the words.
 ///
 /// # Errors
 /// When something cannot be built, or a story fails.
 pub fn embedded(words: &[String]) -> Result<()> {
     packages::ensure(&[packages::BUILD, packages::HOST, packages::TEST, packages::IMAGE_TINY, packages::IMAGE_DEBIAN])?;
-    command::step("stories", || stories::tell("embedded", words))
+    command::step("stories", || stories::run("embedded", words))
 }
 
 /// Runs the story of random actions and faults alone, for that many seconds.
@@ -26,10 +26,10 @@ pub fn chaos(seconds: u64, seed: Option<u64>) -> Result<()> {
     packages::ensure(&[packages::BUILD, packages::HOST, packages::TEST, packages::IMAGE_TINY, packages::IMAGE_DEBIAN])?;
     let mut variables = vec![("NUBIUM_CHAOS_SECONDS", seconds.to_string())];
     variables.extend(seed.map(|seed| ("NUBIUM_SEED", seed.to_string())));
-    command::step("chaos", || stories::tell_with("embedded", &["random actions".to_owned()], &variables))
+    command::step("chaos", || stories::run_with("embedded", &["random actions".to_owned()], &variables))
 }
 
-/// Tells the stories on a real Kubernetes, where Nubium is controllers and an agent beside kube-apiserver, etcd and
+/// Runs the stories on a real Kubernetes, where Nubium is controllers and an agent beside kube-apiserver, etcd and
 /// kube-controller-manager; of all stories those whose names hold one of the words.
 ///
 /// # Errors
@@ -44,5 +44,5 @@ pub fn kubernetes(words: &[String]) -> Result<()> {
         packages::IMAGE_DEBIAN,
     ])?;
     peers::build(&peers::default_folder(), &Peer::ALL)?;
-    command::step("stories on a real Kubernetes", || stories::tell("kubernetes", words))
+    command::step("stories on a real Kubernetes", || stories::run("kubernetes", words))
 }

@@ -94,11 +94,11 @@ fn stop(id: u32, began: u64) -> Result<()> {
 ///
 /// # Errors
 /// When it is not yes in time.
-pub fn until(what: &str, patience: Duration, mut yes: impl FnMut() -> bool) -> Result<()> {
-    let deadline = Instant::now() + patience;
+pub fn until(what: &str, timeout: Duration, mut yes: impl FnMut() -> bool) -> Result<()> {
+    let deadline = Instant::now() + timeout;
     while !yes() {
         if Instant::now() > deadline {
-            bail!("{what} is not ready after {} s, see its log", patience.as_secs());
+            bail!("{what} is not ready after {} s, see its log", timeout.as_secs());
         }
         sleep(Duration::from_millis(100));
     }

@@ -62,7 +62,7 @@ enum Task {
         #[arg(long, value_name = "PART", num_args = 1..)]
         only: Vec<measure::Part>,
     },
-    /// Tell the stories of a whole cloud, with our API server or another one
+    /// Run the stories of a whole cloud, with our API server or another one
     Conformance {
         #[command(subcommand)]
         with: Conformance,
@@ -144,7 +144,7 @@ fn run(task: Task) -> Result<()> {
                 println!("{}", binary.display());
             }
         }
-        Task::Kubernetes { what: Kubernetes::Up, dir } => kubernetes::up_and_tell(&dir)?,
+        Task::Kubernetes { what: Kubernetes::Up, dir } => kubernetes::up_and_print(&dir)?,
         Task::Kubernetes { what: Kubernetes::Down, dir } => kubernetes::down(&dir)?,
         Task::Bench { only } => measure::run(&only)?,
         Task::Conformance { with: Conformance::Embedded { words } } => conformance::embedded(&words)?,

@@ -38,7 +38,7 @@ pub fn run(options: Options) -> Result<()> {
         ("test", || cargo(&["test", "--quiet", "--workspace", "--exclude", "nubium-e2e"])),
     ];
     if !options.no_e2e {
-        steps.push(("stories", || stories::tell("embedded", &[])));
+        steps.push(("stories", || stories::run("embedded", &[])));
     }
 
     let mut failed = Vec::new();

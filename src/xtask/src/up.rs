@@ -46,8 +46,8 @@ pub fn up(state: &Path) -> Result<()> {
         Started::new(state).start(&nubium, &words.map(str::to_owned))?;
     }
     let cloud = Cloud { nubium, state };
-    cloud.told(command::step("start nubium", || cloud.wait(&["hosts"], Duration::from_secs(120))))?;
-    cloud.told(command::step(&format!("apply {EXAMPLE}"), || {
+    cloud.or_log(command::step("start nubium", || cloud.wait(&["hosts"], Duration::from_secs(120))))?;
+    cloud.or_log(command::step(&format!("apply {EXAMPLE}"), || {
         command::run(cloud.command().args(["apply", "-f"]).arg(workspace::root().join(EXAMPLE)))?;
         cloud.wait(&["servers", SERVER], Duration::from_secs(300))
     }))?;
@@ -128,8 +128,8 @@ impl Cloud<'_> {
     }
 
     /// Returns when the objects are there and each is Ready; says meanwhile what they wait for.
-    fn wait(&self, what: &[&str], patience: Duration) -> Result<()> {
-        let deadline = Instant::now() + patience;
+    fn wait(&self, what: &[&str], timeout: Duration) -> Result<()> {
+        let deadline = Instant::now() + timeout;
         let mut last = String::new();
         loop {
             let (objects, silence) = match self.get(what) {
@@ -149,14 +149,14 @@ impl Cloud<'_> {
             }
             if Instant::now() > deadline {
                 let why = silence.map(|error| format!(": {error:#}")).unwrap_or_default();
-                bail!("{} not Ready after {} s{why}", what.join(" "), patience.as_secs());
+                bail!("{} not Ready after {} s{why}", what.join(" "), timeout.as_secs());
             }
             sleep(Duration::from_millis(100));
         }
     }
 
     /// Adds the end of the log to an error.
-    fn told(&self, done: Result<()>) -> Result<()> {
+    fn or_log(&self, done: Result<()>) -> Result<()> {
         let Err(error) = done else { return Ok(()) };
         let path = self.state.join("nubium.log");
         let log = fs::read(&path).unwrap_or_default();
@@ -214,7 +214,7 @@ mod tests {
     use super::{ready, waits_for};
 
     #[test]
-    fn an_older_wish_s_ready_does_not_count() {
+    fn the_ready_of_an_older_spec_does_not_count() {
         let condition = json!({"type": "Ready", "status": "True", "observedGeneration": 1});
         let object =
             |generation: u32| json!({"metadata": {"generation": generation}, "status": {"conditions": [condition]}});

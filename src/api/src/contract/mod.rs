@@ -52,7 +52,7 @@ pub const POOL_PRESSURE: &str = "PoolPressure";
 /// Of a Host: what is there without an object.
 pub const STRANGERS: &str = "Strangers";
 
-/// The annotation of a Server, or of a Volume that it made, with the UID of a Server that was deleted with the wish that what
+/// The annotation of a Server, or of a Volume that it made, with the UID of a Server that was deleted so that what
 /// it made stays (`--cascade=orphan`).
 pub const ORPHANED: &str = "nubium.dev/orphaned";
 /// The finalizer that the API server sets for `--cascade=orphan`, until the ownerReferences of what was made are gone.
@@ -136,7 +136,7 @@ impl Writer {
     }
 }
 
-/// A field that another one has replaced. It still means what it meant; who writes it is told of the other one.
+/// A field that another one has replaced. It still means what it meant; who writes it is warned, with the name of the other one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeprecatedField {
     /// The kind's plural name in lower case.
@@ -148,7 +148,7 @@ pub struct DeprecatedField {
 }
 
 impl DeprecatedField {
-    /// What the user is told.
+    /// The warning for who writes it.
     pub fn warning(&self) -> String {
         format!("{} is deprecated: give {}, a list, instead", self.path, self.instead)
     }

@@ -1,4 +1,4 @@
-//! The `scale` subresource of custom resources: one number of the wish, one of what is.
+//! The `scale` subresource of custom resources: the number of replicas in the spec, and the one in the status.
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -49,7 +49,7 @@ fn scale_of(paths: &Scale, object: &Value) -> Value {
     scale
 }
 
-/// `PUT` or `PATCH` of `…/scale`: changes the wished number, nothing else.
+/// `PUT` or `PATCH` of `…/scale`: changes the number in the spec, nothing else.
 pub(crate) async fn set(call: &Call, kind: &Kind, is_patch: bool, body: Bytes) -> Result<Reply, Failure> {
     let paths = paths(kind)?;
     let document = intake::json(&body).map(|document| document.value);

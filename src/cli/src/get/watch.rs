@@ -29,7 +29,7 @@ pub async fn run(connection: &Connection, resource: &Resource, get: &Get) -> any
             match event["type"].as_str() {
                 Some("ADDED" | "MODIFIED" | "DELETED") => printer.change(&mut object)?,
                 Some("BOOKMARK") => {}
-                _ => bail!("the watch ended: {}", object["message"].as_str().unwrap_or("for no reason that was told")),
+                _ => bail!("the watch ended: {}", object["message"].as_str().unwrap_or("without a reason")),
             }
             // Of a table, the version is its row's.
             let seen = [&object["metadata"], &object["rows"][0]["object"]["metadata"]];

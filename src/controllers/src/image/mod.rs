@@ -1,4 +1,4 @@
-//! Image: sums up what the hosts say of it, and lets it go when no Volume depends on it and every host has released it.
+//! Image: sums up what the hosts say of it, and removes its finalizer when no Volume depends on it and every host has released it.
 
 mod plan;
 
@@ -13,7 +13,7 @@ use nubium_runtime::{
 use crate::{
     error::{Error, calling},
     pass,
-    release::{ReleasePhase, leave},
+    release::ReleasePhase,
     users::terminating,
     verdict::writer,
     world::{Controlled, World, by, volume_keys},
@@ -68,20 +68,20 @@ async fn reconcile(world: Arc<World>, key: Key) -> Result<Next, Error> {
             return Ok(Next::Settled);
         }
         let users = [users(&world, &image), world.unreadable(&key.namespace)].concat();
-        let leave = leave(&seen.conditions, generation, users, plan::holding(&seen.hosts, exists));
-        if leave == ReleasePhase::Free {
+        let phase = ReleasePhase::of(&seen.conditions, generation, users, plan::holding(&seen.hosts, exists));
+        if phase == ReleasePhase::Free {
             remove_finalizer(&api, &image, Image::FINALIZER)
                 .await
                 .map_err(calling::<Image>("remove the finalizer from", &key))?;
             return Ok(Next::Settled);
         }
-        let mut conditions = leave.verdict().conditions(generation);
-        conditions.push(leave.condition(generation));
+        let mut conditions = phase.verdict().conditions(generation);
+        conditions.push(phase.condition(generation));
         ImageStatus { observed_generation: generation, conditions, size: seen.size, ..ImageStatus::default() }
     } else {
         add_finalizer(&api, &image, Image::FINALIZER).await.map_err(calling::<Image>("add the finalizer to", &key))?;
         let hosts: Vec<_> = seen.hosts.iter().filter(|host| exists(&host.name)).cloned().collect();
-        let (verdict, size, progress) = plan::judge(&hosts, generation);
+        let (verdict, size, progress) = plan::summary(&hosts, generation);
         let conditions = verdict.conditions(generation);
         ImageStatus {
             observed_generation: generation,

@@ -10,11 +10,11 @@ use crate::{
     verdict::{Verdict, holds},
 };
 
-/// Whether a file that matches its checksum can never be used: the one thing that no waiting mends.
+/// Whether a file that matches its checksum can never be used: the one failure that waiting cannot help.
 const UNSAFE: &str = "UnsafeImage";
 
 /// How it stands, its size, and how far the first import is.
-pub(super) fn judge(hosts: &[ImageHost], generation: Option<i64>) -> (Verdict, Option<Quantity>, Option<String>) {
+pub(super) fn summary(hosts: &[ImageHost], generation: Option<i64>) -> (Verdict, Option<Quantity>, Option<String>) {
     let entries: Vec<&ImageHost> = hosts
         .iter()
         .filter(|host| host.observed_generation == generation && host.released != Some(true))
@@ -86,24 +86,24 @@ mod tests {
     fn one_verified_copy_in_the_default_pool_is_enough() {
         let mut there = host("b", true, "Imported");
         there.virtual_size = Some(1 << 30);
-        let (verdict, size, progress) = judge(&[host("a", false, "Downloading"), there.clone()], Some(1));
+        let (verdict, size, progress) = summary(&[host("a", false, "Downloading"), there.clone()], Some(1));
         assert_eq!((verdict.state, size, progress), (State::Ready, Some(Quantity("1Gi".into())), None));
         there.pool = Some("other".into());
-        assert_eq!(judge(&[there.clone()], Some(1)).0.reason, "WaitingForHost");
+        assert_eq!(summary(&[there.clone()], Some(1)).0.reason, "WaitingForHost");
         there.pool = None;
-        assert_eq!(judge(&[there], Some(2)).0.reason, "WaitingForHost");
+        assert_eq!(summary(&[there], Some(2)).0.reason, "WaitingForHost");
     }
 
     #[test]
-    fn the_way_there_is_told_and_only_an_unsafe_image_is_stalled() {
+    fn the_progress_is_reported_and_only_an_unsafe_image_is_stalled() {
         let mut on_its_way = host("a", false, "Downloading");
         (on_its_way.fetched_bytes, on_its_way.total_bytes) = (Some(42), Some(100));
-        let (verdict, _, progress) = judge(&[on_its_way], Some(1));
+        let (verdict, _, progress) = summary(&[on_its_way], Some(1));
         assert_eq!((verdict.state, progress.as_deref()), (State::Working, Some("42%")));
         for reason in ["ChecksumMismatch", "DownloadFailed", "NoSpace", "NotFound", "SourceRefused"] {
-            assert_eq!(judge(&[host("a", false, reason)], Some(1)).0.state, State::Working, "{reason}");
+            assert_eq!(summary(&[host("a", false, reason)], Some(1)).0.state, State::Working, "{reason}");
         }
-        assert_eq!(judge(&[host("a", false, UNSAFE)], Some(1)).0.state, State::Stalled);
+        assert_eq!(summary(&[host("a", false, UNSAFE)], Some(1)).0.state, State::Stalled);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Network: gives it a number (VNI), an MTU and, where it gives no cidr, a range, says whether the hosts have it as requested, and lets it go when no Port
+//! Network: gives it a number (VNI), an MTU and, where it gives no cidr, a range, says whether the hosts have it as requested, and removes its finalizer when no Port
 //! uses it and every host has released it.
 
 mod plan;
@@ -22,7 +22,7 @@ use range::Taking;
 use crate::{
     error::{Error, calling},
     pass,
-    release::{ReleasePhase, leave},
+    release::ReleasePhase,
     users::terminating,
     verdict::writer,
     world::{Controlled, World, by},
@@ -86,16 +86,16 @@ async fn reconcile(world: Arc<World>, numbers: Arc<Numbers>, key: Key) -> Result
         let ports = world.ports.by(by::NETWORK, &key.to_string());
         let claims = world.addresses.by(by::NETWORK, &key.to_string());
         let users = [plan::users(&ports, &claims), world.unreadable(&key.namespace)].concat();
-        let leave = leave(&seen.conditions, generation, users, holding);
-        if leave == ReleasePhase::Free {
+        let phase = ReleasePhase::of(&seen.conditions, generation, users, holding);
+        if phase == ReleasePhase::Free {
             remove_finalizer(&api, &network, Network::FINALIZER)
                 .await
                 .map_err(calling::<Network>("remove the finalizer from", &key))?;
             numbers.lock().remove(&uid);
             return Ok(Next::Settled);
         }
-        let mut conditions = leave.verdict().conditions(generation);
-        conditions.push(leave.condition(generation));
+        let mut conditions = phase.verdict().conditions(generation);
+        conditions.push(phase.condition(generation));
         let status = NetworkStatus {
             observed_generation: generation,
             conditions,
@@ -116,21 +116,21 @@ async fn reconcile(world: Arc<World>, numbers: Arc<Numbers>, key: Key) -> Result
     }
     let vni = seen.vni.unwrap_or_else(|| number(&world, &numbers, &uid));
     let allocated = network.spec.subnets.first().is_none_or(|subnet| subnet.cidr.is_none());
-    let told = seen.subnets.first().map(|subnet| subnet.cidr.clone());
+    let given = seen.subnets.first().map(|subnet| subnet.cidr.clone());
     let mut network = Arc::unwrap_or_clone(network);
     let mut subnets = Vec::new();
-    let mut trouble = None;
+    let mut no_range = None;
     if allocated {
-        match range::take(&world, &network, told.clone()).await? {
+        match range::take(&world, &network, given.clone()).await? {
             Taking::Has(cidr) => subnets.push(NetworkSubnet { name: network.subnet().name, cidr }),
             Taking::Again => return Ok(Next::After(AGAIN)),
-            Taking::Trouble(verdict) => trouble = Some(verdict),
+            Taking::NoRange(verdict) => no_range = Some(verdict),
         }
     } else if let Some(cidr) = network.subnet().cidr {
         subnets.push(NetworkSubnet { name: network.subnet().name, cidr });
     }
     network.status.get_or_insert_default().subnets.clone_from(&subnets);
-    let verdict = trouble.unwrap_or_else(|| {
+    let verdict = no_range.unwrap_or_else(|| {
         let ranges = world.settings.get(&Key::cluster(CLOUD_SETTINGS)).map(|found| found.spec.networks.host_access());
         plan::verdict(&network, ranges.as_ref(), &seen.hosts, |host| world.host_may_hold(host))
     });
@@ -144,14 +144,14 @@ async fn reconcile(world: Arc<World>, numbers: Arc<Numbers>, key: Key) -> Result
     };
     network.status = Some(seen.clone());
     // The number and the range are decisions: they must not rest on a Network that got others meanwhile.
-    let wrote = if seen.vni.is_none() || (allocated && told.is_none()) {
+    let wrote = if seen.vni.is_none() || (allocated && given.is_none()) {
         claim_status(&api, &network, &OWNER, &status).await
     } else {
         apply_status(&api, &network, &OWNER, &status).await
     };
     wrote.map_err(calling::<Network>("write the status of", &key))?;
-    if let (true, Some(told)) = (allocated, &told) {
-        range::give_back_surplus(&world, &network, told).await?;
+    if let (true, Some(given)) = (allocated, &given) {
+        range::give_back_surplus(&world, &network, given).await?;
     }
     Ok(Next::Settled)
 }

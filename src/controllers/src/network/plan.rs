@@ -130,13 +130,13 @@ mod tests {
     fn host_access_outside_the_allowed_ranges_is_refused_before_any_host_has_it() {
         let mut network = network("10.99.0.0/24");
         let ranges = HostAccessRanges(vec!["10.77.0.0/16".parse().unwrap()]);
-        let judge = |network: &Network, ranges| verdict(network, ranges, &[], |_| true);
-        assert_eq!(judge(&network, Some(&ranges)).reason, "Available", "it does not ask for it");
+        let verdict_with = |network: &Network, ranges| verdict(network, ranges, &[], |_| true);
+        assert_eq!(verdict_with(&network, Some(&ranges)).reason, "Available", "it does not ask for it");
         network.spec.host_access = true;
-        let refused = judge(&network, Some(&ranges));
+        let refused = verdict_with(&network, Some(&ranges));
         assert_eq!((refused.state, refused.reason.as_str()), (crate::verdict::State::Working, "HostAccessRefused"));
         assert!(refused.message.contains("kubectl patch cloudsettings default"), "{}", refused.message);
-        assert_eq!(judge(&network, None).reason, "Available", "what is allowed is not known");
+        assert_eq!(verdict_with(&network, None).reason, "Available", "what is allowed is not known");
     }
 
     #[test]

@@ -24,25 +24,25 @@ pub(super) enum Taking {
     /// Somebody else was faster: look again.
     Again,
     /// There is none for it.
-    Trouble(Verdict),
+    NoRange(Verdict),
 }
 
 /// The range that is held for it, taken if there is none yet.
-pub(super) async fn take(world: &World, network: &Network, told: Option<String>) -> Result<Taking, Error> {
+pub(super) async fn take(world: &World, network: &Network, given: Option<String>) -> Result<Taking, Error> {
     let uid = network.uid().unwrap_or_default();
     let claims = world.ranges.by(by::NETWORK_UID, &uid);
-    let range: Ipv4Net = match told.as_deref().or(held(&claims)).map(str::parse) {
+    let range: Ipv4Net = match given.as_deref().or(held(&claims)).map(str::parse) {
         Some(Ok(range)) => range,
         _ => {
             let Some(settings) = world.settings.get(&Key::cluster(CLOUD_SETTINGS)) else {
                 let message =
                     format!("waits for CloudSettings {CLOUD_SETTINGS}, which says of what its range is taken");
-                return Ok(Taking::Trouble(Verdict::working("CloudSettingsNotFound", message)));
+                return Ok(Taking::NoRange(Verdict::working("CloudSettingsNotFound", message)));
             };
             let allowed = settings.spec.networks.allocation_ranges();
             match free(&allowed, &taken(world)) {
                 Some(range) => range,
-                None => return Ok(Taking::Trouble(exhausted(&allowed))),
+                None => return Ok(Taking::NoRange(exhausted(&allowed))),
             }
         }
     };
@@ -51,14 +51,14 @@ pub(super) async fn take(world: &World, network: &Network, told: Option<String>)
         return Ok(Taking::Has(text));
     }
     let is_new = create(world, network, range).await?;
-    Ok(if is_new || told.is_some() { Taking::Has(text) } else { Taking::Again })
+    Ok(if is_new || given.is_some() { Taking::Has(text) } else { Taking::Again })
 }
 
-/// Gives back what it holds beyond the range that was told: a controller that was cut off had taken one, and the next one
+/// Gives back what it holds beyond the range that was given: a controller that was cut off had taken one, and the next one
 /// another before it could see it.
-pub(super) async fn give_back_surplus(world: &World, network: &Network, told: &str) -> Result<(), Error> {
+pub(super) async fn give_back_surplus(world: &World, network: &Network, given: &str) -> Result<(), Error> {
     let claims = world.ranges.by(by::NETWORK_UID, &network.uid().unwrap_or_default());
-    for claim in claims.iter().filter(|claim| claim.spec.cidr != told && !terminating(claim.as_ref())) {
+    for claim in claims.iter().filter(|claim| claim.spec.cidr != given && !terminating(claim.as_ref())) {
         world.delete::<AddressRange>(&Key::of(claim.as_ref()), of_uid(claim.uid())).await?;
     }
     Ok(())
@@ -71,8 +71,8 @@ fn held(claims: &[Arc<AddressRange>]) -> Option<&str> {
 /// Every range that a Network has or is taking.
 fn taken(world: &World) -> Vec<Ipv4Net> {
     let claimed = world.ranges.list();
-    let given = world.networks.list();
-    let given = given.iter().filter_map(|network| network.subnet().cidr);
+    let networks = world.networks.list();
+    let given = networks.iter().filter_map(|network| network.subnet().cidr);
     claimed.iter().map(|claim| claim.spec.cidr.clone()).chain(given).filter_map(|cidr| cidr.parse().ok()).collect()
 }
 

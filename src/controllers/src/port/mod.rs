@@ -1,4 +1,4 @@
-//! Port: gives it a MAC and an address, says where its Server is, and lets it go with its addresses once no guest can
+//! Port: gives it a MAC and an address, says where its Server is, and releases it with its addresses once no guest can
 //! have it any more.
 //!
 //! An address is taken by creating the IPAddress of that name: a name that exists is an address that is taken, whoever
@@ -104,13 +104,13 @@ async fn reconcile(world: Arc<World>, reserved: Arc<Reserved>, key: Key) -> Resu
                 return Err(error);
             }
         },
-        Addressing::Trouble { .. } => None,
+        Addressing::Unavailable { .. } => None,
     };
     let verdict = match &addressing {
-        Addressing::Trouble { reason, message } => Verdict::working(*reason, message.clone()),
+        Addressing::Unavailable { reason, message } => Verdict::working(*reason, message.clone()),
         Addressing::Has(_) | Addressing::Claim(_) => Verdict::ready("Addressed", "it has its MAC and its address"),
     };
-    tell(&world, &seen, &verdict, address).await?;
+    report(&world, &seen, &verdict, address).await?;
     for claim in plan::surplus(&seen) {
         give_back(&world, claim).await?;
     }
@@ -123,7 +123,7 @@ async fn go(world: &World, seen: &Gathered) -> Result<Next, Error> {
     let unreadable =
         || Some(Verdict::working("InUse", format!("{} may use it", world.unreadable(&key.namespace).first()?)));
     if let Some(verdict) = plan::kept(seen).or_else(unreadable) {
-        tell(world, seen, &verdict, plan::first_address(seen)).await?;
+        report(world, seen, &verdict, plan::first_address(seen)).await?;
         // Wait for the event of the cache's own; what only a live look saw, the cache sees soon.
         return Ok(if seen.users.is_empty() { Next::After(LOOK_AGAIN) } else { Next::Settled });
     }
@@ -166,7 +166,7 @@ async fn claim(world: &World, seen: &Gathered, address: Ipv4Addr) -> Result<(), 
     Err(calling::<IPAddress>("create", &key)(error))
 }
 
-async fn tell(world: &World, seen: &Gathered, verdict: &Verdict, address: Option<Ipv4Addr>) -> Result<(), Error> {
+async fn report(world: &World, seen: &Gathered, verdict: &Verdict, address: Option<Ipv4Addr>) -> Result<(), Error> {
     let key = Key::of(seen.port.as_ref());
     let generation = seen.port.metadata.generation;
     let subnet = seen.network.as_ref().map_or_else(|| "v4".to_owned(), |network| network.subnet().name);
@@ -221,7 +221,7 @@ fn wake(world: &Arc<World>, queue: &Queue<Key>, reserved: &Arc<Reserved>) {
             // Its own Port may have another one already.
             queue.add(network.beside(claim.spec.port.clone()));
         }
-        // One that comes tells those who request it by whom it is taken; one that goes is free for those without any.
+        // One that comes is reported by those who request it; one that goes is free for those without any.
         for port in ports.by(by::NETWORK, &network.to_string()) {
             let without = port.status.as_ref().is_none_or(|status| status.addresses.is_empty());
             if without && (new.is_none() || port.spec.requested_addresses().contains(&claim.spec.address)) {

@@ -16,7 +16,7 @@ pub(super) enum Addressing {
     /// It should take this one.
     Claim(Ipv4Addr),
     /// It can have none for now.
-    Trouble { reason: &'static str, message: String },
+    Unavailable { reason: &'static str, message: String },
 }
 
 /// The address. `reserved` are addresses that count as taken beyond those that are seen to be.
@@ -29,26 +29,26 @@ pub(super) fn addressing(seen: &Gathered, reserved: &BTreeSet<Ipv4Addr>) -> Addr
         (_, Some(address)) => return Addressing::Has(address),
         (_, None) => {}
     }
-    let trouble = |reason, message| Addressing::Trouble { reason, message };
+    let unavailable = |reason, message| Addressing::Unavailable { reason, message };
     let name = &seen.port.spec.network;
     if let Some(other) = &seen.same_mac {
         let message = format!("MAC address {} of Network {name} is taken by Port {other}", mac(&seen.port));
-        return trouble("MacAddressTaken", message);
+        return unavailable("MacAddressTaken", message);
     }
     let Some(network) = &seen.network else {
-        return trouble("NetworkNotFound", format!("waits for Network {name}, which does not exist"));
+        return unavailable("NetworkNotFound", format!("waits for Network {name}, which does not exist"));
     };
     if terminating(network.as_ref()) {
-        return trouble("NetworkNotFound", format!("Network {name} is being deleted"));
+        return unavailable("NetworkNotFound", format!("Network {name} is being deleted"));
     }
     let subnet = network.subnet();
     let (range, allocation) = match (subnet.range(), subnet.allocation()) {
         (Ok(range), Ok(allocation)) => (range, allocation),
         (Err(SubnetError::NoRange), _) => {
-            return trouble("NetworkNotReady", format!("waits for Network {name}, which has taken no range yet"));
+            return unavailable("NetworkNotReady", format!("waits for Network {name}, which has taken no range yet"));
         }
         _ => {
-            return trouble(
+            return unavailable(
                 "InvalidSubnet",
                 format!("Network {name} has a subnet that cannot be used: look at its conditions"),
             );
@@ -57,38 +57,39 @@ pub(super) fn addressing(seen: &Gathered, reserved: &BTreeSet<Ipv4Addr>) -> Addr
     match seen.port.spec.requested_addresses().first() {
         Some(requested) => match range.requested(requested) {
             Ok(address) => match seen.taken.get(&address) {
-                Some(other) => {
-                    trouble("AddressTaken", format!("address {requested} of Network {name} is taken by Port {other}"))
-                }
+                Some(other) => unavailable(
+                    "AddressTaken",
+                    format!("address {requested} of Network {name} is taken by Port {other}"),
+                ),
                 None if reserved.contains(&address) => {
-                    trouble("AddressTaken", format!("address {requested} of Network {name} is taken"))
+                    unavailable("AddressTaken", format!("address {requested} of Network {name} is taken"))
                 }
                 None => Addressing::Claim(address),
             },
             Err(AddressRefusal::NotAnAddress) => {
-                trouble("InvalidAddress", format!("{requested} is not an IPv4 address"))
+                unavailable("InvalidAddress", format!("{requested} is not an IPv4 address"))
             }
             Err(AddressRefusal::OutOfRange) => {
                 let message =
                     format!("address {requested} is not one of Network {name}, whose range is {}", range.cidr);
-                trouble("AddressOutOfRange", message)
+                unavailable("AddressOutOfRange", message)
             }
             Err(AddressRefusal::Edge) => {
                 let message = format!(
                     "address {requested} is the first or the last of {}, which no machine can have",
                     range.cidr
                 );
-                trouble("AddressOutOfRange", message)
+                unavailable("AddressOutOfRange", message)
             }
             Err(AddressRefusal::Gateway) => {
-                trouble("AddressTaken", format!("address {requested} is the gateway of Network {name}"))
+                unavailable("AddressTaken", format!("address {requested} is the gateway of Network {name}"))
             }
         },
         None => {
             let taken = seen.taken.keys().chain(reserved).copied().collect();
             match allocation.free(&taken) {
                 Some(address) => Addressing::Claim(address),
-                None => trouble("PoolExhausted", format!("Network {name} has no address left to give out")),
+                None => unavailable("PoolExhausted", format!("Network {name} has no address left to give out")),
             }
         }
     }

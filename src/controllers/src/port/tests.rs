@@ -68,9 +68,9 @@ fn ip(last: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 10, 0, last)
 }
 
-fn trouble(seen: &Gathered) -> (String, String) {
+fn unavailable(seen: &Gathered) -> (String, String) {
     match addressing(seen, &BTreeSet::new()) {
-        Addressing::Trouble { reason, message } => (reason.to_owned(), message),
+        Addressing::Unavailable { reason, message } => (reason.to_owned(), message),
         other => panic!("{other:?}"),
     }
 }
@@ -97,7 +97,7 @@ fn two_ports_of_a_network_never_have_one_mac() {
     assert!(!goes_before(&port("a", 1, true), &port("a", 1, true)), "not itself");
     let mut seen = seen(spec);
     seen.same_mac = Some("other".into());
-    let (reason, message) = trouble(&seen);
+    let (reason, message) = unavailable(&seen);
     assert_eq!(reason, "MacAddressTaken");
     assert!(message.contains("02:00:00:00:00:01") && message.contains("Port other"), "{message}");
     seen.claims.push(claim("10.10.0.2"));
@@ -116,10 +116,10 @@ fn the_lowest_free_address_is_taken_and_what_is_held_is_kept() {
 }
 
 #[test]
-fn an_address_that_was_told_stays_and_what_was_claimed_beyond_it_goes() {
+fn an_address_that_was_given_stays_and_what_was_claimed_beyond_it_goes() {
     let mut seen = seen(json!({"network": "blue"}));
-    let told = json!({"addresses": [{"name": "v4", "address": "10.10.0.5"}]});
-    Arc::make_mut(&mut seen.port).status = serde_json::from_value(told).unwrap();
+    let given = json!({"addresses": [{"name": "v4", "address": "10.10.0.5"}]});
+    Arc::make_mut(&mut seen.port).status = serde_json::from_value(given).unwrap();
     seen.claims = vec![claim("10.10.0.3")];
     assert_eq!(addressing(&seen, &BTreeSet::new()), Addressing::Claim(ip(5)), "no cache makes it another one");
     assert!(surplus(&seen).is_empty());
@@ -131,7 +131,7 @@ fn an_address_that_was_told_stays_and_what_was_claimed_beyond_it_goes() {
     seen.claims.pop();
     seen.taken.insert(ip(5), "other".into());
     assert_eq!(addressing(&seen, &BTreeSet::new()), Addressing::Has(ip(3)), "another has it by now");
-    assert!(surplus(&seen).is_empty(), "nothing goes before the new one is told");
+    assert!(surplus(&seen).is_empty(), "nothing goes before the new one is reported");
 }
 
 #[test]
@@ -139,12 +139,12 @@ fn a_request_that_cannot_be_met_says_why_and_by_whom() {
     let mut requested = seen(json!({"network": "blue", "address": "10.10.0.5"}));
     assert_eq!(addressing(&requested, &BTreeSet::new()), Addressing::Claim(ip(5)));
     requested.taken.insert(ip(5), "web-0-eth0".into());
-    let (reason, message) = trouble(&requested);
+    let (reason, message) = unavailable(&requested);
     assert_eq!(reason, "AddressTaken");
     assert!(message.contains("Port web-0-eth0"), "{message}");
-    assert_eq!(trouble(&seen(json!({"network": "blue", "address": "10.10.1.5"}))).0, "AddressOutOfRange");
-    assert_eq!(trouble(&seen(json!({"network": "blue", "address": "10.10.0.1"}))).0, "AddressTaken");
-    assert_eq!(trouble(&seen(json!({"network": "blue", "address": "10.10"}))).0, "InvalidAddress");
+    assert_eq!(unavailable(&seen(json!({"network": "blue", "address": "10.10.1.5"}))).0, "AddressOutOfRange");
+    assert_eq!(unavailable(&seen(json!({"network": "blue", "address": "10.10.0.1"}))).0, "AddressTaken");
+    assert_eq!(unavailable(&seen(json!({"network": "blue", "address": "10.10"}))).0, "InvalidAddress");
 }
 
 #[test]
@@ -162,9 +162,9 @@ fn a_list_of_addresses_means_what_the_old_field_means() {
 fn an_empty_pool_and_a_missing_network_are_waited_out() {
     let mut full = seen(json!({"network": "blue"}));
     full.taken = (2..=6).map(|last| (ip(last), "other".to_owned())).collect();
-    assert_eq!(trouble(&full).0, "PoolExhausted");
+    assert_eq!(unavailable(&full).0, "PoolExhausted");
     full.network = None;
-    assert_eq!(trouble(&full).0, "NetworkNotFound");
+    assert_eq!(unavailable(&full).0, "NetworkNotFound");
 }
 
 #[test]

@@ -69,14 +69,14 @@ pub enum Unplaced {
     NoHostFits { hosts: usize, lacking: Vec<(String, String)> },
 }
 
-/// So many hosts are told of: a message is read by people.
-const TOLD: usize = 5;
+/// So many hosts are named: a message is read by people.
+const NAMED: usize = 5;
 
 impl Unplaced {
     /// None of these hosts fits, which are ordered by name.
     pub(super) fn no_host_fits<'a>(request: &Request, hosts: impl ExactSizeIterator<Item = &'a Candidate>) -> Self {
         let count = hosts.len();
-        let lacking = hosts.take(TOLD).filter_map(|host| Some((host.name.clone(), lack(request, host)?)));
+        let lacking = hosts.take(NAMED).filter_map(|host| Some((host.name.clone(), lack(request, host)?)));
         Self::NoHostFits { hosts: count, lacking: lacking.collect() }
     }
 

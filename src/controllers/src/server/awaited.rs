@@ -80,7 +80,7 @@ impl Awaited {
         Self { client, queue, state: Arc::default() }
     }
 
-    /// Takes down what a Server misses now, and gives the time after which to look again, if nothing tells sooner.
+    /// Takes down what a Server misses now, and gives the time after which to look again, if no event comes sooner.
     pub fn miss(&self, server: &Key, missing: &[MissingSource]) -> Option<Duration> {
         let mut state = self.state.lock();
         if missing.is_empty() {
@@ -147,7 +147,7 @@ fn wake(state: &Weak<Mutex<State>>, queue: &Queue<Key>, kind: SourceKind, namesp
     }
 }
 
-/// Tells the name of every object that is there and of each that comes or changes. Runs until aborted.
+/// Reports the name of every object that is there and of each that comes or changes. Runs until aborted.
 async fn follow<K>(objects: Api<PartialObjectMeta<K>>, wake: impl Fn(&str))
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Send + 'static,

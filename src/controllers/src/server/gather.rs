@@ -225,7 +225,7 @@ async fn sources(world: &World, here: &Key, init: &CloudInit) -> Result<Seed, Er
 }
 
 /// What this Server made and the cache does not show yet: a Volume has no ownerReference, so nobody else would ever
-/// delete it. Only asked for when the Server is about to be let go.
+/// delete it. Only asked for when the Server is about to be released.
 async fn just_made<K>(world: &World, names: Vec<Key>, cached: &[Arc<K>]) -> Result<Vec<Arc<K>>, Error>
 where
     K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>

@@ -38,7 +38,7 @@ struct Memory {
     /// The digests of the seeds that were seen, by the Server's UID, so that they are not looked for in every pass.
     seeded: Mutex<HashMap<String, Option<String>>>,
     awaited: Awaited,
-    patience: StatusDebounce,
+    debounce: StatusDebounce,
 }
 
 impl Memory {
@@ -48,7 +48,7 @@ impl Memory {
             self.seeded.lock().remove(uid);
         }
         self.awaited.miss(key, &[]);
-        self.patience.settled(key);
+        self.debounce.settled(key);
     }
 }
 
@@ -74,7 +74,7 @@ impl Controlled for Server {
         let queue = Queue::new();
         wake(&world, &queue);
         let awaited = Awaited::new(world.client.clone(), queue.clone());
-        let memory = Arc::new(Memory { seeded: Mutex::default(), awaited, patience: StatusDebounce::default() });
+        let memory = Arc::new(Memory { seeded: Mutex::default(), awaited, debounce: StatusDebounce::default() });
         let settings = Loop { name: "server", workers: 16, resync: Some(Duration::from_secs(60)) };
         pass::run::<Self, _, _>(world.clone(), settings, queue, move |key| {
             reconcile(world.clone(), memory.clone(), key)
@@ -101,20 +101,20 @@ async fn reconcile(world: Arc<World>, memory: Arc<Memory>, key: Key) -> Result<N
     if let gather::Seed::There(digest) = &seen.seed {
         memory.seeded.lock().insert(uid.clone(), digest.clone());
     }
-    if plan.lets_go() {
+    if plan.releases() {
         memory.forget(&key, Some(&uid));
         return Ok(Next::Settled);
     }
-    let told = tell(&world, &memory, &key, &seen, &want).await?;
-    Ok(match (look, told) {
-        (Some(look), Next::After(tell)) => Next::After(look.min(tell)),
+    let reported = report(&world, &memory, &key, &seen, &want).await?;
+    Ok(match (look, reported) {
+        (Some(look), Next::After(report)) => Next::After(look.min(report)),
         (Some(look), _) => Next::After(look),
-        (None, told) => told,
+        (None, reported) => reported,
     })
 }
 
 /// Writes the status: at once when the Server is ready or stuck, else when it has been so for a moment.
-async fn tell(
+async fn report(
     world: &World,
     memory: &Memory,
     key: &Key,
@@ -125,15 +125,15 @@ async fn tell(
     let status = status::status(&verdict, seen);
     let owner = writer(&Server::CONTROLLER);
     if !nubium_runtime::status_differs(seen.server.as_ref(), &owner, &status) {
-        memory.patience.settled(key);
+        memory.debounce.settled(key);
         return Ok(Next::Settled);
     }
     if verdict.state == State::Working
-        && let Some(rest) = memory.patience.hold(key)
+        && let Some(rest) = memory.debounce.hold(key)
     {
         return Ok(Next::After(rest));
     }
-    memory.patience.settled(key);
+    memory.debounce.settled(key);
     apply_status(&world.api::<Server>(key), &seen.server, &owner, &status)
         .await
         .map_err(calling::<Server>("write the status of", key))?;

@@ -53,8 +53,8 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Whether it ends with the finalizer gone: then there is nobody left to tell.
-    pub fn lets_go(&self) -> bool {
+    /// Whether it ends with the finalizer gone: then there is nothing left to report on.
+    pub fn releases(&self) -> bool {
         self.stages.last().is_some_and(|stage| stage.contains(&Step::LetGo))
     }
 }
@@ -74,7 +74,7 @@ fn make(want: &Desired, seen: &Gathered) -> Vec<Vec<Step>> {
         .chain(new_ports.map(|(nic, spec)| Step::CreatePort(Box::new(port(server, nic, spec)))));
     let seed = seed.iter().map(|(host, files)| Step::CreateSeed { host: host.clone(), files: files.clone() });
     let made: Vec<Step> = children.chain(seed).chain(unasked(server, seen)).collect();
-    // The cache may be of a time before the Server was let go: what is made then, nobody would ever take away.
+    // The cache may be of a time before the Server was released: what is made then, nobody would ever take away.
     let first = match (has_finalizer(server.as_ref(), Server::FINALIZER), made.is_empty()) {
         (false, _) => vec![Step::Hold],
         (true, false) => vec![Step::Confirm],

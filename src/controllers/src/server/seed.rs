@@ -1,6 +1,6 @@
 //! The NoCloud seed: what cloud-init in the guest reads at its first boot.
 //!
-//! ssh keys are told as `public-keys` of the meta-data, the place where cloud-init's default user gets its keys from,
+//! ssh keys are given as `public-keys` of the meta-data, the place where cloud-init's default user gets its keys from,
 //! so that user data stays exactly the user's own bytes, whatever its kind. A `network-config` is given only where
 //! cloud-init's own default, DHCP on the first NIC, is not enough.
 
@@ -25,11 +25,11 @@ pub(super) struct Wired {
     pub mtu: i32,
     /// Whether its Network leads out: only such a NIC gets a default route.
     pub egress: bool,
-    /// None: DHCP tells.
+    /// None: DHCP gives it.
     pub fixed: Option<Fixed>,
 }
 
-/// An address that no DHCP tells.
+/// An address that no DHCP gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fixed {
     pub address: Ipv4Addr,
@@ -78,7 +78,7 @@ fn wire(name: &str, port: &Port, network: &Network) -> Option<Wired> {
     Some(Wired { name: name.to_owned(), mac: status.mac_address.clone()?, mtu, egress, fixed })
 }
 
-/// Tells one cloudInit from another: recorded with the seed, since a guest reads it only at its first boot.
+/// Differs for every cloudInit: recorded with the seed, since a guest reads it only at its first boot.
 pub(super) fn digest(server: &Server) -> String {
     let init = server.spec.cloud_init.clone().unwrap_or_default();
     let text = serde_json::to_vec(&init).expect("a cloudInit is plain data");
@@ -90,9 +90,9 @@ pub(super) fn render(server: &Server, sources: &Sources, nics: &[Wired]) -> BTre
     let init = server.spec.cloud_init.clone().unwrap_or_default();
     let host_name = init.hostname.unwrap_or_else(|| server.name_any());
     let lines = init.ssh_authorized_keys.iter().chain(&sources.keys).flat_map(|keys| keys.lines());
-    let mut told = BTreeSet::new();
+    let mut seen = BTreeSet::new();
     let keys: Vec<&str> =
-        lines.map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#') && told.insert(*line)).collect();
+        lines.map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#') && seen.insert(*line)).collect();
     let user_data = sources.user_data.clone().or_else(|| init.user_data.map(String::into_bytes));
     let mut files = BTreeMap::from([
         ("meta-data".to_owned(), meta_data(&server.uid().unwrap_or_default(), &host_name, &keys)),
@@ -120,7 +120,7 @@ fn network_config(nics: &[Wired]) -> Value {
     for (index, nic) in nics.iter().enumerate() {
         // Of several default routes the first NIC's is taken.
         let metric = 100 * (index + 1);
-        let mut told = match &nic.fixed {
+        let mut ethernet = match &nic.fixed {
             None if nic.egress => json!({"dhcp4": true, "dhcp4-overrides": {"route-metric": metric}}),
             None => json!({"dhcp4": true, "dhcp4-overrides": {"use-routes": false}}),
             Some(Fixed { address, prefix, gateway: _, dns }) => json!({
@@ -129,11 +129,11 @@ fn network_config(nics: &[Wired]) -> Value {
             }),
         };
         if let (true, Some(Fixed { gateway, .. })) = (nic.egress, &nic.fixed) {
-            told["routes"] = json!([{"to": "0.0.0.0/0", "via": gateway.to_string(), "metric": metric}]);
+            ethernet["routes"] = json!([{"to": "0.0.0.0/0", "via": gateway.to_string(), "metric": metric}]);
         }
-        told["match"] = json!({"macaddress": nic.mac});
-        told["mtu"] = json!(nic.mtu);
-        ethernets.insert(nic.name.clone(), told);
+        ethernet["match"] = json!({"macaddress": nic.mac});
+        ethernet["mtu"] = json!(nic.mtu);
+        ethernets.insert(nic.name.clone(), ethernet);
     }
     json!({"version": 2, "ethernets": ethernets})
 }
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_all_places_are_told_once_each_and_user_data_is_left_alone() {
+    fn keys_of_all_places_are_given_once_each_and_user_data_is_left_alone() {
         let server = server(json!({"sshAuthorizedKeys": ["ssh-ed25519 AAA me"], "userData": "#!/bin/sh\ntrue\n"}));
         let from = ["# mine\nssh-ed25519 BBB \"you\"\n\nssh-ed25519 AAA me\n".to_owned()];
         let files = render(&server, &Sources { keys: from.to_vec(), user_data: None }, &[]);
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn fixed_and_told_addresses_are_found_by_mac() {
+    fn fixed_and_dhcp_addresses_are_found_by_mac() {
         let fixed = Fixed {
             address: Ipv4Addr::new(10, 0, 0, 5),
             prefix: 24,
@@ -205,12 +205,12 @@ mod tests {
         for (egress, fixed) in [(true, None), (false, None), (true, Some(fixed())), (false, Some(fixed()))] {
             let dhcp = fixed.is_none();
             let nic = Wired { name: "eth0".into(), mac: "02:00".into(), mtu: 1430, egress, fixed };
-            let told = network_config(&[nic])["ethernets"]["eth0"].clone();
+            let ethernet = network_config(&[nic])["ethernets"]["eth0"].clone();
             let default_route = match dhcp {
-                true => told["dhcp4-overrides"]["use-routes"] != json!(false),
-                false => told["routes"].is_array(),
+                true => ethernet["dhcp4-overrides"]["use-routes"] != json!(false),
+                false => ethernet["routes"].is_array(),
             };
-            assert_eq!(default_route, egress, "{told}");
+            assert_eq!(default_route, egress, "{ethernet}");
         }
     }
 }

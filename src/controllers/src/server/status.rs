@@ -1,4 +1,4 @@
-//! What is told of a Server: one word, one sentence, its addresses. A summary of what others saw.
+//! What is reported of a Server: one word, one sentence, its addresses. A summary of what others saw.
 
 use kube::{Resource, ResourceExt};
 use nubium_api::{Condition, ConditionStatus, PowerState, ServerAddress, ServerStatus, Volume, condition, contract};
@@ -70,7 +70,7 @@ pub(super) fn verdict(want: &Desired, seen: &Gathered) -> Verdict {
         .or_else(|| changed::pending(want, seen))
         .or_else(|| missing(seen))
         .or_else(|| in_use(seen))
-        .or_else(|| port_trouble(seen))
+        .or_else(|| port_not_ready(seen))
         .or_else(|| unscheduled(seen))
         .or_else(|| unseeded(seen))
         .or_else(|| silent(seen))
@@ -205,22 +205,22 @@ fn in_use(seen: &Gathered) -> Option<Verdict> {
 }
 
 /// A Port that says of itself why it cannot be used.
-fn port_trouble(seen: &Gathered) -> Option<Verdict> {
+fn port_not_ready(seen: &Gathered) -> Option<Verdict> {
     seen.server.spec.nics.iter().find_map(|nic| {
         let (port, _) = seen.ports.get(&nic.name)?;
-        trouble("Port", port.as_ref(), &port.status.as_ref()?.conditions)
+        not_ready("Port", port.as_ref(), &port.status.as_ref()?.conditions)
     })
 }
 
 /// A Volume that says of itself why it is not there.
-fn volume_trouble(seen: &Gathered) -> Option<Verdict> {
+fn volume_not_ready(seen: &Gathered) -> Option<Verdict> {
     seen.server.spec.disks.iter().find_map(|disk| {
         let (volume, _) = seen.volumes.get(&disk.name)?;
-        trouble("Volume", volume.as_ref(), &volume.status.as_ref()?.conditions)
+        not_ready("Volume", volume.as_ref(), &volume.status.as_ref()?.conditions)
     })
 }
 
-fn trouble<K: Resource>(kind: &str, child: &K, conditions: &[Condition]) -> Option<Verdict> {
+fn not_ready<K: Resource>(kind: &str, child: &K, conditions: &[Condition]) -> Option<Verdict> {
     let ready = current(conditions, contract::READY, child.meta().generation)?;
     let message = || format!("{kind} {}: {}", child.name_any(), ready.message);
     (ready.status != ConditionStatus::True).then(|| Verdict::working(&ready.reason, message()))
@@ -310,7 +310,7 @@ fn on_its_host(seen: &Gathered) -> Verdict {
                 Verdict::working(&running.reason, &running.message)
             }
             (Some(volumes), _, _) if not_yet(&volumes) => {
-                volume_trouble(seen).unwrap_or_else(|| Verdict::working(&volumes.reason, &volumes.message))
+                volume_not_ready(seen).unwrap_or_else(|| Verdict::working(&volumes.reason, &volumes.message))
             }
             (_, Some(network), _) if not_yet(&network) => Verdict::working(&network.reason, &network.message),
             (Some(_), Some(_), Some(running)) => {

@@ -210,7 +210,7 @@ fn after(state: State_) -> (State_, bool) {
 }
 
 #[test]
-fn the_wish_is_reached_from_every_state() {
+fn the_desired_state_is_reached_from_every_state() {
     for state in every_state() {
         let (next, gone) = after(state);
         if !state.deleted {
@@ -219,7 +219,7 @@ fn the_wish_is_reached_from_every_state() {
             assert_eq!(next.seed, state.bound, "{state:?}");
             assert!(!gone);
         } else if !state.held {
-            assert!(!gone, "it is not ours to let go: {state:?}");
+            assert!(!gone, "it is not ours to release: {state:?}");
         } else if !state.bound || state.released {
             assert!(gone && !next.seed, "{state:?}");
             let kept = state.orphan != Orphan::No;
@@ -477,8 +477,8 @@ fn an_edited_cloud_init_is_said_and_takes_nothing_from_ready() {
     edited.seed = Seed::There(Some(super::seed::digest(&settled().server)));
     let verdict = verdict(&desired(&edited), &edited);
     assert_eq!(verdict.state, State::Ready);
-    let told = super::status::status(&verdict, &edited).conditions;
-    assert!(told.iter().any(|fact| fact.type_ == "CloudInitCurrent" && fact.reason == "EditedAfterFirstBoot"));
+    let reported = super::status::status(&verdict, &edited).conditions;
+    assert!(reported.iter().any(|fact| fact.type_ == "CloudInitCurrent" && fact.reason == "EditedAfterFirstBoot"));
     edited.seed = Seed::There(Some(super::seed::digest(&edited.server)));
     assert!(!super::status::status(&verdict, &edited).conditions.iter().any(|fact| fact.type_ == "CloudInitCurrent"));
 }

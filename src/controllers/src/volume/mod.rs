@@ -1,4 +1,4 @@
-//! Volume: says where it lives (with its first Server, and for good) and how it stands, and lets it go when no Server
+//! Volume: says where it lives (with its first Server, and for good) and how it stands, and removes its finalizer when no Server
 //! uses it and its host has released it.
 
 mod plan;
@@ -15,7 +15,7 @@ use nubium_runtime::{
 use crate::{
     error::{Error, calling},
     pass,
-    release::{ReleasePhase, leave},
+    release::ReleasePhase,
     users::{terminating, volume_users},
     verdict::{holds, writer},
     world::{Controlled, World, by, pool_name, volume_keys},
@@ -64,17 +64,17 @@ impl Controlled for Volume {
             }
         });
         let settings = Loop { name: "volume", workers: 16, resync: Some(Duration::from_secs(60)) };
-        let patience = Arc::new(StatusDebounce::default());
+        let debounce = Arc::new(StatusDebounce::default());
         pass::run::<Self, _, _>(world.clone(), settings, queue, move |key| {
-            reconcile(world.clone(), patience.clone(), key)
+            reconcile(world.clone(), debounce.clone(), key)
         })
         .await;
     }
 }
 
-async fn reconcile(world: Arc<World>, patience: Arc<StatusDebounce>, key: Key) -> Result<Next, Error> {
+async fn reconcile(world: Arc<World>, debounce: Arc<StatusDebounce>, key: Key) -> Result<Next, Error> {
     let Some(volume) = world.volumes.get(&key) else {
-        patience.settled(&key);
+        debounce.settled(&key);
         return Ok(Next::Gone);
     };
     let api = world.api::<Volume>(&key);
@@ -87,15 +87,15 @@ async fn reconcile(world: Arc<World>, patience: Arc<StatusDebounce>, key: Key) -
         }
         let holding = holding(&world, &volume).await?;
         let users = [plan::users(&volume, &users), world.unreadable(&key.namespace)].concat();
-        let leave = leave(&seen.conditions, generation, users, holding);
-        if leave == ReleasePhase::Free {
+        let phase = ReleasePhase::of(&seen.conditions, generation, users, holding);
+        if phase == ReleasePhase::Free {
             remove_finalizer(&api, &volume, Volume::FINALIZER)
                 .await
                 .map_err(calling::<Volume>("remove the finalizer from", &key))?;
             return Ok(Next::Settled);
         }
-        let mut conditions = leave.verdict().conditions(generation);
-        conditions.push(leave.condition(generation));
+        let mut conditions = phase.verdict().conditions(generation);
+        conditions.push(phase.condition(generation));
         (conditions, seen.host)
     } else {
         if never_used(&world, &volume, &users).await? {
@@ -113,12 +113,12 @@ async fn reconcile(world: Arc<World>, patience: Arc<StatusDebounce>, key: Key) -
         if host.is_none()
             && volume.spec.made_for.is_some()
             && seen.observed_generation != generation
-            && let Some(rest) = patience.hold(&key)
+            && let Some(rest) = debounce.hold(&key)
         {
-            // Just made for a Server that is about to be bound: that is told in one with its host.
+            // Just made for a Server that is about to be bound: that is reported in one with its host.
             return Ok(Next::After(rest));
         }
-        patience.settled(&key);
+        debounce.settled(&key);
         let missing = image.filter(|(_, there)| !there).map(|(name, _)| ("Image", name));
         let missing = missing.or((!pooled).then_some(("StoragePool", pool.as_str())));
         (plan::verdict(&volume, host.as_deref(), missing).conditions(generation), host)

@@ -1,4 +1,4 @@
-//! Claims of addresses and of ranges: each is let go only after a live look has shown that its owner is no more.
+//! Claims of addresses and of ranges: each is released only after a live look has shown that its owner is no more.
 
 use std::fmt::Debug;
 
@@ -53,12 +53,12 @@ async fn waits<K: Object>(api: &Api<K>, name: &str) {
     until(&format!("{name} waits for its owner"), in_use).await;
 }
 
-/// Asserts that the owner was looked for, live, before the claim was let go by the first such call: `DELETE`, or the
+/// Asserts that the owner was looked for, live, before the claim was released by the first such call: `DELETE`, or the
 /// `PATCH` that removes its finalizer.
 fn looked_first(cloud: &Cloud, owner: &str, verb: &str, claim: &str) {
     let asked = cloud.asked.lock();
-    let lets_go = |call: &String| call.starts_with(verb) && call.contains(claim) && !call.contains("/status");
-    let first = asked.iter().position(lets_go).expect("it was let go");
+    let releases = |call: &String| call.starts_with(verb) && call.contains(claim) && !call.contains("/status");
+    let first = asked.iter().position(releases).expect("it was released");
     let before = asked[..first].to_vec();
     assert!(!of(&before, &format!("GET {owner}")).is_empty(), "not looked for: {asked:#?}");
 }

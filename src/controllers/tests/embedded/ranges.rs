@@ -18,14 +18,14 @@ async fn make(cloud: &Cloud, name: &str, spec: Value) {
     cloud.api::<Network>().create(&PostParams::default(), &network).await.unwrap();
 }
 
-async fn told(cloud: &Cloud, name: &str) -> Option<String> {
+async fn given(cloud: &Cloud, name: &str) -> Option<String> {
     let network = cloud.api::<Network>().get(name).await.unwrap();
     network.status?.subnets.first().map(|subnet| subnet.cidr.clone())
 }
 
 async fn taken(cloud: &Cloud, name: &str) -> String {
-    until(&format!("{name} has a range"), async || told(cloud, name).await.is_some()).await;
-    told(cloud, name).await.unwrap()
+    until(&format!("{name} has a range"), async || given(cloud, name).await.is_some()).await;
+    given(cloud, name).await.unwrap()
 }
 
 async fn claims(cloud: &Cloud) -> BTreeSet<String> {
@@ -58,19 +58,19 @@ async fn networks_with_nothing_but_a_name_have_ranges_of_their_own() {
     let first = taken(&cloud, "net-0").await;
     until("net-0 can be used", async || ready(&cloud, "net-0").await.0 == "Available").await;
 
-    // A range goes with its Network, and to the next one; what was told is kept over a restart.
+    // A range goes with its Network, and to the next one; what was given is kept over a restart.
     cloud.api::<Network>().delete("net-0", &DeleteParams::default()).await.unwrap();
     until("its range is free", async || !claims(&cloud).await.contains(&first)).await;
     cloud.restart_controllers().await;
     make(&cloud, "next", json!({"subnets": [{"name": "v4", "dhcp": false}]})).await;
     assert_eq!(taken(&cloud, "next").await, first);
     for name in &names[1..] {
-        assert!(ranges.contains(&told(&cloud, name).await.unwrap()), "{name} keeps its range");
+        assert!(ranges.contains(&given(&cloud, name).await.unwrap()), "{name} keeps its range");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_range_that_is_told_is_claimed_again_and_kept_while_its_network_is_there() {
+async fn a_range_that_is_given_is_claimed_again_and_kept_while_its_network_is_there() {
     let cloud = Cloud::start().await;
     make(&cloud, "blue", json!({})).await;
     let range = taken(&cloud, "blue").await;
@@ -117,5 +117,5 @@ async fn a_network_for_which_no_range_is_left_says_so_until_there_is_one() {
     assert!(ready(&cloud, "two").await.1.contains("allocateFrom"), "{:?}", ready(&cloud, "two").await);
     allow("10.98.0.0/23").await;
     assert_eq!(taken(&cloud, "two").await, "10.98.0.0/24");
-    assert_eq!(told(&cloud, "one").await, Some(one), "what was taken stays");
+    assert_eq!(given(&cloud, "one").await, Some(one), "what was taken stays");
 }

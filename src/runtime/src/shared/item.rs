@@ -48,7 +48,7 @@ fn decode<K: DeserializeOwned>(value: &Value) -> Result<K, String> {
     serde_path_to_error::deserialize(value).map_err(|error| error.to_string())
 }
 
-/// The metadata, or of metadata that cannot be decoded either what tells objects apart.
+/// The metadata, or of metadata that cannot be decoded either what identifies the object.
 fn metadata(object: &Value) -> ObjectMeta {
     let meta = &object["metadata"];
     let text = |field: &str| meta[field].as_str().map(str::to_owned);

@@ -37,7 +37,7 @@ impl<K> Clone for Shared<K> {
 
 struct State<K> {
     cache: RwLock<Cache<K>>,
-    /// Locked over each change and its telling, so that a new subscriber misses none and hears none twice.
+    /// Locked over each change and the calls of its handlers, so that a new subscriber misses none and hears none twice.
     handlers: Mutex<Vec<Handler<K>>>,
     synced: signal::Sender<bool>,
     /// Objects that are there and cannot be decoded.

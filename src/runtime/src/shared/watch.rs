@@ -1,4 +1,4 @@
-//! Follows a watch into the cache, tells the subscribers, and starts over after errors.
+//! Follows a watch into the cache, notifies the subscribers, and starts over after errors.
 
 use std::{collections::BTreeSet, fmt::Debug, pin::pin, sync::Arc, time::Duration};
 
@@ -146,22 +146,22 @@ mod tests {
         Shared { state: Arc::new(State::new(Vec::new())), _watch: Arc::new(StopOnDrop(Vec::new())) }
     }
 
-    fn told(shared: &Shared<ConfigMap>) -> Arc<Mutex<Vec<String>>> {
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let log = told.clone();
+    fn changes(shared: &Shared<ConfigMap>) -> Arc<Mutex<Vec<String>>> {
+        let changes = Arc::new(Mutex::new(Vec::new()));
+        let log = changes.clone();
         shared.on_change(move |old, new| {
             let version = |map: Option<&Arc<ConfigMap>>| {
                 map.map_or("-".to_owned(), |map| format!("{}@{}", map.name_any(), map.resource_version().unwrap()))
             };
             log.lock().push(format!("{} {}", version(old), version(new)));
         });
-        told
+        changes
     }
 
     #[tokio::test(start_paused = true)]
-    async fn subscribers_hear_old_and_new_and_a_relist_tells_only_differences() {
+    async fn subscribers_hear_old_and_new_and_a_relist_reports_only_differences() {
         let shared = shared();
-        let told = told(&shared);
+        let changes = changes(&shared);
         let events = vec![
             Ok(Init),
             Ok(InitApply(item("a", "1"))),
@@ -176,7 +176,7 @@ mod tests {
             Ok(Delete(item("c", "6"))),
         ];
         follow(stream::iter(events), shared.state.clone()).await;
-        assert_eq!(*told.lock(), ["- a@1", "- b@2", "a@1 a@3", "- c@5", "b@2 -", "c@5 -"]);
+        assert_eq!(*changes.lock(), ["- a@1", "- b@2", "a@1 a@3", "- c@5", "b@2 -", "c@5 -"]);
         shared.synced().await;
     }
 
@@ -184,10 +184,10 @@ mod tests {
     async fn a_late_subscriber_hears_first_what_is_there() {
         let shared = shared();
         follow(stream::iter(vec![Ok(Init), Ok(InitApply(item("a", "1"))), Ok(InitDone)]), shared.state.clone()).await;
-        let told = told(&shared);
+        let changes = changes(&shared);
         let queue = Queue::new();
         shared.feed_own(&queue);
-        assert_eq!(*told.lock(), ["- a@1"]);
+        assert_eq!(*changes.lock(), ["- a@1"]);
         assert_eq!(queue.len(), 1);
     }
 
@@ -201,7 +201,7 @@ mod tests {
     #[tokio::test]
     async fn what_cannot_be_read_hides_nothing_else_and_is_never_taken_for_gone() {
         let shared = shared();
-        let told = told(&shared);
+        let changes = changes(&shared);
         let mut a = map("a", "1");
         a.metadata.uid = Some("u".into());
         let events = vec![
@@ -215,7 +215,7 @@ mod tests {
         ];
         follow(stream::iter(events), shared.state.clone()).await;
         shared.synced().await;
-        assert_eq!(*told.lock(), ["- a@1", "- c@3"]);
+        assert_eq!(*changes.lock(), ["- a@1", "- c@3"]);
         assert_eq!(shared.unreadable_in("").len(), 2);
         assert_eq!(shared.state.news.len(), 2, "each is news once");
 
@@ -228,7 +228,7 @@ mod tests {
             Ok(InitDone),
         ];
         follow(stream::iter(events), shared.state.clone()).await;
-        assert_eq!(told.lock()[2..], ["a@1 -", "- a@5", "c@3 -"]);
+        assert_eq!(changes.lock()[2..], ["a@1 -", "- a@5", "c@3 -"]);
         assert!(shared.unreadable_in("").is_empty());
     }
 

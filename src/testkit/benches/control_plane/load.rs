@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until, timeout};
 
 /// No Server takes longer, or the bench fails.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The names of that many Servers.
 pub fn names(prefix: &str, count: usize) -> Vec<String> {
@@ -49,7 +49,7 @@ pub async fn run_on(
             crate::cloud::apply(&client, &object).await.map(drop)
         });
     }
-    let heard = timeout(PATIENCE + (at(count) - first), running(watch, &names)).await;
+    let heard = timeout(TIMEOUT + (at(count) - first), running(watch, &names)).await;
     let ended = heard.context("not every Server runs")??;
     while let Some(applied) = applies.join_next().await {
         applied??;

@@ -1,4 +1,4 @@
-//! Counts the programs that are started, by whomever, in this mount namespace: the kernel tells of every file that is
+//! Counts the programs that are started, by any process of this mount namespace: the kernel reports every file that is
 //! opened to be executed.
 
 use std::fs;

@@ -1,9 +1,9 @@
 //! What was written for each Server, read afterwards out of the store's history: a watch from before the first Server on
-//! tells every write once, in the order of the revisions, and disturbs nothing that is being timed.
+//! reports every write once, in the order of the revisions, and disturbs nothing that is being timed.
 //!
 //! **In sequence** is the longest chain of writes, from the apply to the one that says `Running=True`, each of which had to
 //! wait to see one before it. What waits for what is a table ([`needs`]); which of it happened, how often and in which
-//! order, is read from the history, so that a status told twice counts twice. What runs side by side counts once:
+//! order, is read from the history, so that a status written twice counts twice. What runs side by side counts once:
 //! ```text
 //!  applied ─ held ─┬─ port made ─ address taken ─ port addressed ──┐
 //!                  ├─ volume made ─┐                               │
@@ -63,7 +63,7 @@ enum Step {
     Aside,
 }
 
-/// What is looked at before that is written, as far as it is there; of an own status also the one told before.
+/// What is looked at before that is written, as far as it is there; of an own status also the one written before.
 fn needs(step: Step) -> &'static [Step] {
     use Step::*;
     match step {
@@ -183,12 +183,12 @@ fn steps(kind: &str, old: Option<&Value>, now: &Value) -> Vec<Step> {
         }];
     };
     let is_new = |pointer: &str| old.pointer(pointer) != now.pointer(pointer);
-    let told = |conditions: &[&str]| conditions.iter().any(|one| said(old, one) != said(now, one));
+    let reported = |conditions: &[&str]| conditions.iter().any(|one| said(old, one) != said(now, one));
     let found: &[(Step, bool)] = &match kind {
         "Server" => [
             (Step::Held, is_new("/metadata/finalizers")),
             (Step::Bound, is_new("/status/host")),
-            (Step::Seen, told(&["VolumesReady", "NetworkReady", "Running"])),
+            (Step::Seen, reported(&["VolumesReady", "NetworkReady", "Running"])),
         ],
         "Port" => [
             (Step::PortAddressed, is_new("/status/addresses")),
@@ -197,7 +197,7 @@ fn steps(kind: &str, old: Option<&Value>, now: &Value) -> Vec<Step> {
         ],
         "Volume" => [
             (Step::VolumePlaced, is_new("/status/host")),
-            (Step::DiskSeen, told(&["Provisioned"])),
+            (Step::DiskSeen, reported(&["Provisioned"])),
             (Step::Attached, is_new("/status/attachedTo")),
         ],
         _ => [(Step::Aside, false); 3],

@@ -47,7 +47,7 @@ pub struct Client {
     stream: BufReader<StreamOwned<ClientConnection, TcpStream>>,
 }
 
-/// How the length of a body is told.
+/// How the length of a body is given.
 enum Length {
     Known(usize),
     Chunked,

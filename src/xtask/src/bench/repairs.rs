@@ -13,7 +13,7 @@ use super::real;
 use crate::command::{output, succeeds};
 
 const ROUNDS: usize = 3;
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 const SERVER: &str = "repaired";
 const NETNS: &str = "nubium.default.default";
@@ -27,7 +27,7 @@ pub fn measure(cloud: &Cloud, state: &Path) -> Result<Vec<(&'static str, f64)>> 
         ("kill -9 of netd", worst(netd)?),
         ("virsh destroy of a guest", worst(|| guest(state))?),
         // It cannot be made again under a running guest: until the Server says so.
-        ("a deleted tap, until it is told", tap(cloud)?),
+        ("a deleted tap, until it is reported", tap(cloud)?),
     ];
     real::remove(&cloud.server()?, SERVER)?;
     Ok(figures)
@@ -43,8 +43,8 @@ fn repair(what: &str, breaks: &mut Command, whole: impl Fn() -> bool) -> Result<
     output(breaks)?;
     let begun = Instant::now();
     while !whole() {
-        if begun.elapsed() > PATIENCE {
-            bail!("{what} is not mended after {} s", PATIENCE.as_secs());
+        if begun.elapsed() > TIMEOUT {
+            bail!("{what} is not repaired after {} s", TIMEOUT.as_secs());
         }
         sleep(LOOK_EVERY);
     }
@@ -97,11 +97,11 @@ fn tap(cloud: &Cloud) -> Result<f64> {
     delete.args(["-n", NETNS, "link", "delete", &name]);
     // The guest was started again a moment ago, and its tap is made with it.
     let begun = Instant::now();
-    while !succeeds(Command::new("ip").args(["-n", NETNS, "link", "show", &name])) && begun.elapsed() < PATIENCE {
+    while !succeeds(Command::new("ip").args(["-n", NETNS, "link", "show", &name])) && begun.elapsed() < TIMEOUT {
         sleep(LOOK_EVERY);
     }
-    let told = || cloud.get("servers", SERVER).is_ok_and(|server| says(&server, "NetworkReady", "False"));
-    Ok(repair("the tap", &mut delete, told)?.as_secs_f64())
+    let reported = || cloud.get("servers", SERVER).is_ok_and(|server| says(&server, "NetworkReady", "False"));
+    Ok(repair("the tap", &mut delete, reported)?.as_secs_f64())
 }
 
 fn says(object: &Value, type_: &str, status: &str) -> bool {

@@ -106,7 +106,7 @@ fn boot_in(work: &Path, kind: Kind, image: &Path, command: &str, console: &Path)
 }
 
 /// Whether an sshd says who it is. QEMU takes the connection long before the guest does, and a busy guest takes its
-/// time to answer one: neither too short a patience, which only adds connections, nor too long.
+/// time to answer one: neither too short a timeout, which only adds connections, nor too long.
 fn greets(port: u16) -> bool {
     let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
     let mut greeting = [0; 4];

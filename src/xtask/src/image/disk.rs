@@ -110,7 +110,7 @@ mod tests {
     use super::entry;
 
     #[test]
-    fn a_partition_is_told_in_sectors() {
+    fn a_partition_is_given_in_sectors() {
         let mut bytes = [0; 16];
         entry(&mut bytes, true, 0x0c, 1 << 20, 2 << 20);
         assert_eq!(bytes, [0x80, 0xfe, 0xff, 0xff, 0x0c, 0xfe, 0xff, 0xff, 0, 8, 0, 0, 0, 16, 0, 0]);

@@ -1,4 +1,4 @@
-//! Disk images for tests, made from Debian's packages: bootable by BIOS from a virtio disk, told who they are by a
+//! Disk images for tests, made from Debian's packages: bootable by BIOS from a virtio disk, whose identity comes from a
 //! NoCloud seed. Nothing is mounted on the host, and nothing but apt uses the network.
 //!
 //! | image | is | for |

@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result};
 
 use crate::command;
 
-/// The least that `openssl req` wants to be told; every extension is said on its command line.
+/// The least configuration of `openssl req`; every extension is on its command line.
 const OPENSSL: &str = "[req]\ndistinguished_name = name\nprompt = no\n[name]\n";
 
 /// A certificate and its key, as files.

@@ -27,7 +27,7 @@ use crate::peers::{self, Peer};
 
 pub use certificates::Pair;
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const START_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A running control plane.
 #[derive(Debug, Clone)]
@@ -109,19 +109,19 @@ impl Kubernetes {
 
         let etcd = format!("http://127.0.0.1:{etcd_client}");
         started.start(&peers::binary(peers, Peer::Etcd), &programs::etcd(folder, &etcd, etcd_peer))?;
-        until("etcd", PATIENCE, || programs::healthy(&format!("{etcd}/health"), None))?;
+        until("etcd", START_TIMEOUT, || programs::healthy(&format!("{etcd}/health"), None))?;
 
         let apiserver = peers::binary(peers, Peer::KubeApiserver);
         started.start(&apiserver, &programs::apiserver(folder, &etcd, *port))?;
         let url = self.url();
-        until("kube-apiserver", PATIENCE, || programs::healthy(&format!("{url}/readyz"), Some(folder)))?;
+        until("kube-apiserver", START_TIMEOUT, || programs::healthy(&format!("{url}/readyz"), Some(folder)))?;
         certificates::write_kubeconfig(folder, &url, &self.kubeconfig(), &certificates::admin(folder))?;
 
         let manager = peers::binary(peers, Peer::KubeControllerManager);
         let [manager_port] = free_ports()?;
         started.start(&manager, &programs::controller_manager(folder, &self.kubeconfig(), manager_port))?;
         let manager_url = format!("https://127.0.0.1:{manager_port}/healthz");
-        until("kube-controller-manager", PATIENCE, || programs::healthy(&manager_url, None))
+        until("kube-controller-manager", START_TIMEOUT, || programs::healthy(&manager_url, None))
     }
 }
 
@@ -142,7 +142,7 @@ pub fn down(folder: &Path) -> Result<()> {
 ///
 /// # Errors
 /// See [`Kubernetes::up`].
-pub fn up_and_tell(folder: &Path) -> Result<()> {
+pub fn up_and_print(folder: &Path) -> Result<()> {
     let kubernetes = command::step("start Kubernetes", || Kubernetes::up(folder))?;
     println!("export KUBECONFIG={}", kubernetes.kubeconfig().display());
     Ok(())

@@ -78,7 +78,7 @@ pub fn package(peer: Peer) -> &'static str {
     }
 }
 
-/// What the linker is told: no symbols, and the version that Kubernetes' own build would write in.
+/// The linker's flags: no symbols, and the version that Kubernetes' own build would write in.
 pub fn link_flags(peer: Peer) -> String {
     match peer {
         Peer::Etcd => return "-s -w".to_owned(),

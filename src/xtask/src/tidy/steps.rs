@@ -1,5 +1,5 @@
 //! The pure files of a reconciler (`desired`, `plan`, `status`) import nothing that reads or changes the world, and
-//! nothing that tells the time or draws lots.
+//! nothing that reads a clock or is random.
 
 /// The names of pure files.
 pub(super) const PURE: &[&str] = &["desired.rs", "plan.rs", "status.rs"];

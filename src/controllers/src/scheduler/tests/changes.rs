@@ -244,10 +244,10 @@ proptest! {
         let (mut world, mut index) = (World::default(), Index::default());
         for change in &changes {
             let before = world.counted();
-            let told = world.apply(change, &mut index);
+            let reported = world.apply(change, &mut index);
             let now = world.counted();
             let helped = requests().iter().any(|one| place(one, &before).is_err() && place(one, &now).is_ok());
-            prop_assert!(told || !helped, "{:?}", change);
+            prop_assert!(reported || !helped, "{:?}", change);
         }
     }
 }
