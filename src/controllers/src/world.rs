@@ -29,6 +29,8 @@ pub(crate) mod by {
     pub const DEVICE: &str = "device";
     /// Ports by their own UID.
     pub const UID: &str = "uid";
+    /// Ports without an address by Network (key).
+    pub const UNADDRESSED: &str = "unaddressed";
     /// Servers, Ports and IPAddresses by Network (key).
     pub const NETWORK: &str = "network";
     /// AddressRanges by their Network (UID).

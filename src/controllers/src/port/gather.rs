@@ -19,7 +19,8 @@ pub(super) struct Gathered {
     pub network: Option<Arc<Network>>,
     /// The addresses that are claimed for this very Port.
     pub claims: Vec<Arc<IPAddress>>,
-    /// Every address of the Network that is claimed, and the Port that has it.
+    /// Every address of the Network that is claimed, and the Port that has it. Not looked for where the Port keeps the
+    /// address that it holds: what a pass costs then does not grow with the Network.
     pub taken: BTreeMap<Ipv4Addr, String>,
     /// The Servers that use it, the one that has it first.
     pub users: Vec<Arc<Server>>,
@@ -30,12 +31,29 @@ pub(super) struct Gathered {
     pub user_live: Option<String>,
 }
 
+impl Gathered {
+    /// The address that is held for this Port: the one that its status reports, whatever else was claimed for it since.
+    pub fn held_address(&self) -> Option<Ipv4Addr> {
+        let held = || self.claims.iter().filter_map(|claim| claim.spec.address.parse().ok());
+        self.reported_address().filter(|reported| held().any(|address| address == *reported)).or_else(|| held().min())
+    }
+
+    /// The address that its status reports.
+    pub fn reported_address(&self) -> Option<Ipv4Addr> {
+        self.port.status.as_ref()?.addresses.first()?.address.parse().ok()
+    }
+
+    /// Whether it holds an address that it will keep.
+    pub fn is_addressed(&self) -> bool {
+        let (held, reported) = (self.held_address(), self.reported_address());
+        held.is_some() && (reported.is_none() || held == reported)
+    }
+}
+
 pub(super) async fn gather(world: &World, port: Arc<Port>) -> Result<Gathered, Error> {
     let key = Key::of(port.as_ref());
     let uid = port.uid().unwrap_or_default();
     let network = key.beside(port.spec.network.clone());
-    let all = world.addresses.by(by::NETWORK, &network.to_string());
-    let taken = all.iter().filter_map(|claim| Some((claim.spec.address.parse().ok()?, claim.spec.port.clone())));
     let mut claims = world.addresses.by(by::PORT, &key.to_string());
     claims.retain(|claim| claim.spec.port_uid == uid);
     let users = port_users(&port, port_candidates(&world.servers, &port));
@@ -44,15 +62,21 @@ pub(super) async fn gather(world: &World, port: Arc<Port>) -> Result<Gathered, E
         let others = world.ports.by(by::NETWORK, &network.to_string());
         others.iter().find(|other| goes_before(other, &port)).map(|other| other.name_any())
     });
-    Ok(Gathered {
+    let mut seen = Gathered {
         same_mac,
         network: world.networks.get(&network),
-        taken: taken.collect(),
+        taken: BTreeMap::new(),
         claims,
         users,
         user_live,
         port,
-    })
+    };
+    if !seen.is_addressed() {
+        let all = world.addresses.by(by::NETWORK, &network.to_string());
+        let taken = all.iter().filter_map(|claim| Some((claim.spec.address.parse().ok()?, claim.spec.port.clone())));
+        seen.taken = taken.collect();
+    }
+    Ok(seen)
 }
 
 /// Whether `other` has the MAC of `port`, and has it first: it has an address already, or is older.

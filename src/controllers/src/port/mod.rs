@@ -55,6 +55,11 @@ impl Controlled for Port {
             .index(by::NETWORK, |port| vec![Key::of(port).beside(port.spec.network.clone()).to_string()])
             .index(by::MADE_FOR, |port| port.spec.made_for.iter().map(|made| made.uid.clone()).collect())
             .index(by::UID, |port| port.metadata.uid.iter().cloned().collect())
+            .index(by::UNADDRESSED, |port| {
+                let network = || Key::of(port).beside(port.spec.network.clone()).to_string();
+                let addressed = port.status.as_ref().is_some_and(|status| !status.addresses.is_empty());
+                if addressed { Vec::new() } else { vec![network()] }
+            })
     }
 
     async fn run(world: Arc<World>) {
@@ -123,7 +128,7 @@ async fn go(world: &World, seen: &Gathered) -> Result<Next, Error> {
     let unreadable =
         || Some(Verdict::working("InUse", format!("{} may use it", world.unreadable(&key.namespace).first()?)));
     if let Some(verdict) = plan::kept(seen).or_else(unreadable) {
-        report(world, seen, &verdict, plan::first_address(seen)).await?;
+        report(world, seen, &verdict, seen.held_address()).await?;
         // Wait for the event of the cache's own; what only a live look saw, the cache sees soon.
         return Ok(if seen.users.is_empty() { Next::After(LOOK_AGAIN) } else { Next::Settled });
     }
@@ -222,9 +227,8 @@ fn wake(world: &Arc<World>, queue: &Queue<Key>, reserved: &Arc<Reserved>) {
             queue.add(network.beside(claim.spec.port.clone()));
         }
         // One that comes is reported by those who request it; one that goes is free for those without any.
-        for port in ports.by(by::NETWORK, &network.to_string()) {
-            let without = port.status.as_ref().is_none_or(|status| status.addresses.is_empty());
-            if without && (new.is_none() || port.spec.requested_addresses().contains(&claim.spec.address)) {
+        for port in ports.by(by::UNADDRESSED, &network.to_string()) {
+            if new.is_none() || port.spec.requested_addresses().contains(&claim.spec.address) {
                 queue.add(Key::of(port.as_ref()));
             }
         }

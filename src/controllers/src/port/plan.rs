@@ -21,7 +21,7 @@ pub(super) enum Addressing {
 
 /// The address. `reserved` are addresses that count as taken beyond those that are seen to be.
 pub(super) fn addressing(seen: &Gathered, reserved: &BTreeSet<Ipv4Addr>) -> Addressing {
-    match (reported_address(seen), first_address(seen)) {
+    match (seen.reported_address(), seen.held_address()) {
         // A guest may use it: its claim is asked for again before any other counts, should the cache not show it.
         (Some(reported), held) if held != Some(reported) && !seen.taken.contains_key(&reported) => {
             return Addressing::Claim(reported);
@@ -95,24 +95,14 @@ pub(super) fn addressing(seen: &Gathered, reserved: &BTreeSet<Ipv4Addr>) -> Addr
     }
 }
 
-/// The address that is held for this Port: the one that its status reports, whatever else was claimed for it since.
-pub(super) fn first_address(seen: &Gathered) -> Option<Ipv4Addr> {
-    let held = || seen.claims.iter().filter_map(|claim| claim.spec.address.parse().ok());
-    reported_address(seen).filter(|reported| held().any(|address| address == *reported)).or_else(|| held().min())
-}
-
 /// Claims for this Port beyond its address, once that its status reports: a controller that was cut off had made one, and the next
 /// one another before it could see it.
 pub(super) fn surplus(seen: &Gathered) -> Vec<&IPAddress> {
-    let Some(address) = reported_address(seen).filter(|reported| first_address(seen) == Some(*reported)) else {
+    let Some(address) = seen.reported_address().filter(|reported| seen.held_address() == Some(*reported)) else {
         return Vec::new();
     };
     let beyond = |claim: &&IPAddress| claim.spec.address != address.to_string() && !terminating(*claim);
     seen.claims.iter().map(AsRef::as_ref).filter(beyond).collect()
-}
-
-fn reported_address(seen: &Gathered) -> Option<Ipv4Addr> {
-    seen.port.status.as_ref()?.addresses.first()?.address.parse().ok()
 }
 
 /// Why a Port that is being deleted must stay.

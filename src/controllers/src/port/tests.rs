@@ -107,6 +107,7 @@ fn two_ports_of_a_network_never_have_one_mac() {
 #[test]
 fn the_lowest_free_address_is_taken_and_what_is_held_is_kept() {
     let mut seen = seen(json!({"network": "blue"}));
+    assert!(!seen.is_addressed());
     assert_eq!(addressing(&seen, &BTreeSet::new()), Addressing::Claim(ip(2)));
     seen.taken.insert(ip(2), "other".into());
     assert_eq!(addressing(&seen, &BTreeSet::from([ip(3)])), Addressing::Claim(ip(4)));
@@ -121,11 +122,13 @@ fn an_address_that_was_given_stays_and_what_was_claimed_beyond_it_goes() {
     let given = json!({"addresses": [{"name": "v4", "address": "10.10.0.5"}]});
     Arc::make_mut(&mut seen.port).status = serde_json::from_value(given).unwrap();
     seen.claims = vec![claim("10.10.0.3")];
+    assert!(!seen.is_addressed(), "who has its address matters");
     assert_eq!(addressing(&seen, &BTreeSet::new()), Addressing::Claim(ip(5)), "no cache makes it another one");
     assert!(surplus(&seen).is_empty());
     seen.claims.push(claim("10.10.0.5"));
     seen.taken.insert(ip(5), "web-1-eth0".into());
     assert_eq!(addressing(&seen, &BTreeSet::new()), Addressing::Has(ip(5)));
+    assert!(seen.is_addressed());
     let beyond: Vec<&str> = surplus(&seen).iter().map(|claim| claim.spec.address.as_str()).collect();
     assert_eq!(beyond, ["10.10.0.3"]);
     seen.claims.pop();
