@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::columns::Columns;
 use super::components::components;
-use super::registry::Snapshot;
+use super::snapshot::Snapshot;
 use super::{Behaviour, Kind, Scale, Storage, api_version, prefix};
 
 fn text<'a>(value: &'a Value, field: &str) -> &'a str {

@@ -11,6 +11,8 @@ mod components;
 mod custom;
 mod registry;
 mod rules;
+mod snapshot;
+mod well_known;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -25,8 +27,10 @@ use tokio::sync::watch;
 pub(crate) use builtin::{NAMESPACE_FINALIZER, accept_names, set_condition};
 pub(crate) use columns::Columns;
 pub(crate) use components::components;
-pub(crate) use registry::{Registry, Snapshot};
-pub(crate) use rules::{BuiltIn, Builtin, Context};
+pub(crate) use registry::Registry;
+pub(crate) use rules::{Builtin, Context};
+pub(crate) use snapshot::Snapshot;
+pub(crate) use well_known::BuiltIn;
 
 use crate::failure::Subject;
 

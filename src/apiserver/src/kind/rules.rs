@@ -3,33 +3,7 @@
 use nubium_schema::FieldError;
 use serde_json::Value;
 
-use super::prefix;
-use super::registry::Snapshot;
-
-/// The built-in kinds that the server itself works with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum BuiltIn {
-    Namespace,
-    Definition,
-    Event,
-}
-
-impl BuiltIn {
-    /// The group and plural in which it is stored.
-    pub fn resource(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Namespace => ("", "namespaces"),
-            Self::Definition => ("apiextensions.k8s.io", "customresourcedefinitions"),
-            Self::Event => ("", "events"),
-        }
-    }
-
-    /// The key prefix of its objects.
-    pub fn prefix(self) -> String {
-        let (group, plural) = self.resource();
-        prefix(group, plural)
-    }
-}
+use super::snapshot::Snapshot;
 
 /// What a built-in kind's rules may look at besides the object.
 pub(crate) struct Context<'a> {

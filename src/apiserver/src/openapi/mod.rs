@@ -3,18 +3,21 @@
 //! Documents are made when they are first asked for, and kept with the snapshot of kinds that they describe. Their names
 //! carry a hash, so that a client keeps one for as long as it does not change.
 
+mod documents;
 mod v2;
 mod v2_protobuf;
 mod v3;
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
 
-use bytes::Bytes;
 use http::header::{CACHE_CONTROL, EXPIRES, LOCATION};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, json};
+
+pub(crate) use documents::Documents;
+
+use documents::Document;
 
 use crate::discovery;
 use crate::failure::Failure;
@@ -28,30 +31,6 @@ const PROTOBUF: [&str; 2] = [
     "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
     "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
 ];
-
-/// A document and its hash.
-#[derive(Debug)]
-struct Document {
-    hash: String,
-    bytes: Bytes,
-}
-
-impl Document {
-    fn new(bytes: impl Into<Bytes>) -> Self {
-        let bytes = bytes.into();
-        let hash = hash(&bytes);
-        Self { hash, bytes }
-    }
-}
-
-/// The documents of a snapshot. Made when first asked for.
-#[derive(Debug, Default)]
-pub(crate) struct Documents {
-    /// By path.
-    v3: OnceLock<BTreeMap<String, Document>>,
-    v2_json: OnceLock<Document>,
-    v2_protobuf: OnceLock<Document>,
-}
 
 /// Where each group and version has its document: path, group, version.
 fn paths(snapshot: &Snapshot) -> Vec<(String, String, String)> {

@@ -9,6 +9,7 @@ use std::{
 use serde_json::Value;
 
 use super::json_order::{compare, equal};
+use super::number::write_number;
 
 /// The key fields of a list item and their values, sorted by name.
 pub type Keys = Arc<[(Arc<str>, Value)]>;
@@ -122,7 +123,7 @@ impl Display for Readable<'_> {
         match self.0 {
             Value::Null => f.write_str("null"),
             Value::Bool(value) => value.fmt(f),
-            Value::Number(number) => super::codec::write_number(f, number),
+            Value::Number(number) => write_number(f, number),
             Value::String(text) => quote(f, text),
             Value::Array(items) => {
                 f.write_str("[")?;

@@ -7,6 +7,7 @@ mod codec;
 mod element;
 mod filter;
 mod json_order;
+mod number;
 mod path;
 mod set;
 
