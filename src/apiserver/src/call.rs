@@ -5,10 +5,11 @@ use std::sync::Arc;
 use ::http::HeaderMap;
 use ::http::header::USER_AGENT;
 use jiff::Timestamp;
-use nubium_store::Revision;
+use nubium_store::{Object, Revision};
 use serde_json::Value;
 
 use crate::access::{self, Action, ChangeRequest, Identity};
+use crate::computations;
 use crate::failure::Failure;
 use crate::http::media::Wanted;
 use crate::http::options::Options;
@@ -19,6 +20,7 @@ use crate::read::form::{Include, Shape};
 use crate::state::State;
 
 /// What a request about objects is handled with.
+#[derive(Clone)]
 pub(crate) struct Call {
     pub state: Arc<State>,
     /// The kinds as they were when the request came.
@@ -33,10 +35,30 @@ pub(crate) struct Call {
 
 impl Call {
     /// The same request, answered from the kinds as they are at `revision` or later.
-    pub async fn renewed(mut self, revision: Revision) -> Self {
+    pub async fn renewed(&self, revision: Revision) -> Self {
         self.state.registry.wait_for(revision).await;
-        self.snapshot = self.state.registry.snapshot();
-        self
+        Self { snapshot: self.state.registry.snapshot(), ..self.clone() }
+    }
+
+    /// The object that the request names, as it is stored now.
+    pub async fn stored(&self, kind: &Kind) -> Result<Option<Object>, Failure> {
+        Ok(self.state.store.get(&kind.key(&self.target.namespace, &self.target.name)).await?.object)
+    }
+
+    /// Makes the part of the answer that waits for nobody, out of so many bytes: where the request is handled if that is
+    /// little, else elsewhere.
+    pub async fn compute<T: Send + 'static>(
+        self: &Arc<Self>,
+        kind: &Arc<Kind>,
+        bytes: usize,
+        work: impl FnOnce(&Self, &Kind) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let cost = if kind.rules().defines_kinds() { computations::compiling(bytes) } else { bytes };
+        if !computations::is_costly(cost) {
+            return work(self, kind);
+        }
+        let (call, kind) = (self.clone(), kind.clone());
+        self.state.computations.elsewhere(move || work(&call, &kind)).await
     }
 
     /// Refuses unless the caller may do this to the object called `name`; empty for the collection, `None` for a create

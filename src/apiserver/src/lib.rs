@@ -14,6 +14,7 @@
 mod access;
 mod background;
 mod call;
+mod computations;
 mod discovery;
 mod failure;
 mod http;

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Uri};
+use serde_json::Value;
 
 use crate::access::review::Review;
-use crate::access::{self, Authorizer, Identity};
+use crate::access::{self, Identity};
 use crate::failure::{Failure, Subject};
 use crate::http::media::{BodyForm, body_form};
 use crate::http::reply::Reply;
@@ -48,40 +49,53 @@ pub(crate) async fn answer(state: &Arc<State>, page: Page, request: PageRequest<
         Page::Groups => Ok(discovery::groups(&snapshot, headers)),
         Page::Group(group) => value(discovery::group(&snapshot, &group)?),
         Page::Resources { group, version } => value(discovery::resources(&snapshot, &group, &version)?),
-        Page::OpenApiV2 => Ok(openapi::whole(&snapshot, headers)),
-        Page::OpenApiIndex => Ok(openapi::index(&snapshot, headers)),
-        Page::OpenApi(path) => {
-            let now = (state.config.clock)();
-            openapi::document(&snapshot, &path, uri.query().unwrap_or_default(), headers, now)
+        Page::OpenApiV2 | Page::OpenApiIndex | Page::OpenApi(_) => {
+            let (headers, query) = (headers.clone(), uri.query().unwrap_or_default().to_owned());
+            let (now, made) = ((state.config.clock)(), openapi::is_made(&snapshot, &page));
+            let work = move || openapi::answer(&snapshot, &page, &query, &headers, now);
+            if made { work() } else { state.computations.elsewhere(work).await }
         }
         Page::Object(_) | Page::NoResource { .. } | Page::Unknown => Err(Failure::no_such_path()),
     }
 }
 
+/// A request with a body, for a page that takes one.
+pub(crate) struct Posted {
+    pub method: Method,
+    pub target: Target,
+    pub headers: HeaderMap,
+    pub identity: Identity,
+    pub body: Bytes,
+}
+
 /// Answers a review; there is nothing to do with one but to post it.
-pub(crate) fn review(
-    review: &Review,
-    authorizer: &dyn Authorizer,
-    method: &Method,
-    target: &Target,
-    headers: &HeaderMap,
-    identity: &Identity,
-    body: &Bytes,
-) -> Result<Reply, Failure> {
+pub(crate) async fn review(state: &Arc<State>, review: &'static Review, posted: Posted) -> Result<Reply, Failure> {
+    let Posted { method, target, headers, identity, body } = posted;
     if !target.name.is_empty() || !target.namespace.is_empty() {
         return Err(Failure::not_served());
     }
-    if *method != Method::POST {
+    if method != Method::POST {
         return Err(Failure::no_such_method());
     }
-    let unreadable = |error: &dyn std::fmt::Display| Failure::bad_request(format!("error decoding the body: {error}"));
-    let posted = match body_form(headers, true)? {
-        BodyForm::Json => serde_json::from_slice(body).map_err(|error| unreadable(&error))?,
-        BodyForm::Yaml => serde_saphyr::from_slice(body).map_err(|error| unreadable(&error))?,
-        BodyForm::Protobuf => protobuf::decode(body, review.message).map_err(|error| unreadable(&error))?,
+    let bytes = body.len();
+    let work = {
+        let state = state.clone();
+        move || {
+            let spec = read_review(review, &headers, &body)?;
+            let (code, answer) = review.answer(state.authorizer.as_ref(), &identity, &spec)?;
+            Ok(Reply::value(code, &answer))
+        }
     };
-    let (code, answer) = review.answer(authorizer, identity, &posted)?;
-    Ok(Reply::value(code, &answer))
+    state.computations.run(bytes, work).await
+}
+
+fn read_review(review: &Review, headers: &HeaderMap, body: &Bytes) -> Result<Value, Failure> {
+    let unreadable = |error: &dyn std::fmt::Display| Failure::bad_request(format!("error decoding the body: {error}"));
+    match body_form(headers, true)? {
+        BodyForm::Json => serde_json::from_slice(body).map_err(|error| unreadable(&error)),
+        BodyForm::Yaml => serde_saphyr::from_slice(body).map_err(|error| unreadable(&error)),
+        BodyForm::Protobuf => protobuf::decode(body, review.message).map_err(|error| unreadable(&error)),
+    }
 }
 
 /// Ready once the store answers, and until the server stops.

@@ -19,7 +19,7 @@ use crate::http::reply::Reply;
 use crate::http::target::{Page, Target};
 use crate::kind::Kind;
 use crate::metrics::{Labels, Measured};
-use crate::pages::{self, PageRequest};
+use crate::pages::{self, PageRequest, Posted};
 use crate::server::ApiServer;
 use crate::{read, trace, write};
 
@@ -100,7 +100,8 @@ impl ApiServer {
         let span = trace::span(&parts);
         let (labels, reply) = self.routed(&parts, body).instrument(span).await;
         let reply = measured.end(&labels, reply.unwrap_or_else(Reply::from));
-        reply.into_response(&parts.headers, yaml)
+        let encoded = reply.encoded(&parts.headers, yaml, &self.0.computations).await;
+        encoded.unwrap_or_else(Reply::from).into_response()
     }
 
     async fn routed<B>(&self, parts: &Parts, body: B) -> (Labels, Result<Reply, Failure>)
@@ -126,7 +127,8 @@ impl ApiServer {
         if let Some(review) = review::find(&target.group, &target.version, &target.resource) {
             let reply = match timely(body::read(body)).await {
                 Ok(body) => {
-                    pages::review(review, self.0.authorizer.as_ref(), method, &target, headers, &identity, &body)
+                    let posted = Posted { method: method.clone(), target, headers: headers.clone(), identity, body };
+                    pages::review(&self.0, review, posted).await
                 }
                 Err(failure) => Err(failure),
             };
@@ -236,7 +238,7 @@ async fn within_timeout(
     body: Bytes,
 ) -> Result<Reply, Failure> {
     if verb == Verb::Watch {
-        return answer(&call, kind, verb, body).await;
+        return answer(&Arc::new(call), kind, verb, body).await;
     }
     let limit = call.options.timeout.filter(|limit| !limit.is_zero()).unwrap_or(REQUEST_TIMEOUT);
     let answer = answer_current(call, method, kind.clone(), verb, body);
@@ -252,14 +254,15 @@ async fn answer_current(
     body: Bytes,
 ) -> Result<Reply, Failure> {
     for _ in 1..DEFINITION_TRIES {
-        let reply = answer(&call, &kind, verb, body.clone()).await;
+        let current = Arc::new(call);
+        let reply = answer(&current, &kind, verb, body.clone()).await;
         let Some(revision) = reply.as_ref().err().and_then(Failure::outdated_at) else { return reply };
-        (call, kind, verb) = admit(call.renewed(revision).await, method)?;
+        (call, kind, verb) = admit(current.renewed(revision).await, method)?;
     }
-    answer(&call, &kind, verb, body).await
+    answer(&Arc::new(call), &kind, verb, body).await
 }
 
-async fn answer(call: &Call, kind: &Arc<Kind>, verb: Verb, body: Bytes) -> Result<Reply, Failure> {
+async fn answer(call: &Arc<Call>, kind: &Arc<Kind>, verb: Verb, body: Bytes) -> Result<Reply, Failure> {
     let reply = match (verb, call.target.subresource.as_str()) {
         (Verb::Get, "scale") => write::scale::get(call, kind).await,
         (Verb::Update | Verb::Patch, "scale") => write::scale::set(call, kind, verb == Verb::Patch, body).await,

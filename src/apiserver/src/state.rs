@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use crate::access::{Admission, Authorizer, HostBounds, HostRoles, HostStatus, Policy};
+use crate::computations::Computations;
 use crate::kind::{self, Registry};
 
 /// Server configuration.
@@ -59,6 +60,7 @@ pub(crate) struct State {
     pub authorizer: Box<dyn Authorizer>,
     /// Decide over a change as a whole, just before it is stored. All must agree.
     pub admission: Vec<Box<dyn Admission>>,
+    pub computations: Computations,
     /// True once the server stops: watches end then.
     pub stopping: watch::Sender<bool>,
     /// Tasks that end with the server.
@@ -74,6 +76,7 @@ impl State {
             config,
             authorizer: Box::new(HostRoles(rules)),
             admission: vec![Box::new(HostStatus(parts)), Box::new(HostBounds::default())],
+            computations: Computations::default(),
             stopping: watch::Sender::new(false),
             tasks: Mutex::default(),
         }

@@ -8,6 +8,7 @@ use nubium_store::{Event, Object, Range, Revision, WatchItem};
 use serde_json::Value;
 
 use super::graph::Metadata;
+use crate::computations::compiling;
 use crate::failure::Failure;
 use crate::kind::{BuiltIn, accept_names, set_condition};
 use crate::object::meta::{self, CLEANUP};
@@ -33,7 +34,7 @@ pub(crate) async fn follow(state: &Arc<State>) -> Result<(), nubium_store::Error
                     while let Some(item) = events.next().await {
                         let Some(state) = follower.upgrade() else { return };
                         match item {
-                            WatchItem::Event(event) => after = take(&state, &event),
+                            WatchItem::Event(event) => after = take(&state, &event).await,
                             WatchItem::Progress(revision) => {
                                 after = revision;
                                 state.registry.caught_up(revision);
@@ -57,25 +58,33 @@ pub(crate) async fn follow(state: &Arc<State>) -> Result<(), nubium_store::Error
 }
 
 /// Takes in all definitions as they are now.
-async fn load(state: &State) -> Result<Revision, nubium_store::Error> {
+async fn load(state: &Arc<State>) -> Result<Revision, nubium_store::Error> {
     let page = state.store.range(Range::all(definitions())).await?;
     for object in &page.objects {
-        define(state, object, false);
+        define(state, object, false).await;
     }
     state.registry.caught_up(page.revision);
     Ok(page.revision)
 }
 
-fn take(state: &State, event: &Event) -> Revision {
-    define(state, &event.object, event.deleted);
+async fn take(state: &Arc<State>, event: &Event) -> Revision {
+    define(state, &event.object, event.deleted).await;
     state.registry.caught_up(event.revision());
     event.revision()
 }
 
-fn define(state: &State, object: &Object, deleted: bool) {
-    let name = object.key.rsplit('/').next().unwrap_or_default();
-    let definition = (!deleted).then(|| serde_json::from_slice::<Value>(&object.value).ok()).flatten();
-    state.registry.define(name, object.modified, definition.as_ref());
+async fn define(state: &Arc<State>, object: &Object, deleted: bool) {
+    let (server, object) = (state.clone(), object.clone());
+    let cost = if deleted { 0 } else { compiling(object.value.len()) };
+    let work = move || {
+        let name = object.key.rsplit('/').next().unwrap_or_default();
+        let definition = (!deleted).then(|| serde_json::from_slice::<Value>(&object.value).ok()).flatten();
+        server.registry.define(name, object.modified, definition.as_ref());
+        Ok(())
+    };
+    if let Err(failure) = state.computations.run(cost, work).await {
+        tracing::warn!(message = failure.message(), "a definition was not taken in");
+    }
 }
 
 /// The definitions on their way out, and those whose names were taken.

@@ -194,7 +194,7 @@ async fn look_up(state: &State, snapshot: &Snapshot, metadata: &Metadata) -> Res
 }
 
 /// Removes the references to `owners`.
-async fn remove_references(state: &State, kind: &Kind, key: &str, owners: &[&String]) -> Result<(), Failure> {
+async fn remove_references(state: &State, kind: &Arc<Kind>, key: &str, owners: &[&String]) -> Result<(), Failure> {
     write::modify(state, kind, key, "", |object| {
         let Some(Value::Array(references)) = object["metadata"].get_mut("ownerReferences") else { return false };
         let before = references.len();
@@ -209,7 +209,7 @@ async fn remove_references(state: &State, kind: &Kind, key: &str, owners: &[&Str
 }
 
 /// Removes a finalizer of the garbage collector.
-async fn remove_finalizer(state: &State, kind: &Kind, node: &Node, finalizer: &str) -> Result<(), Failure> {
+async fn remove_finalizer(state: &State, kind: &Arc<Kind>, node: &Node, finalizer: &str) -> Result<(), Failure> {
     write::modify(state, kind, &node.key, "", |object| {
         let held: Vec<String> = meta::finalizers(object).into_iter().map(str::to_owned).collect();
         let kept: Vec<String> = held.iter().filter(|held| *held != finalizer).cloned().collect();

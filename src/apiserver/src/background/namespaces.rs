@@ -115,7 +115,7 @@ async fn empty(state: &Arc<State>, name: &str) -> Result<(), Failure> {
 /// object that cannot be deleted is counted, and keeps no other.
 async fn sweep(
     state: &Arc<State>,
-    kind: &Kind,
+    kind: &Arc<Kind>,
     namespace: &str,
     until: Revision,
     left: &mut Left,

@@ -1,6 +1,7 @@
 //! Answers: a code, a body in the wanted form, warnings.
 
 use std::io::Write as _;
+use std::time::Duration;
 
 use bytes::Bytes;
 use flate2::Compression;
@@ -11,8 +12,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::Value;
 
 use super::body::{Body, streamed, whole};
+use crate::computations::Computations;
 use crate::failure::Failure;
 
+const JSON: &str = "application/json";
+/// How long an answer may wait until it is encoded.
+const TIMEOUT: Duration = Duration::from_secs(60);
 /// Bodies above this size are compressed for clients that take it.
 const COMPRESS_ABOVE: usize = 128 << 10;
 
@@ -67,8 +72,41 @@ impl Reply {
         self
     }
 
-    /// The response, in YAML or compressed if the client asked so.
-    pub fn into_response(self, request: &HeaderMap, yaml: bool) -> Response<Body> {
+    /// The same in YAML, or compressed, if the client asked so.
+    ///
+    /// # Errors
+    /// When it takes too long.
+    pub async fn encoded(
+        mut self,
+        request: &HeaderMap,
+        yaml: bool,
+        computations: &Computations,
+    ) -> Result<Self, Failure> {
+        let (media, bytes) = match self.content {
+            Content::Json(bytes) => (JSON, bytes),
+            Content::Other(media, bytes) => (media, bytes),
+            _ => return Ok(self),
+        };
+        let (yaml, gzip) = (yaml && media == JSON, takes_gzip(request));
+        let is_small = bytes.len() <= COMPRESS_ABOVE;
+        if !yaml && (is_small || !gzip) {
+            self.content = Content::Other(media, bytes);
+            return Ok(self);
+        }
+        let work = computations.run(bytes.len(), move || Ok(Encoded::new(media, bytes, yaml, gzip)));
+        let late = |_| Failure::out_of_time();
+        let Encoded { media, bytes, is_gzip } = tokio::time::timeout(TIMEOUT, work).await.map_err(late)??;
+        self.content = Content::Other(media, bytes);
+        if is_gzip {
+            // Before the headers that the answer has already, which count.
+            let headers = [(CONTENT_ENCODING, "gzip"), (VARY, "Accept-Encoding")];
+            self.headers.splice(0..0, headers.map(|(name, value)| (name, HeaderValue::from_static(value))));
+        }
+        Ok(self)
+    }
+
+    /// The response as it goes out.
+    pub fn into_response(self) -> Response<Body> {
         let mut response = Response::new(whole(Bytes::new()));
         *response.status_mut() = self.code;
         let headers = response.headers_mut();
@@ -81,25 +119,9 @@ impl Reply {
         let (media, body) = match self.content {
             Content::Empty => ("", whole(Bytes::new())),
             Content::Text(text) => ("text/plain; charset=utf-8", whole(text)),
-            Content::Other(media, bytes) => match compressed(&bytes, request) {
-                Some(small) => {
-                    headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-                    (media, whole(small))
-                }
-                None => (media, whole(bytes)),
-            },
-            Content::Stream(pieces) => ("application/json", streamed(pieces)),
-            Content::Json(bytes) => {
-                let (media, bytes) = if yaml { as_yaml(bytes) } else { ("application/json", bytes) };
-                match compressed(&bytes, request) {
-                    Some(small) => {
-                        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-                        headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
-                        (media, whole(small))
-                    }
-                    None => (media, whole(bytes)),
-                }
-            }
+            Content::Json(bytes) => (JSON, whole(bytes)),
+            Content::Other(media, bytes) => (media, whole(bytes)),
+            Content::Stream(pieces) => (JSON, streamed(pieces)),
         };
         if !media.is_empty() {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(media));
@@ -109,6 +131,23 @@ impl Reply {
         }
         *response.body_mut() = body;
         response
+    }
+}
+
+/// A body in another form than it was made in.
+struct Encoded {
+    media: &'static str,
+    bytes: Bytes,
+    is_gzip: bool,
+}
+
+impl Encoded {
+    fn new(media: &'static str, bytes: Bytes, yaml: bool, gzip: bool) -> Self {
+        let (media, bytes) = if yaml { as_yaml(bytes) } else { (media, bytes) };
+        match (gzip && bytes.len() > COMPRESS_ABOVE).then(|| compressed(&bytes)).flatten() {
+            Some(small) => Self { media, bytes: small.into(), is_gzip: true },
+            None => Self { media, bytes, is_gzip: false },
+        }
     }
 }
 
@@ -129,13 +168,8 @@ fn as_yaml(bytes: Bytes) -> (&'static str, Bytes) {
     let yaml = serde_json::from_slice::<Value>(&bytes).ok().and_then(|value| serde_saphyr::to_string(&value).ok());
     match yaml {
         Some(yaml) => ("application/yaml", yaml.into()),
-        None => ("application/json", bytes),
+        None => (JSON, bytes),
     }
-}
-
-/// The body in gzip, if the client takes that and it is worth it.
-fn compressed(bytes: &[u8], request: &HeaderMap) -> Option<Vec<u8>> {
-    (bytes.len() > COMPRESS_ABOVE && takes_gzip(request)).then(|| gzip(bytes)).flatten()
 }
 
 fn takes_gzip(request: &HeaderMap) -> bool {
@@ -143,7 +177,7 @@ fn takes_gzip(request: &HeaderMap) -> bool {
     encodings.flat_map(|value| value.split(',')).any(|encoding| encoding.trim().starts_with("gzip"))
 }
 
-fn gzip(bytes: &[u8]) -> Option<Vec<u8>> {
+fn compressed(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 4), Compression::fast());
     encoder.write_all(bytes).ok()?;
     encoder.finish().ok()

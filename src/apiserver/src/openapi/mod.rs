@@ -24,6 +24,7 @@ use crate::failure::Failure;
 use crate::http::etag::{hash, tagged, value};
 use crate::http::media::accepted;
 use crate::http::reply::{Content, Reply};
+use crate::http::target::Page;
 use crate::kind::Snapshot;
 
 /// OpenAPI v2 in protobuf, as clients ask for it (two spellings), and as it is answered.
@@ -31,6 +32,31 @@ const PROTOBUF: [&str; 2] = [
     "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
     "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
 ];
+
+/// Whether the documents of a page are there already. To make them takes long where many kinds are served.
+pub(crate) fn is_made(snapshot: &Snapshot, page: &Page) -> bool {
+    let Documents { v3, v2_json, v2_protobuf } = &snapshot.documents;
+    match page {
+        Page::OpenApiV2 => v2_json.get().is_some() && v2_protobuf.get().is_some(),
+        _ => v3.get().is_some(),
+    }
+}
+
+/// Answers a request for one of the pages; `query` is its query, `now` its time.
+pub(crate) fn answer(
+    snapshot: &Snapshot,
+    page: &Page,
+    query: &str,
+    request: &HeaderMap,
+    now: Timestamp,
+) -> Result<Reply, Failure> {
+    match page {
+        Page::OpenApiV2 => Ok(whole(snapshot, request)),
+        Page::OpenApiIndex => Ok(index(snapshot, request)),
+        Page::OpenApi(path) => document(snapshot, path, query, request, now),
+        _ => Err(Failure::no_such_path()),
+    }
+}
 
 /// Where each group and version has its document: path, group, version.
 fn paths(snapshot: &Snapshot) -> Vec<(String, String, String)> {
@@ -55,7 +81,7 @@ fn documents(snapshot: &Snapshot) -> &BTreeMap<String, Document> {
 }
 
 /// `/openapi/v3`
-pub(crate) fn index(snapshot: &Snapshot, request: &HeaderMap) -> Reply {
+fn index(snapshot: &Snapshot, request: &HeaderMap) -> Reply {
     let paths = documents(snapshot)
         .iter()
         .map(|(path, document)| (path.clone(), json!({"serverRelativeURL": url(path, &document.hash)})));
@@ -69,7 +95,7 @@ fn url(path: &str, hash: &str) -> String {
 }
 
 /// `/openapi/v3/<path>`; with the document's hash in the query, the answer never changes.
-pub(crate) fn document(
+fn document(
     snapshot: &Snapshot,
     path: &str,
     query: &str,
@@ -91,7 +117,7 @@ pub(crate) fn document(
 }
 
 /// `/openapi/v2`, in JSON or protobuf.
-pub(crate) fn whole(snapshot: &Snapshot, request: &HeaderMap) -> Reply {
+fn whole(snapshot: &Snapshot, request: &HeaderMap) -> Reply {
     let wanted = accepted(request)
         .into_iter()
         .find(|range| PROTOBUF.contains(&range.media) || range.media.contains("json") || range.media.contains('*'));

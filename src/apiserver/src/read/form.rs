@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use nubium_store::Object;
 use serde_json::{Value, json};
 
+use crate::computations::copying;
 use crate::failure::Failure;
 use crate::http::media::Form;
 use crate::http::reply::Reply;
@@ -49,6 +50,13 @@ fn broken(error: serde_json::Error) -> Failure {
 impl Shape<'_> {
     pub fn is_as_stored(&self, object: &Object) -> bool {
         *self.form == Form::Plain && self.kind.is_stored_as_served(object)
+    }
+
+    /// What it costs to show a stored object, in bytes of JSON worked on.
+    pub fn cost(&self, object: &Object) -> usize {
+        let bytes = object.value.len();
+        let is_copied = self.is_as_stored(object) || matches!(self.form, Form::Metadata { .. });
+        if is_copied { copying(bytes) } else { bytes }
     }
 
     /// Appends an item of a list. Those of built-in kinds leave out what the list says already.

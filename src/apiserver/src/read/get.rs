@@ -1,5 +1,7 @@
 //! Reading one object.
 
+use std::sync::Arc;
+
 use http::StatusCode;
 
 use super::revision::{at_least, parse_revision};
@@ -9,11 +11,11 @@ use crate::http::reply::Reply;
 use crate::kind::Kind;
 
 /// `GET` of an object, or of its `status`.
-pub(crate) async fn get(call: &Call, kind: &Kind) -> Result<Reply, Failure> {
-    let target = &call.target;
+pub(crate) async fn get(call: &Arc<Call>, kind: &Arc<Kind>) -> Result<Reply, Failure> {
     let wanted = parse_revision(&call.options.resource_version).map_err(|error| Failure::failed(error.to_string()))?;
     at_least(&call.state.store, wanted).await?;
-    let got = call.state.store.get(&kind.key(&target.namespace, &target.name)).await?;
-    let object = got.object.ok_or_else(|| Failure::not_found(kind.subject(), &target.name))?;
-    call.shape(kind)?.reply_stored(StatusCode::OK, &object)
+    let object = call.stored(kind).await?;
+    let object = object.ok_or_else(|| Failure::not_found(kind.subject(), &call.target.name))?;
+    let cost = call.shape(kind)?.cost(&object);
+    call.compute(kind, cost, move |call, kind| call.shape(kind)?.reply_stored(StatusCode::OK, &object)).await
 }

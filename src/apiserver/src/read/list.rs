@@ -3,6 +3,8 @@
 //! A plain list without a selector is a copy of stored bytes. A selector looks into each object's bytes for the few
 //! values it names; only tables and old objects are parsed.
 
+use std::sync::Arc;
+
 use bytes::{BufMut, BytesMut};
 use http::StatusCode;
 use nubium_schema::FieldError;
@@ -35,13 +37,25 @@ struct Found {
     remaining: Option<usize>,
 }
 
+/// How many bytes objects have.
+pub(crate) fn size(objects: &[Object]) -> usize {
+    objects.iter().map(|object| object.value.len()).sum()
+}
+
 /// `GET` of a collection.
-pub(crate) async fn list(call: &Call, kind: &Kind) -> Result<Reply, Failure> {
+pub(crate) async fn list(call: &Arc<Call>, kind: &Arc<Kind>) -> Result<Reply, Failure> {
     let options = &call.options;
     check(options)?;
-    let selection = Selection::parse(kind, options)?;
+    let selection = Arc::new(Selection::parse(kind, options)?);
     let prefix = kind.list_prefix(&call.target.namespace);
     let found = find(call, kind, &selection, &prefix).await?;
+    let shape = call.shape(kind)?;
+    let cost = found.objects.iter().map(|object| shape.cost(object)).sum();
+    call.compute(kind, cost, move |call, kind| shown(call, kind, &found)).await
+}
+
+/// The answer: a list, or a table.
+fn shown(call: &Call, kind: &Kind, found: &Found) -> Result<Reply, Failure> {
     let shape = call.shape(kind)?;
 
     let mut metadata = Map::new();
@@ -68,8 +82,7 @@ pub(crate) async fn list(call: &Call, kind: &Kind) -> Result<Reply, Failure> {
             return Ok(Reply::value(StatusCode::OK, &table));
         }
     };
-    let size: usize = found.objects.iter().map(|object| object.value.len() + 64).sum();
-    let mut out = BytesMut::with_capacity(size + 512);
+    let mut out = BytesMut::with_capacity(size(&found.objects) + 64 * found.objects.len() + 512);
     let head = json!({"kind": list_kind, "apiVersion": api_version, "metadata": metadata}).to_string();
     out.put_slice(&head.as_bytes()[..head.len() - 1]);
     out.put_slice(b",\"items\":[");
@@ -83,7 +96,7 @@ pub(crate) async fn list(call: &Call, kind: &Kind) -> Result<Reply, Failure> {
     Ok(Reply::json(StatusCode::OK, out.freeze()))
 }
 
-async fn find(call: &Call, kind: &Kind, selection: &Selection, prefix: &str) -> Result<Found, Failure> {
+async fn find(call: &Arc<Call>, kind: &Arc<Kind>, selection: &Arc<Selection>, prefix: &str) -> Result<Found, Failure> {
     let options = &call.options;
     let token = match options.continue_token.as_str() {
         "" => None,
@@ -106,26 +119,35 @@ async fn find(call: &Call, kind: &Kind, selection: &Selection, prefix: &str) -> 
         return Ok(Found { objects: page.objects, revision: page.revision, next, remaining: Some(page.remaining) });
     }
     let mut range = Range { limit: if range.limit == 0 { 0 } else { SCAN }, ..range };
-    let (mut objects, mut matched_all) = (Vec::new(), true);
+    let mut objects = Vec::new();
     loop {
         let page = page(call, range.clone(), &token).await?;
         let last = page.objects.last().map(|object| object.key.to_string());
-        for object in page.objects {
-            if !selection.matches(&object) {
-                continue;
-            }
-            if options.limit > 0 && objects.len() == options.limit {
-                matched_all = false;
-                break;
-            }
-            objects.push(object);
-        }
+        let room = if options.limit > 0 { options.limit - objects.len() } else { usize::MAX };
+        let (selection, bytes) = (selection.clone(), size(&page.objects));
+        let work = move |_: &Call, _: &Kind| Ok(select(&selection, page.objects, room));
+        let (selected, matched_all) = call.compute(kind, bytes, work).await?;
+        objects.extend(selected);
         if !matched_all || page.remaining == 0 {
             let next = if matched_all { None } else { last_key(&objects, prefix) };
             return Ok(Found { objects, revision: page.revision, next, remaining: None });
         }
+        // What is small is looked at where others wait.
+        tokio::task::yield_now().await;
         range = Range { after: last, at: Some(page.revision), ..range };
     }
+}
+
+/// The objects that are selected, `room` at most; false if there are more.
+fn select(selection: &Selection, found: Vec<Object>, room: usize) -> (Vec<Object>, bool) {
+    let mut selected = Vec::new();
+    for object in found.into_iter().filter(|object| selection.matches(object)) {
+        if selected.len() == room {
+            return (selected, false);
+        }
+        selected.push(object);
+    }
+    (selected, true)
 }
 
 fn last_key(objects: &[Object], prefix: &str) -> Option<String> {

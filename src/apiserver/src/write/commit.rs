@@ -1,16 +1,52 @@
 //! The last step of a write: into the store, if nobody else was there first.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::StatusCode;
 use nubium_store::{Expect, Guard, Object, Outcome};
 use serde_json::Value;
 
 use crate::call::Call;
 use crate::failure::Failure;
+use crate::http::reply::Reply;
 use crate::kind::Kind;
 use crate::object::{encode, meta};
 use crate::state::State;
 
 /// The largest object that is stored.
 const LIMIT: usize = 3 << 19;
+
+/// A change that went through every step but this one.
+pub(super) struct Prepared {
+    /// The object as it will be, but for its resourceVersion.
+    pub object: Value,
+    pub warnings: Vec<String>,
+    pub step: Step,
+}
+
+/// What is left to do.
+pub(super) enum Step {
+    /// Nothing: nothing changes, or nothing may.
+    Keep,
+    /// Store a new object. Without bytes it is a dry run, which only looks whether the name is free.
+    Create(Option<Bytes>),
+    /// Store this in place of what was read; without bytes remove it.
+    Replace(Object, Option<Bytes>),
+}
+
+/// What a change did.
+pub(super) struct Written {
+    pub stored: Stored,
+    pub warnings: Vec<String>,
+}
+
+/// An object that was written, as a tree and as it is kept.
+pub(super) struct Stored {
+    pub object: Value,
+    /// `None` when nothing was written, or the object is gone.
+    pub kept: Option<Object>,
+}
 
 /// What became of a compare-and-swap.
 pub(super) enum Swap {
@@ -19,14 +55,49 @@ pub(super) enum Swap {
     Lost,
 }
 
-/// An object that was written, as a tree and as it is kept.
-pub(super) struct Stored {
-    pub object: Value,
-    /// `None` when nothing was written.
-    pub kept: Option<Object>,
+impl Prepared {
+    /// The same, after steps that had warnings of their own.
+    pub fn after(mut self, mut warnings: Vec<String>) -> Self {
+        warnings.append(&mut self.warnings);
+        Self { warnings, ..self }
+    }
+
+    /// Carries the change out. `None` when somebody else wrote meanwhile.
+    pub async fn commit(self, call: &Call, kind: &Kind) -> Result<Option<Written>, Failure> {
+        let Self { object, warnings, step } = self;
+        let stored = match step {
+            Step::Keep => Stored { object, kept: None },
+            Step::Create(value) => create(call, kind, object, value).await?,
+            Step::Replace(live, value) => match swap(&call.state, kind, &live, object, value).await? {
+                Swap::Done(stored) => stored,
+                Swap::Lost => return Ok(None),
+            },
+        };
+        Ok(Some(Written { stored, warnings }))
+    }
 }
 
-fn encoded(kind: &Kind, object: &Value) -> Result<bytes::Bytes, Failure> {
+impl Written {
+    /// The object as the answer; so many bytes were worked on to make it.
+    pub async fn reply(
+        self,
+        call: &Arc<Call>,
+        kind: &Arc<Kind>,
+        bytes: usize,
+        code: StatusCode,
+    ) -> Result<Reply, Failure> {
+        let Self { stored: Stored { object, kept }, warnings } = self;
+        let shape = call.shape(kind)?;
+        if let Some(kept) = kept.filter(|kept| shape.is_as_stored(kept)) {
+            // What was kept has been encoded already.
+            return Ok(shape.reply_stored(code, &kept)?.warn(warnings));
+        }
+        call.compute(kind, bytes, move |call, kind| Ok(call.shape(kind)?.reply(code, object).warn(warnings))).await
+    }
+}
+
+/// The bytes to store.
+pub(super) fn encoded(kind: &Kind, object: &Value) -> Result<Bytes, Failure> {
     let bytes = encode(&kind.to_stored(object));
     if bytes.len() > LIMIT {
         return Err(Failure::too_large(LIMIT));
@@ -34,25 +105,29 @@ fn encoded(kind: &Kind, object: &Value) -> Result<bytes::Bytes, Failure> {
     Ok(bytes)
 }
 
+/// What to store in place of another object; nothing when nothing holds it any more.
+pub(super) fn successor(kind: &Kind, object: &Value) -> Result<Option<Bytes>, Failure> {
+    if is_released(kind, object) { Ok(None) } else { encoded(kind, object).map(Some) }
+}
+
 fn with_revision(mut object: Value, kept: Object) -> Stored {
     meta::set(&mut object, "resourceVersion", Some(kept.modified.to_string().into()));
     Stored { object, kept: Some(kept) }
 }
 
-/// Stores a new object; in a dry run only answers what that would do.
-pub(super) async fn create(call: &Call, kind: &Kind, object: Value, dry_run: bool) -> Result<Stored, Failure> {
+async fn create(call: &Call, kind: &Kind, object: Value, value: Option<Bytes>) -> Result<Stored, Failure> {
     let name = meta::text(&object, "name");
     let key = kind.key(&call.target.namespace, name);
-    if dry_run {
+    let Some(value) = value else {
         let is_free = call.state.store.get(&key).await?.object.is_none();
         return if is_free {
             Ok(Stored { object, kept: None })
         } else {
             Err(Failure::already_exists(kind.subject(), name))
         };
-    }
+    };
     let guard = guard(&call.state, kind)?;
-    match call.state.store.write(&key, Expect::Absent, Some(encoded(kind, &object)?), guard).await? {
+    match call.state.store.write(&key, Expect::Absent, Some(value), guard).await? {
         Outcome::Done(stored) => {
             settle(&call.state, kind, &stored).await;
             Ok(with_revision(object, stored))
@@ -68,14 +143,22 @@ fn guard(state: &State, kind: &Kind) -> Result<Option<Guard>, Failure> {
     state.registry.guard(kind).map_err(|revision| Failure::outdated(kind.subject(), revision))
 }
 
-/// Stores a changed object in place of the one read as `live`, or deletes it when nothing holds it any more.
-pub(super) async fn swap(state: &State, kind: &Kind, live: &Object, object: Value) -> Result<Swap, Failure> {
-    let value = if is_released(kind, &object) { None } else { Some(encoded(kind, &object)?) };
+/// Stores a changed object in place of the one read as `live`, or removes that.
+pub(super) async fn swap(
+    state: &State,
+    kind: &Kind,
+    live: &Object,
+    object: Value,
+    value: Option<Bytes>,
+) -> Result<Swap, Failure> {
+    let is_gone = value.is_none();
     let guard = value.as_ref().map(|_| guard(state, kind)).transpose()?.flatten();
     match state.store.write(&live.key, Expect::Modified(live.modified), value, guard).await? {
         Outcome::Done(stored) => {
             settle(state, kind, &stored).await;
-            Ok(Swap::Done(with_revision(object, stored)))
+            let stored = with_revision(object, stored);
+            // What the store had of an object that is gone is not what is answered.
+            Ok(Swap::Done(Stored { kept: stored.kept.filter(|_| !is_gone), ..stored }))
         }
         Outcome::Differs(_) => Ok(Swap::Lost),
         Outcome::Outdated(revision) => Err(Failure::outdated(kind.subject(), revision)),

@@ -6,12 +6,14 @@
 //! | Foreground | `foregroundDeletion` | the garbage collector, then it lets go of the object |
 //! | Orphan | `orphan` | the garbage collector cuts the dependents loose, then lets go |
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::StatusCode;
-use nubium_store::Range;
+use nubium_store::{Object, Range, Revision};
 use serde_json::{Value, json};
 
-use super::commit::is_released;
+use super::commit::{Prepared, is_released};
 use super::intake;
 use super::pipeline::{self, Change, Live, TRIES};
 use crate::call::Call;
@@ -22,48 +24,74 @@ use crate::http::reply::Reply;
 use crate::kind::Kind;
 use crate::object::meta::{self, FOREGROUND, ORPHAN};
 use crate::protobuf;
+use crate::read::list::size;
 use crate::read::select::Selection;
 
 /// `DELETE` of an object.
-pub(crate) async fn delete(call: &Call, kind: &Kind, body: Bytes) -> Result<Reply, Failure> {
-    let options = options(call, &body)?;
+pub(crate) async fn delete(call: &Arc<Call>, kind: &Arc<Kind>, body: Bytes) -> Result<Reply, Failure> {
+    let options = options(call, kind, body).await?;
     for _ in 0..TRIES {
-        let live = Live::find(call, kind).await?;
-        match delete_live(call, kind, &live, &options).await? {
-            Deleted::Gone => {
-                let details = details(kind, &live.object);
+        let stored = call.stored(kind).await?;
+        let stored = stored.ok_or_else(|| Failure::not_found(kind.subject(), &call.target.name))?;
+        let (bytes, options) = (stored.value.len(), options.clone());
+        let work = move |call: &Call, kind: &Kind| computed(call, kind, stored, &options);
+        let Computed { prepared, is_gone, live } = call.compute(kind, bytes, work).await?;
+        match prepared.commit(call, kind).await? {
+            Some(_) if is_gone => {
+                let details = details(kind, &live);
                 let status = json!({
                     "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details,
                 });
                 return Ok(Reply::value(StatusCode::OK, &status));
             }
-            Deleted::Marked(object) => return Ok(call.shape(kind)?.reply(StatusCode::OK, object)),
-            Deleted::Changed => {}
+            Some(written) => return written.reply(call, kind, bytes, StatusCode::OK).await,
+            None => {}
         }
     }
     Err(Failure::modified(kind.subject(), &call.target.name))
 }
 
 /// `DELETE` of a collection: every object that the selectors choose. Answers the list of what it found.
-pub(crate) async fn delete_collection(call: &Call, kind: &Kind, body: Bytes) -> Result<Reply, Failure> {
-    let options = options(call, &body)?;
+pub(crate) async fn delete_collection(call: &Arc<Call>, kind: &Arc<Kind>, body: Bytes) -> Result<Reply, Failure> {
+    let options = options(call, kind, body).await?;
     let selection = Selection::parse(kind, &call.options)?;
     let page = call.state.store.range(Range::all(kind.list_prefix(&call.target.namespace))).await?;
-    let mut items = Vec::new();
-    for stored in page.objects.into_iter().filter(|object| selection.matches(object)) {
-        let key = stored.key.clone();
-        let mut found = Some(stored);
-        for _ in 0..TRIES {
-            // Gone already, by somebody else.
-            let Some(stored) = found.take() else { break };
-            let live = Live::read(kind, stored)?;
-            if !matches!(delete_live(call, kind, &live, &options).await?, Deleted::Changed) {
-                items.push(live.object);
-                break;
-            }
-            found = call.state.store.get(&key).await?.object;
-        }
+    let bytes = size(&page.objects);
+    let found = page.objects;
+    let select = move |_: &Call, _: &Kind| Ok(found.into_iter().filter(|it| selection.matches(it)).collect::<Vec<_>>());
+    let found = call.compute(kind, bytes, select).await?;
+    let mut items = Vec::with_capacity(found.len());
+    for stored in found {
+        items.extend(delete_item(call, kind, stored, &options).await?);
     }
+    let list = move |_: &Call, kind: &Kind| Ok(Reply::value(StatusCode::OK, &deleted_list(kind, page.revision, items)));
+    call.compute(kind, bytes, list).await
+}
+
+/// Deletes an object of a collection; answers it, unless somebody else was first.
+async fn delete_item(
+    call: &Arc<Call>,
+    kind: &Arc<Kind>,
+    stored: Object,
+    options: &DeleteOptions,
+) -> Result<Option<Value>, Failure> {
+    let key = stored.key.clone();
+    let mut found = Some(stored);
+    for _ in 0..TRIES {
+        // Gone already, by somebody else.
+        let Some(stored) = found.take() else { break };
+        let (bytes, options) = (stored.value.len(), options.clone());
+        let work = move |call: &Call, kind: &Kind| computed(call, kind, stored, &options);
+        let Computed { prepared, live, .. } = call.compute(kind, bytes, work).await?;
+        if prepared.commit(call, kind).await?.is_some() {
+            return Ok(Some(live));
+        }
+        found = call.state.store.get(&key).await?.object;
+    }
+    Ok(None)
+}
+
+fn deleted_list(kind: &Kind, revision: Revision, mut items: Vec<Value>) -> Value {
     if !kind.is_custom() {
         // Items of built-in kinds leave out what the list says already.
         for item in items.iter_mut().filter_map(Value::as_object_mut) {
@@ -71,25 +99,24 @@ pub(crate) async fn delete_collection(call: &Call, kind: &Kind, body: Bytes) -> 
             item.remove("kind");
         }
     }
-    Ok(Reply::value(
-        StatusCode::OK,
-        &json!({
-            "kind": kind.list_kind, "apiVersion": kind.api_version(),
-            "metadata": {"resourceVersion": page.revision.to_string()}, "items": items,
-        }),
-    ))
+    json!({
+        "kind": kind.list_kind, "apiVersion": kind.api_version(),
+        "metadata": {"resourceVersion": revision.to_string()}, "items": items,
+    })
 }
 
-/// What came of a delete.
-enum Deleted {
-    Gone,
-    /// Somebody holds it: it is marked for deletion.
-    Marked(Value),
-    /// Somebody else wrote meanwhile.
-    Changed,
+struct Computed {
+    /// Marks the object for deletion, or removes it.
+    prepared: Prepared,
+    /// Whether nobody holds the object, so that it goes at once.
+    is_gone: bool,
+    /// The object as it was.
+    live: Value,
 }
 
-async fn delete_live(call: &Call, kind: &Kind, live: &Live, options: &DeleteOptions) -> Result<Deleted, Failure> {
+/// The change that a delete makes.
+fn computed(call: &Call, kind: &Kind, stored: Object, options: &DeleteOptions) -> Result<Computed, Failure> {
+    let live = Live::read(kind, stored)?;
     let name = meta::text(&live.object, "name");
     preconditions(kind, &live.object, options)?;
     if let Some(reason) = kind.rules().is_protected(name) {
@@ -97,20 +124,22 @@ async fn delete_live(call: &Call, kind: &Kind, live: &Live, options: &DeleteOpti
     }
     let marked = marked(kind, &live.object, options.propagation, &call.timestamp());
     let is_gone = is_released(kind, &marked);
-    Ok(match pipeline::run(call, kind, Change::delete(live, marked, options.dry_run)).await? {
-        Some(_) if is_gone => Deleted::Gone,
-        Some(written) => Deleted::Marked(written.stored.object),
-        None => Deleted::Changed,
-    })
+    let prepared = pipeline::run(call, kind, Change::delete(&live, marked, options.dry_run))?;
+    Ok(Computed { prepared, is_gone, live: live.object })
 }
 
 /// The options of the query and of the body, which wins.
-fn options(call: &Call, body: &Bytes) -> Result<DeleteOptions, Failure> {
+async fn options(call: &Arc<Call>, kind: &Arc<Kind>, body: Bytes) -> Result<DeleteOptions, Failure> {
     let mut options = DeleteOptions { dry_run: call.options.dry_run, ..call.options.delete.clone() };
-    if !body.is_empty() {
-        options.read(&delete_options(call, body)?)?;
+    if body.is_empty() {
+        return Ok(options);
     }
-    Ok(options)
+    let bytes = body.len();
+    let read = move |call: &Call, _: &Kind| {
+        options.read(&delete_options(call, &body)?)?;
+        Ok(options)
+    };
+    call.compute(kind, bytes, read).await
 }
 
 /// The options in a body, whichever form it has.

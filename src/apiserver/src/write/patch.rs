@@ -1,14 +1,19 @@
 //! Patches: JSON patch, merge patch, strategic merge patch, and server-side apply.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::StatusCode;
 use nubium_schema::Document;
 use nubium_schema::patch::{JsonPatch, PatchError, apply_merge_patch, apply_strategic_merge_patch};
+use nubium_store::Object;
 use serde_json::Value;
 
-use super::intake::{self, Intake, Origin};
+use super::commit::Prepared;
+use super::create::{self, Origin};
+use super::intake::{self, Intake};
 use super::pipeline::{self, Change, Live, Owners, TRIES};
-use super::{create, own, prepare};
+use super::{own, prepare};
 use crate::call::Call;
 use crate::failure::Failure;
 use crate::http::media::{PatchForm, patch_form};
@@ -26,34 +31,51 @@ enum Patch {
 }
 
 /// `PATCH` of an object or of its status.
-pub(crate) async fn patch(call: &Call, kind: &Kind, body: Bytes) -> Result<Reply, Failure> {
-    let (patch, duplicates) = parse(call, kind, &body)?;
-    let owners = if matches!(patch, Patch::Apply(_)) { Owners::Given } else { Owners::Compute };
+pub(crate) async fn patch(call: &Arc<Call>, kind: &Arc<Kind>, body: Bytes) -> Result<Reply, Failure> {
     for _ in 0..TRIES {
-        let Some(live) = Live::get(call, kind).await? else {
-            let Patch::Apply(config) = &patch else {
-                return Err(Failure::not_found(kind.subject(), &call.target.name));
-            };
-            return apply_new(call, kind, config, duplicates).await;
+        let (stored, read) = (call.stored(kind).await?, body.clone());
+        let bytes = body.len().max(stored.as_ref().map_or(0, |stored| stored.value.len()));
+        let work = move |call: &Call, kind: &Kind| computed(call, kind, &read, stored);
+        let Some(Computed { prepared, is_conditional }) = call.compute(kind, bytes, work).await? else {
+            return create::new(call, kind, &body, Origin { make: apply_new, owners: Owners::Given }).await;
         };
-        let patched = patched(call, kind, &patch, &live.object)?;
-        is_same_kind(kind, &patched)?;
-        // A revision that the patch itself names is a condition; else the patch is tried again on what is newer.
-        let version = meta::text(&live.object, "resourceVersion");
-        let is_conditional = meta::text(&patched, "resourceVersion") != version;
-        let Intake { mut object, warnings } =
-            intake::cleaned(call, kind, patched, duplicates.clone(), Origin::Patch { is_new: false })?;
-        prepare::place(call, kind, &mut object)?;
-        if meta::text(&object, "resourceVersion").is_empty() {
-            meta::set(&mut object, "resourceVersion", Some(version.into()));
-        }
-        match pipeline::run(call, kind, Change::update(call, &live, object, owners)).await? {
-            Some(written) => return written.reply(&call.shape(kind)?, StatusCode::OK, warnings),
+        match prepared.commit(call, kind).await? {
+            Some(written) => return written.reply(call, kind, bytes, StatusCode::OK).await,
             None if is_conditional => break,
             None => {}
         }
     }
     Err(Failure::modified(kind.subject(), &call.target.name))
+}
+
+struct Computed {
+    prepared: Prepared,
+    /// Whether it may only replace what was read. A revision that the patch itself names is a condition; else the patch is
+    /// tried again on what is newer.
+    is_conditional: bool,
+}
+
+/// The change of what is stored; `None` when the object is to be created, by an apply.
+fn computed(call: &Call, kind: &Kind, body: &Bytes, stored: Option<Object>) -> Result<Option<Computed>, Failure> {
+    let (patch, duplicates) = parse(call, kind, body)?;
+    let Some(stored) = stored else {
+        let is_apply = matches!(patch, Patch::Apply(_)) && call.target.subresource.is_empty();
+        return if is_apply { Ok(None) } else { Err(Failure::not_found(kind.subject(), &call.target.name)) };
+    };
+    let live = Live::read(kind, stored)?;
+    let owners = if matches!(patch, Patch::Apply(_)) { Owners::Given } else { Owners::Compute };
+    let patched = patched(call, kind, &patch, &live.object)?;
+    is_same_kind(kind, &patched)?;
+    let version = meta::text(&live.object, "resourceVersion");
+    let is_conditional = meta::text(&patched, "resourceVersion") != version;
+    let Intake { mut object, warnings } =
+        intake::cleaned(call, kind, patched, duplicates, intake::Origin::Patch { is_new: false })?;
+    prepare::place(call, kind, &mut object)?;
+    if meta::text(&object, "resourceVersion").is_empty() {
+        meta::set(&mut object, "resourceVersion", Some(version.into()));
+    }
+    let prepared = pipeline::run(call, kind, Change::update(call, &live, object, owners))?.after(warnings);
+    Ok(Some(Computed { prepared, is_conditional }))
 }
 
 fn parse(call: &Call, kind: &Kind, body: &Bytes) -> Result<(Patch, Vec<String>), Failure> {
@@ -139,24 +161,21 @@ fn is_same_kind(kind: &Kind, patched: &Value) -> Result<(), Failure> {
 }
 
 /// An apply of what is not there: a create, by whoever may create.
-async fn apply_new(call: &Call, kind: &Kind, config: &Value, duplicates: Vec<String>) -> Result<Reply, Failure> {
+fn apply_new(call: &Call, kind: &Kind, body: &Bytes) -> Result<Intake, Failure> {
+    let (patch, duplicates) = parse(call, kind, body)?;
     let name = &call.target.name;
-    if !call.target.subresource.is_empty() {
-        return Err(Failure::not_found(kind.subject(), name));
-    }
+    let Patch::Apply(config) = patch else { return Err(Failure::not_found(kind.subject(), name)) };
     call.allow("create", Some(name))?;
-    if !meta::text(config, "uid").is_empty() {
+    if !meta::text(&config, "uid").is_empty() {
         let why = format!(
             "uid mismatch: the provided object specified uid {}, and no existing object was found",
-            meta::text(config, "uid")
+            meta::text(&config, "uid")
         );
         return Err(Failure::conflict(kind.subject(), name, &why));
     }
-    let mut object = own::apply(call, kind, None, config)?;
+    let mut object = own::apply(call, kind, None, &config)?;
     if meta::text(&object, "name").is_empty() {
         meta::set(&mut object, "name", Some(name.as_str().into()));
     }
-    let Intake { object, warnings } = intake::cleaned(call, kind, object, duplicates, Origin::Patch { is_new: true })?;
-    let written = create::new(call, kind, object, Owners::Given).await?;
-    written.reply(&call.shape(kind)?, StatusCode::CREATED, warnings)
+    intake::cleaned(call, kind, object, duplicates, intake::Origin::Patch { is_new: true })
 }

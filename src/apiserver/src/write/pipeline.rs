@@ -6,23 +6,23 @@
 //!            owns   the server schema,     rules of and swap
 //!            what              the kind    access
 //! ```
+//! All but the commit waits for nobody, and is one computation on what was read: a large one is made away from the threads
+//! that answer requests ([`Call::compute`]). When somebody else wrote meanwhile, the verb reads and computes again.
+//!
 //! A verb mutates: it makes the [`Change`] out of a body or of what is stored. A server-side apply has decided about the
 //! owners by then. A delete changes nothing but the marks of a deletion, so it goes straight to admission.
 
-use http::StatusCode;
 use nubium_schema::ownership::keep_times_if_unchanged;
 use nubium_store::Object;
 use serde_json::Value;
 
-use super::commit::{self, Stored, Swap};
+use super::commit::{self, Prepared, Step};
 use super::{own, prepare, validate};
 use crate::call::Call;
 use crate::failure::Failure;
-use crate::http::reply::Reply;
 use crate::kind::Kind;
-use crate::read::form::Shape;
 
-/// How often a change is computed again because somebody else wrote meanwhile.
+/// How often a change is computed because somebody else wrote meanwhile.
 pub(super) const TRIES: usize = 8;
 
 /// What a change does to the object.
@@ -49,17 +49,6 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// The object that a request names, as it is now.
-    pub async fn get(call: &Call, kind: &Kind) -> Result<Option<Self>, Failure> {
-        let key = kind.key(&call.target.namespace, &call.target.name);
-        call.state.store.get(&key).await?.object.map(|stored| Self::read(kind, stored)).transpose()
-    }
-
-    /// The same, or 404.
-    pub async fn find(call: &Call, kind: &Kind) -> Result<Self, Failure> {
-        Self::get(call, kind).await?.ok_or_else(|| Failure::not_found(kind.subject(), &call.target.name))
-    }
-
     pub fn read(kind: &Kind, stored: Object) -> Result<Self, Failure> {
         let object = kind
             .read(&stored)
@@ -77,26 +66,6 @@ pub(super) struct Change<'a> {
     pub new: Value,
     pub owners: Owners,
     pub dry_run: bool,
-}
-
-/// What a change did.
-pub(super) struct Written {
-    pub stored: Stored,
-    pub warnings: Vec<String>,
-}
-
-impl Written {
-    /// The answer to a write, with warnings from before it.
-    pub fn reply(self, shape: &Shape<'_>, code: StatusCode, mut warnings: Vec<String>) -> Result<Reply, Failure> {
-        warnings.extend(self.warnings);
-        let Stored { object, kept } = self.stored;
-        // What was kept has been encoded already.
-        let reply = match kept.filter(|kept| shape.is_as_stored(kept)) {
-            Some(kept) => shape.reply_stored(code, &kept)?,
-            None => shape.reply(code, object),
-        };
-        Ok(reply.warn(warnings))
-    }
 }
 
 impl<'a> Change<'a> {
@@ -125,11 +94,11 @@ impl<'a> Change<'a> {
     }
 }
 
-/// Carries a change out. `None` when somebody else wrote meanwhile.
+/// Takes a change through every step but the last. Waits for nobody.
 ///
 /// # Errors
 /// The refusal of the first step that refuses it.
-pub(super) async fn run(call: &Call, kind: &Kind, mut change: Change<'_>) -> Result<Option<Written>, Failure> {
+pub(super) fn run(call: &Call, kind: &Kind, mut change: Change<'_>) -> Result<Prepared, Failure> {
     let old = change.old();
     let mut warnings = Vec::new();
     if change.verb != Verb::Delete {
@@ -148,17 +117,18 @@ pub(super) async fn run(call: &Call, kind: &Kind, mut change: Change<'_>) -> Res
         warnings = validate::validate(call, kind, &change.new, old)?;
     }
     call.admit(change.verb_name(), old, (change.verb != Verb::Delete).then_some(&change.new))?;
-    let Change { mut new, dry_run, .. } = change;
-    let Some(live) = change.old else {
-        let stored = commit::create(call, kind, new, dry_run).await?;
-        return Ok(Some(Written { stored, warnings }));
+    let Change { new: mut object, dry_run, old, .. } = change;
+    let step = match old {
+        None if dry_run => Step::Create(None),
+        None => Step::Create(Some(commit::encoded(kind, &object)?)),
+        Some(live) => {
+            keep_times_if_unchanged(&live.object, &mut object);
+            if dry_run || (object == live.object && !commit::is_released(kind, &object)) {
+                Step::Keep
+            } else {
+                Step::Replace(live.stored.clone(), commit::successor(kind, &object)?)
+            }
+        }
     };
-    keep_times_if_unchanged(&live.object, &mut new);
-    if dry_run || (new == live.object && !commit::is_released(kind, &new)) {
-        return Ok(Some(Written { stored: Stored { object: new, kept: None }, warnings }));
-    }
-    Ok(match commit::swap(&call.state, kind, &live.stored, new).await? {
-        Swap::Done(stored) => Some(Written { stored, warnings }),
-        Swap::Lost => None,
-    })
+    Ok(Prepared { object, warnings, step })
 }

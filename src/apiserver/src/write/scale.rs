@@ -1,11 +1,15 @@
 //! The `scale` subresource of custom resources: the number of replicas in the spec, and the one in the status.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::StatusCode;
 use nubium_schema::FieldError;
 use nubium_schema::patch::{JsonPatch, apply_merge_patch};
+use nubium_store::Object;
 use serde_json::{Value, json};
 
+use super::commit::Prepared;
 use super::intake;
 use super::pipeline::{self, Change, Live, Owners, TRIES};
 use crate::call::Call;
@@ -16,9 +20,18 @@ use crate::kind::{Kind, Scale};
 use crate::object::meta;
 
 /// `GET …/scale`
-pub(crate) async fn get(call: &Call, kind: &Kind) -> Result<Reply, Failure> {
-    let live = Live::find(call, kind).await?;
-    Ok(Reply::value(StatusCode::OK, &scale_of(paths(kind)?, &live.object)))
+pub(crate) async fn get(call: &Arc<Call>, kind: &Arc<Kind>) -> Result<Reply, Failure> {
+    let stored = found(call, kind).await?;
+    let bytes = stored.value.len();
+    let work = move |_: &Call, kind: &Kind| {
+        let live = Live::read(kind, stored)?;
+        Ok(Reply::value(StatusCode::OK, &scale_of(paths(kind)?, &live.object)))
+    };
+    call.compute(kind, bytes, work).await
+}
+
+async fn found(call: &Call, kind: &Kind) -> Result<Object, Failure> {
+    call.stored(kind).await?.ok_or_else(|| Failure::not_found(kind.subject(), &call.target.name))
 }
 
 fn paths(kind: &Kind) -> Result<&Scale, Failure> {
@@ -50,44 +63,47 @@ fn scale_of(paths: &Scale, object: &Value) -> Value {
 }
 
 /// `PUT` or `PATCH` of `…/scale`: changes the number in the spec, nothing else.
-pub(crate) async fn set(call: &Call, kind: &Kind, is_patch: bool, body: Bytes) -> Result<Reply, Failure> {
-    let paths = paths(kind)?;
-    let document = intake::json(&body).map(|document| document.value);
+pub(crate) async fn set(call: &Arc<Call>, kind: &Arc<Kind>, is_patch: bool, body: Bytes) -> Result<Reply, Failure> {
     for _ in 0..TRIES {
-        let live = Live::find(call, kind).await?;
-        let mut object = live.object.clone();
-        let mut scale = scale_of(paths, &object);
-        match is_patch.then(|| patch_form(&call.headers, false)).transpose()? {
-            None => scale = document.clone()?,
-            Some(PatchForm::Merge) => {
-                let patch = document.clone()?;
-                apply_merge_patch(&mut scale, &patch).map_err(|error| Failure::bad_request(error.to_string()))?;
-            }
-            Some(PatchForm::Json) => {
-                let patch: Value =
-                    serde_json::from_slice(&body).map_err(|error| Failure::bad_request(error.to_string()))?;
-                JsonPatch::decode(&patch)
-                    .and_then(|patch| patch.apply(&mut scale))
-                    .map_err(|error| Failure::unprocessable(error.to_string()))?;
-            }
-            Some(_) => {
-                return Err(Failure::unsupported_media(&[
-                    "application/json-patch+json",
-                    "application/merge-patch+json",
-                ]));
-            }
-        }
-        let replicas = replicas(&scale, call, &live.object)?;
-        let said = meta::text(&scale, "resourceVersion");
-        if !said.is_empty() && said != meta::text(&object, "resourceVersion") {
-            return Err(Failure::modified(kind.subject(), &call.target.name));
-        }
-        put(&mut object, &paths.spec, replicas.into());
-        if let Some(written) = pipeline::run(call, kind, Change::update(call, &live, object, Owners::Compute)).await? {
-            return Ok(Reply::value(StatusCode::OK, &scale_of(paths, &written.stored.object)));
+        let (stored, read) = (found(call, kind).await?, body.clone());
+        let bytes = body.len().max(stored.value.len());
+        let work = move |call: &Call, kind: &Kind| computed(call, kind, stored, is_patch, &read);
+        if let Some(written) = call.compute(kind, bytes, work).await?.commit(call, kind).await? {
+            return Ok(Reply::value(StatusCode::OK, &scale_of(paths(kind)?, &written.stored.object)));
         }
     }
     Err(Failure::modified(kind.subject(), &call.target.name))
+}
+
+/// The change of an object that a change of its scale makes.
+fn computed(call: &Call, kind: &Kind, stored: Object, is_patch: bool, body: &Bytes) -> Result<Prepared, Failure> {
+    let paths = paths(kind)?;
+    let live = Live::read(kind, stored)?;
+    let mut object = live.object.clone();
+    let mut scale = scale_of(paths, &object);
+    match is_patch.then(|| patch_form(&call.headers, false)).transpose()? {
+        None => scale = intake::json(body)?.value,
+        Some(PatchForm::Merge) => {
+            let patch = intake::json(body)?.value;
+            apply_merge_patch(&mut scale, &patch).map_err(|error| Failure::bad_request(error.to_string()))?;
+        }
+        Some(PatchForm::Json) => {
+            let patch: Value = serde_json::from_slice(body).map_err(|error| Failure::bad_request(error.to_string()))?;
+            JsonPatch::decode(&patch)
+                .and_then(|patch| patch.apply(&mut scale))
+                .map_err(|error| Failure::unprocessable(error.to_string()))?;
+        }
+        Some(_) => {
+            return Err(Failure::unsupported_media(&["application/json-patch+json", "application/merge-patch+json"]));
+        }
+    }
+    let replicas = replicas(&scale, call, &live.object)?;
+    let said = meta::text(&scale, "resourceVersion");
+    if !said.is_empty() && said != meta::text(&object, "resourceVersion") {
+        return Err(Failure::modified(kind.subject(), &call.target.name));
+    }
+    put(&mut object, &paths.spec, replicas.into());
+    pipeline::run(call, kind, Change::update(call, &live, object, Owners::Compute))
 }
 
 /// The number that a Scale asks for, if it is a Scale of this object.
