@@ -119,7 +119,7 @@ fn kind(
         status: subresources["status"].is_object(),
         finalize: false,
         scale,
-        columns: Columns::Custom(columns),
+        columns: Columns::custom(columns),
         selectable: selectable.map(|field| text(field, "jsonPath").trim_start_matches('.').to_owned()).collect(),
         behaviour: Behaviour {
             definition: Some(text(&definition["metadata"], "uid").to_owned()),

@@ -5,6 +5,7 @@
 
 pub(crate) mod encode;
 pub(crate) mod meta;
+pub(crate) mod projection;
 pub(crate) mod scan;
 
 pub(crate) use encode::{decode, encode};

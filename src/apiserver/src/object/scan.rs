@@ -65,8 +65,8 @@ impl<'de> Visitor<'de> for Seek<'_, '_, '_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         match (self.path.split_first(), self.found) {
             (Some((first, rest)), found) => {
-                while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
-                    if key == *first {
+                while let Some(is_first) = map.next_key_seed(Is(first))? {
+                    if is_first {
                         map.next_value_seed(Seek { path: rest, found: &mut *found })?;
                         // A key occurs once: what follows need not be read. An error is the way to end it here.
                         return Err(serde::de::Error::custom("found"));
@@ -117,6 +117,29 @@ impl<'de> Visitor<'de> for Seek<'_, '_, '_> {
 
     fn visit_unit<E>(self) -> Result<(), E> {
         Ok(())
+    }
+}
+
+/// Whether a key is this one.
+struct Is<'p>(&'p str);
+
+impl<'de> DeserializeSeed<'de> for Is<'_> {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Is<'_> {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of a field")
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<bool, E> {
+        Ok(key == self.0)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Lists: whole, or page by page at one revision.
 //!
 //! A plain list without a selector is a copy of stored bytes. A selector looks into each object's bytes for the few
-//! values it names; only tables and old objects are parsed.
+//! values it names, and so do a table's columns; only old objects are parsed.
 
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use nubium_schema::FieldError;
 use nubium_store::{Object, Page, Range, Revision};
 use serde_json::{Map, Value, json};
 
+use super::form::begin_table;
 use super::revision::{at_least, parse_revision};
 use super::select::Selection;
 use super::token::Token;
@@ -70,22 +71,16 @@ fn shown(call: &Call, kind: &Kind, found: &Found) -> Result<Reply, Failure> {
             metadata.insert("remainingItemCount".to_owned(), remaining.into());
         }
     }
-    let (list_kind, api_version) = match shape.form {
-        Form::Plain => (kind.list_kind.clone(), kind.api_version()),
-        Form::Metadata { version } => ("PartialObjectMetadataList".to_owned(), format!("meta.k8s.io/{version}")),
-        Form::Table { version } => {
-            let rows: Vec<Value> = found.objects.iter().map(|object| shape.item(object)).collect::<Result<_, _>>()?;
-            let table = json!({
-                "kind": "Table", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": metadata,
-                "columnDefinitions": kind.columns.definitions(), "rows": rows,
-            });
-            return Ok(Reply::value(StatusCode::OK, &table));
-        }
-    };
+    let metadata = Value::Object(metadata);
     let mut out = BytesMut::with_capacity(size(&found.objects) + 64 * found.objects.len() + 512);
-    let head = json!({"kind": list_kind, "apiVersion": api_version, "metadata": metadata}).to_string();
-    out.put_slice(&head.as_bytes()[..head.len() - 1]);
-    out.put_slice(b",\"items\":[");
+    let list = |kind: &str, api_version: &str| json!({"kind": kind, "apiVersion": api_version, "metadata": metadata});
+    match shape.form {
+        Form::Plain => begin_list(&mut out, &list(&kind.list_kind, &kind.api_version())),
+        Form::Metadata { version } => {
+            begin_list(&mut out, &list("PartialObjectMetadataList", &format!("meta.k8s.io/{version}")));
+        }
+        Form::Table { version } => begin_table(&mut out, &metadata, &kind.columns.definitions(), version),
+    }
     for (index, object) in found.objects.iter().enumerate() {
         if index > 0 {
             out.put_u8(b',');
@@ -94,6 +89,13 @@ fn shown(call: &Call, kind: &Kind, found: &Found) -> Result<Reply, Failure> {
     }
     out.put_slice(b"]}\n");
     Ok(Reply::json(StatusCode::OK, out.freeze()))
+}
+
+/// Appends a list up to its first item.
+fn begin_list(out: &mut BytesMut, list: &Value) {
+    let head = list.to_string();
+    out.put_slice(&head.as_bytes()[..head.len() - 1]);
+    out.put_slice(b",\"items\":[");
 }
 
 async fn find(call: &Arc<Call>, kind: &Arc<Kind>, selection: &Arc<Selection>, prefix: &str) -> Result<Found, Failure> {

@@ -111,6 +111,16 @@ impl JsonPath {
         Search { steps: 0 }.first(self, value)
     }
 
+    /// The fields with which the path begins, up to its first step of another kind: all that it finds is below them
+    /// (`.status.conditions[0].type` → `["status", "conditions"]`).
+    pub fn first_fields(&self) -> Vec<&str> {
+        let names = self.steps.iter().map_while(|step| match step {
+            Step::Field(name) => Some(name.as_str()),
+            _ => None,
+        });
+        names.collect()
+    }
+
     /// The names, if the path is nothing but fields (`.spec.host` → `["spec", "host"]`).
     pub fn fields(&self) -> Option<Vec<&str>> {
         self.steps
@@ -366,6 +376,8 @@ mod tests {
         }
         assert_eq!(JsonPath::parse(".spec['a.b'].c").unwrap().fields(), Some(vec!["spec", "a.b", "c"]));
         assert_eq!(JsonPath::parse(".spec.l[0]").unwrap().fields(), None);
+        assert_eq!(JsonPath::parse(".spec.l[0].n").unwrap().first_fields(), ["spec", "l"]);
+        assert_eq!(JsonPath::parse("..c").unwrap().first_fields(), [""; 0]);
     }
 
     #[test]

@@ -72,6 +72,11 @@ impl Columns {
         std::iter::once(name).chain(rest).collect()
     }
 
+    /// What the columns look at.
+    pub fn paths(&self) -> impl Iterator<Item = &JsonPath> {
+        self.columns.iter().map(|column| &column.path)
+    }
+
     /// The cells of one object, its name first. `now` is what dates are counted back from.
     pub fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         let name = object.pointer("/metadata/name").cloned().unwrap_or_else(|| "".into());

@@ -159,7 +159,7 @@ fn kind(entry: Entry) -> Kind {
         short_names: entry.short_names,
         categories: entry.categories,
         namespaced: entry.namespaced,
-        columns: Columns::BuiltIn(columns),
+        columns: Columns::built_in(columns),
         storage,
     }
 }
