@@ -3,17 +3,18 @@
 //! An event concerns a client if the object matches its selectors now or did before; which of the two decides whether
 //! the client hears ADDED, MODIFIED or DELETED. Bookmarks tell how far the client has come while nothing concerned it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use futures::stream::BoxStream;
+use futures::future::{BoxFuture, OptionFuture};
+use futures::stream::{BoxStream, ReadyChunks};
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use nubium_schema::FieldError;
 use nubium_store::{Event, Object, Range, Revision, WatchItem};
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::form::{Include, Shape};
 use super::revision::{at_least, parse_revision};
@@ -32,12 +33,50 @@ const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 /// How many events that are ready go out together.
 const TOGETHER: usize = 64;
 
-/// What the selectors of all watches ask of an event's two states. It travels with the event, so that the first watch reads
-/// it and the others find it.
+/// What all watches need of an event. It travels with the event: the first watch computes it and the others find it.
 #[derive(Debug, Default)]
-struct Indexes {
+struct Shared {
+    /// What selectors ask of its two states.
     before: Index,
     after: Index,
+    /// The lines that say it to those who get the stored object as it is.
+    added: OnceLock<Bytes>,
+    modified: OnceLock<Bytes>,
+    deleted: OnceLock<Bytes>,
+}
+
+/// What goes out together.
+#[derive(Default)]
+struct Out {
+    /// One line that others send too, as long as it is alone.
+    shared: Option<Bytes>,
+    own: BytesMut,
+}
+
+impl Out {
+    fn is_empty(&self) -> bool {
+        self.shared.is_none() && self.own.is_empty()
+    }
+
+    fn push(&mut self, line: &Bytes) {
+        if self.is_empty() {
+            self.shared = Some(line.clone());
+        } else {
+            self.own().extend_from_slice(line);
+        }
+    }
+
+    /// Where to write what only this watch sends.
+    fn own(&mut self) -> &mut BytesMut {
+        if let Some(first) = self.shared.take() {
+            self.own.extend_from_slice(&first);
+        }
+        &mut self.own
+    }
+
+    fn finish(self) -> Bytes {
+        self.shared.unwrap_or_else(|| self.own.freeze())
+    }
 }
 
 /// One client's watch.
@@ -131,46 +170,87 @@ fn pieces(
     watcher: Watcher,
     events: nubium_store::Watch,
     end: Instant,
-    mut stopping: tokio::sync::watch::Receiver<bool>,
+    stopping: tokio::sync::watch::Receiver<bool>,
 ) -> BoxStream<'static, Bytes> {
-    let replaced = watcher.kind.replaced.subscribe();
-    let state = Some((watcher, events.ready_chunks(TOGETHER), replaced));
-    let pieces = stream::unfold(state, move |state| async move {
-        let (mut watcher, mut events, mut replaced) = state?;
+    let mut replaced = watcher.kind.replaced.subscribe();
+    let replacement = async move {
+        // An error means that nobody can replace it any more.
+        if replaced.wait_for(Option::is_some).await.is_err() {
+            std::future::pending().await
+        }
+    };
+    let mut told = stopping.clone();
+    let time_is_over = async move {
+        tokio::select! {
+            () = sleep_until(end) => {}
+            // An error means that the server itself is gone.
+            _ = told.wait_for(|stopping| *stopping) => {}
+        }
+    };
+    let body = Body {
+        watcher,
+        events: events.ready_chunks(TOGETHER),
+        end,
+        stopping,
+        over: Box::pin(time_is_over),
+        replacement: Some(Box::pin(replacement)),
+    };
+    stream::unfold(Some(body), |body| async { body?.next().await }).boxed()
+}
+
+/// A watch's body. What ends it is looked at before what is ready, and waited for only when nothing is.
+struct Body {
+    watcher: Watcher,
+    events: ReadyChunks<nubium_store::Watch>,
+    end: Instant,
+    stopping: tokio::sync::watch::Receiver<bool>,
+    over: BoxFuture<'static, ()>,
+    /// Until it has come once.
+    replacement: Option<BoxFuture<'static, ()>>,
+}
+
+impl Body {
+    async fn next(mut self) -> Option<(Bytes, Option<Self>)> {
         loop {
-            let mut out = BytesMut::new();
-            let next = async {
-                tokio::select! {
-                    items = events.next() => items,
-                    _ = replaced.changed() => Some(Vec::new()),
-                }
-            };
-            let Ok(items) = tokio::time::timeout_at(end, next).await else {
-                // The time is over: a last word about how far the client has come.
-                if watcher.bookmarks && watcher.reached > watcher.told {
-                    watcher.bookmark(&mut out, false);
-                    return Some((out.freeze(), None));
+            if *self.stopping.borrow() {
+                return None;
+            }
+            let mut out = Out::default();
+            if Instant::now() >= self.end {
+                // A last word about how far the client has come.
+                if self.watcher.bookmarks && self.watcher.reached > self.watcher.told {
+                    self.watcher.bookmark(out.own(), false);
+                    return Some((out.finish(), None));
                 }
                 return None;
-            };
-            let mut over = items.is_none();
-            for item in items.into_iter().flatten() {
-                over = over || watcher.take(&mut out, item);
             }
-            over |= watcher.is_past_its_kind(watcher.reached);
-            let go_on = (!over).then_some((watcher, events, replaced));
-            match (out.is_empty(), go_on) {
-                (false, go_on) => return Some((out.freeze(), go_on)),
-                (true, None) => return None,
-                (true, Some(again)) => (watcher, events, replaced) = again,
+            let (mut items, mut over) = (Vec::new(), false);
+            let replacement = OptionFuture::from(self.replacement.as_mut());
+            tokio::select! {
+                biased;
+                ready = self.events.next() => match ready {
+                    Some(ready) => items = ready,
+                    None => over = true,
+                },
+                Some(()) = replacement => self.replacement = None,
+                () = &mut self.over => {
+                    if Instant::now() < self.end {
+                        return None;
+                    }
+                    continue;
+                }
+            }
+            for item in items {
+                over = over || self.watcher.take(&mut out, item);
+            }
+            over |= self.watcher.is_past_its_kind(self.watcher.reached);
+            match (out.is_empty(), over) {
+                (false, over) => return Some((out.finish(), (!over).then_some(self))),
+                (true, true) => return None,
+                (true, false) => {}
             }
         }
-    });
-    let stopped = async move {
-        // An error means that the server itself is gone.
-        let _ = stopping.wait_for(|stopping| *stopping).await;
-    };
-    pieces.take_until(Box::pin(stopped)).boxed()
+    }
 }
 
 impl Watcher {
@@ -188,7 +268,7 @@ impl Watcher {
     }
 
     /// Handles what the store's watch delivers; true when it was the last.
-    fn take(&mut self, out: &mut BytesMut, item: WatchItem) -> bool {
+    fn take(&mut self, out: &mut Out, item: WatchItem) -> bool {
         match item {
             // It may be stored in a form that this kind does not know.
             WatchItem::Event(event) if self.is_past_its_kind(event.revision()) => return true,
@@ -197,36 +277,49 @@ impl Watcher {
                 self.reached = revision;
                 let due = self.last_bookmark.elapsed() >= BOOKMARK_EVERY;
                 if self.bookmarks && due && self.reached > self.told {
-                    self.bookmark(out, false);
+                    self.bookmark(out.own(), false);
                 }
             }
             WatchItem::Compacted => {
                 let message = "The resourceVersion for the provided watch is too old.";
-                out.extend_from_slice(&error_event(&Failure::expired(message)));
+                out.own().extend_from_slice(&error_event(&Failure::expired(message)));
                 return true;
             }
         }
         false
     }
 
-    fn event(&mut self, out: &mut BytesMut, event: &Event) {
+    fn event(&mut self, out: &mut Out, event: &Event) {
         self.reached = event.revision();
-        let shared = event.derive::<Indexes>();
-        let own = Indexes::default();
-        let Indexes { before, after } = shared.unwrap_or(&own);
-        let was = event.previous.as_ref().is_some_and(|previous| self.selects(previous, before));
-        let is = !event.deleted && self.selects(&event.object, after);
+        let own = Shared::default();
+        let shared = event.derive::<Shared>().unwrap_or(&own);
+        let was = event.previous.as_ref().is_some_and(|previous| self.selects(previous, &shared.before));
+        let is = !event.deleted && self.selects(&event.object, &shared.after);
         match (was, is) {
-            (false, true) => self.write(out, "ADDED", &event.object),
-            (true, true) => self.write(out, "MODIFIED", &event.object),
+            (false, true) => self.tell(out, "ADDED", &event.object, &shared.added),
+            (true, true) => self.tell(out, "MODIFIED", &event.object, &shared.modified),
             (true, false) => {
                 // The last state that the client could see, at the revision that took it away.
                 let previous = event.previous.as_ref().unwrap_or(&event.object);
-                self.write(out, "DELETED", &Object { modified: event.revision(), ..previous.clone() });
+                let last = Object { modified: event.revision(), ..previous.clone() };
+                self.tell(out, "DELETED", &last, &shared.deleted);
             }
             (false, false) => return,
         }
         self.told = event.revision();
+    }
+
+    /// Says it in the words of all watches, if these are the stored ones.
+    fn tell(&mut self, out: &mut Out, what: &str, object: &Object, line: &OnceLock<Bytes>) {
+        // Here the kind is the same for all: what is stored.
+        if self.form != Form::Plain || !self.kind.is_stored_as_served(object) {
+            return self.write(out.own(), what, object);
+        }
+        out.push(line.get_or_init(|| {
+            let mut line = BytesMut::new();
+            self.write(&mut line, what, object);
+            line.freeze()
+        }));
     }
 
     fn write(&mut self, out: &mut BytesMut, what: &str, object: &Object) {

@@ -5,10 +5,11 @@
 //! ends with [`WatchItem::Compacted`].
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use futures::stream;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Cache;
 use super::memory::Recent;
@@ -29,6 +30,8 @@ struct Cursor {
     caught_up_once: bool,
     ready: VecDeque<Arc<Event>>,
     subscription: Subscription,
+    /// Ends when it is time to look whether there is progress to tell, or before: it is not set anew with each delivery.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 pub(super) fn start(cache: Arc<Cache>, prefix: &str, after: Revision) -> Result<Watch, Error> {
@@ -46,6 +49,7 @@ pub(super) fn start(cache: Arc<Cache>, prefix: &str, after: Revision) -> Result<
         caught_up_once: false,
         ready: VecDeque::new(),
         subscription,
+        timer: None,
     };
     Ok(Box::pin(stream::unfold(Some(cursor), |cursor| async { cursor?.next().await })))
 }
@@ -108,15 +112,18 @@ impl Cursor {
 
     /// Waits until something under the prefix has changed, or until it is time to say that the revision has moved.
     ///
-    /// After a delivery the time of the next progress is waited for once; from then on the other watches' interval
+    /// After a delivery the time of the next progress is waited for once; from then on the interval of all watches
     /// ([`Watchers`](super::watchers::Watchers)) wakes this one.
     async fn rest(&mut self) {
         let due = self.last_delivery + self.cache.options.progress;
-        if self.read > self.delivered || Instant::now() < due {
-            // Elapsed or woken: both lead to another look.
-            let _ = tokio::time::timeout_at(due, self.subscription.woken()).await;
-            return;
+        if self.timer.is_none() && (self.read > self.delivered || Instant::now() < due) {
+            self.timer = Some(Box::pin(sleep_until(due)));
         }
-        self.subscription.woken().await;
+        let Some(timer) = self.timer.as_mut() else { return self.subscription.woken().await };
+        // Both lead to another look.
+        tokio::select! {
+            () = self.subscription.woken() => {}
+            () = timer => self.timer = None,
+        }
     }
 }

@@ -12,8 +12,7 @@ use tokio::sync::watch as notify;
 /// The prefixes that are watched.
 pub(super) struct Watchers {
     groups: Mutex<Groups>,
-    /// Sent when the revision has moved, at most once an interval.
-    moved: notify::Sender<()>,
+    /// How often all are told that the revision has moved.
     interval: Duration,
 }
 
@@ -30,12 +29,11 @@ pub(super) struct Subscription {
     watchers: Arc<Watchers>,
     prefix: Arc<str>,
     changed: Option<notify::Receiver<()>>,
-    moved: notify::Receiver<()>,
 }
 
 impl Watchers {
     pub fn new(interval: Duration) -> Self {
-        Self { groups: Mutex::default(), moved: notify::Sender::new(()), interval }
+        Self { groups: Mutex::default(), interval }
     }
 
     pub fn subscribe(self: &Arc<Self>, prefix: &str) -> Subscription {
@@ -50,7 +48,7 @@ impl Watchers {
                 (prefix, changed)
             }
         };
-        Subscription { watchers: self.clone(), prefix, changed: Some(changed), moved: self.moved.subscribe() }
+        Subscription { watchers: self.clone(), prefix, changed: Some(changed) }
     }
 
     /// Wakes those that watch one of these keys; and all others when that was not done for an interval.
@@ -66,7 +64,9 @@ impl Watchers {
         let now = Instant::now();
         if groups.last_moved.is_none_or(|last| now.duration_since(last) >= self.interval) {
             groups.last_moved = Some(now);
-            self.moved.send_replace(());
+            for group in groups.by_prefix.values() {
+                group.send_replace(());
+            }
         }
     }
 }
@@ -74,10 +74,9 @@ impl Watchers {
 impl Subscription {
     /// Returns when a key under the prefix has changed since the last call, or it is time to say that others have.
     pub async fn woken(&mut self) {
-        let Some(changed) = self.changed.as_mut() else { return };
-        tokio::select! {
-            _ = changed.changed() => {}
-            _ = self.moved.changed() => {}
+        if let Some(changed) = self.changed.as_mut() {
+            // The sender stays for as long as anybody is subscribed.
+            let _ = changed.changed().await;
         }
     }
 }
