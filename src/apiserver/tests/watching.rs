@@ -6,8 +6,14 @@ mod support;
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::Request;
+use http::header::ACCEPT;
+use http_body_util::{BodyExt, Full};
+use nubium_apiserver::{Body, Identity};
 use serde_json::{Value, json};
 use support::{Caller, Ours, eventually};
+use tower::ServiceExt as _;
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
@@ -35,6 +41,65 @@ fn told(events: &[Value]) -> Vec<String> {
         format!("{} {}", event["type"].as_str().unwrap(), event["object"]["metadata"]["name"].as_str().unwrap_or("-"))
     };
     events.iter().map(told).collect()
+}
+
+/// The body of a watch, frame by frame as the server makes it.
+async fn body(ours: &Ours, query: &str, accept: &str) -> Body {
+    let request = Request::get(format!("{MAPS}?watch=true&{query}")).header(ACCEPT, accept);
+    let service = ours.server.router_service().acting_as(Identity::admin("admin"));
+    let response = service.oneshot(request.body(Full::<Bytes>::default()).unwrap()).await.unwrap();
+    assert_eq!(response.status(), 200);
+    response.into_body()
+}
+
+async fn frame(body: &mut Body) -> Bytes {
+    let frame = tokio::time::timeout(Duration::from_secs(30), body.frame()).await.expect("a frame in time");
+    frame.expect("the watch goes on").unwrap().into_data().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_initial_state_comes_in_pieces_and_as_it_was_when_the_watch_began() {
+    const COUNT: usize = 400;
+    const TWO_PIECES: usize = 128 << 10;
+    let ours = Ours::start().await;
+    let admin = &ours.admin;
+    let name = |number: usize| format!("m-{number:03}");
+    for number in 0..COUNT {
+        let mut map = map(&name(number), json!({}));
+        map["data"] = json!({"text": "x".repeat(1000)});
+        assert_eq!(admin.post(MAPS, &map).await.code, 201);
+    }
+    let all = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
+    let mut watching = body(&ours, all, "application/json").await;
+    let mut tables = body(&ours, "", "application/json;as=Table;v=v1;g=meta.k8s.io").await;
+    let mut nothing = body(&ours, &format!("{all}&labelSelector=none%3Dhere"), "application/json").await;
+    let mut text = frame(&mut watching).await.to_vec();
+    assert!(text.len() < TWO_PIECES, "{}", text.len());
+
+    admin.merge(&format!("{MAPS}/{}", name(COUNT - 1)), &json!({"data": {"text": "changed"}})).await;
+    admin.delete(&format!("{MAPS}/{}", name(COUNT - 2))).await;
+    while text.iter().filter(|byte| **byte == b'\n').count() < COUNT + 3 {
+        let next = frame(&mut watching).await;
+        assert!(next.len() < TWO_PIECES, "{}", next.len());
+        text.extend_from_slice(&next);
+    }
+    let events: Vec<Value> =
+        String::from_utf8(text).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let heard = told(&events);
+    let added: Vec<String> = (0..COUNT).map(|number| format!("ADDED {}", name(number))).collect();
+    assert_eq!(heard[..COUNT], added);
+    assert_eq!(events[COUNT - 1]["object"]["data"]["text"], "x".repeat(1000), "as it was");
+    let rest =
+        ["BOOKMARK -".to_owned(), format!("MODIFIED {}", name(COUNT - 1)), format!("DELETED {}", name(COUNT - 2))];
+    assert_eq!(heard[COUNT..], rest);
+
+    let first = frame(&mut tables).await;
+    let rows: Vec<Value> =
+        first.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
+    assert!(rows.len() > 1 && rows[0]["object"]["columnDefinitions"].is_array(), "{}", rows[0]);
+    assert!(rows[1..].iter().all(|row| row["object"]["columnDefinitions"].is_null()));
+    let only: Value = serde_json::from_slice(&frame(&mut nothing).await).unwrap();
+    assert_eq!(only["type"], "BOOKMARK", "{only}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

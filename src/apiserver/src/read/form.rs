@@ -85,15 +85,22 @@ impl Shape<'_> {
             Form::Plain if self.is_as_stored(object) => splice(out, object, true),
             Form::Plain => write_value(out, &self.kind.read(object).map_err(broken)?),
             Form::Metadata { version } => write_metadata(out, object, version),
-            Form::Table { version } => self.write_table(out, object, version)?,
+            Form::Table { version } => self.write_table(out, object, version, true)?,
         }
         Ok(())
     }
 
-    /// Appends a table of one stored object.
-    fn write_table(&self, out: &mut BytesMut, object: &Object, version: &str) -> Result<(), Failure> {
+    /// Appends a table of one stored object, with its columns if `columns`.
+    pub fn write_table(
+        &self,
+        out: &mut BytesMut,
+        object: &Object,
+        version: &str,
+        columns: bool,
+    ) -> Result<(), Failure> {
         let metadata = json!({"resourceVersion": object.modified.to_string()});
-        begin_table(out, &metadata, &self.kind.columns.definitions(), version);
+        let definitions = if columns { self.kind.columns.definitions() } else { Value::Null };
+        begin_table(out, &metadata, &definitions, version);
         self.write_row(out, object, version)?;
         out.put_slice(b"]}");
         Ok(())
@@ -123,18 +130,17 @@ impl Shape<'_> {
         Ok(())
     }
 
-    /// An object as it is shown alone; of a table, with its columns if `columns`.
-    pub fn shown(&self, object: Value, columns: bool) -> Value {
+    /// An object as it is shown alone.
+    fn shown(&self, object: Value) -> Value {
         match self.form {
             Form::Plain => object,
             Form::Metadata { version } => metadata_only(&object, version),
             Form::Table { version } => {
                 let revision = &object["metadata"]["resourceVersion"];
                 let metadata = if revision.is_string() { json!({"resourceVersion": revision}) } else { json!({}) };
-                let definitions = if columns { self.kind.columns.definitions() } else { Value::Null };
                 json!({
                     "kind": "Table", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": metadata,
-                    "columnDefinitions": definitions, "rows": [self.row(object, version)],
+                    "columnDefinitions": self.kind.columns.definitions(), "rows": [self.row(object, version)],
                 })
             }
         }
@@ -152,7 +158,7 @@ impl Shape<'_> {
 
     /// An object as the whole answer.
     pub fn reply(&self, code: StatusCode, object: Value) -> Reply {
-        Reply::value(code, &self.shown(object, true))
+        Reply::value(code, &self.shown(object))
     }
 
     /// A stored object as the whole answer.
@@ -234,7 +240,7 @@ mod tests {
                 assert_eq!(parsed(&out), row, "{group} {plural}");
                 out.clear();
                 shape.write_stored(&mut out, &stored).unwrap();
-                assert_eq!(parsed(&out), shape.shown(read.clone(), true), "{group} {plural}");
+                assert_eq!(parsed(&out), shape.shown(read.clone()), "{group} {plural}");
             }
         }
     }

@@ -32,6 +32,9 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 /// How many events that are ready go out together.
 const TOGETHER: usize = 64;
+/// How large a piece of the initial state gets, and how many bytes of objects are looked at for one.
+const PIECE: usize = 64 << 10;
+const LOOKED_AT: usize = 256 << 10;
 
 /// What all watches need of an event. It travels with the event: the first watch computes it and the others find it.
 #[derive(Debug, Default)]
@@ -79,6 +82,14 @@ impl Out {
     }
 }
 
+/// The objects that a watch begins with, as they were then. Their bytes are shared with the store: what is sent is made
+/// piece by piece, when the client has taken the piece before, so that one who does not read costs little.
+struct Initial {
+    objects: std::vec::IntoIter<Object>,
+    /// Whether a bookmark says that they were all.
+    end_is_told: bool,
+}
+
 /// One client's watch.
 struct Watcher {
     kind: Arc<Kind>,
@@ -124,19 +135,12 @@ pub(crate) async fn watch(call: &Call, kind: &Arc<Kind>) -> Result<Reply, Failur
         (Some(send), _) => send,
         (None, from) => from.is_none(),
     };
-    let mut initial = BytesMut::new();
+    let mut initial = None;
     let after = if state_first {
         at_least(&call.state.store, from).await?;
         let page = call.state.store.range(Range::all(prefix.clone())).await?;
-        for object in &page.objects {
-            if watcher.concerns(object) {
-                watcher.write(&mut initial, "ADDED", object);
-            }
-        }
-        watcher.reached = page.revision;
-        if options.initial_events == Some(true) && watcher.bookmarks {
-            watcher.bookmark(&mut initial, true);
-        }
+        let end_is_told = options.initial_events == Some(true) && watcher.bookmarks;
+        initial = Some(Initial { objects: page.objects.into_iter(), end_is_told });
         page.revision
     } else {
         match from {
@@ -156,18 +160,14 @@ pub(crate) async fn watch(call: &Call, kind: &Arc<Kind>) -> Result<Reply, Failur
     };
     let timeout = options.watch_timeout.filter(|timeout| !timeout.is_zero()).unwrap_or(DEFAULT_TIMEOUT);
     let stopping = call.state.stopping.subscribe();
-    let pieces = pieces(watcher, events, Instant::now() + timeout, stopping);
-    if initial.is_empty() {
-        return Ok(Reply::stream(pieces));
-    }
-    let initial = initial.freeze();
-    Ok(Reply::stream(stream::once(async { initial }).chain(pieces).boxed()))
+    Ok(Reply::stream(pieces(watcher, initial, events, Instant::now() + timeout, stopping)))
 }
 
 /// The watch's body: what is ready goes out at once, together. It ends at `end`, when the server stops, or when the
 /// definition makes another kind: the client watches that one, from where it is.
 fn pieces(
     watcher: Watcher,
+    initial: Option<Initial>,
     events: nubium_store::Watch,
     end: Instant,
     stopping: tokio::sync::watch::Receiver<bool>,
@@ -189,6 +189,7 @@ fn pieces(
     };
     let body = Body {
         watcher,
+        initial,
         events: events.ready_chunks(TOGETHER),
         end,
         stopping,
@@ -201,6 +202,8 @@ fn pieces(
 /// A watch's body. What ends it is looked at before what is ready, and waited for only when nothing is.
 struct Body {
     watcher: Watcher,
+    /// Until it was sent.
+    initial: Option<Initial>,
     events: ReadyChunks<nubium_store::Watch>,
     end: Instant,
     stopping: tokio::sync::watch::Receiver<bool>,
@@ -223,6 +226,17 @@ impl Body {
                     return Some((out.finish(), None));
                 }
                 return None;
+            }
+            if let Some(initial) = &mut self.initial {
+                if self.watcher.begin(out.own(), initial) {
+                    self.initial = None;
+                }
+                if !out.is_empty() {
+                    return Some((out.finish(), Some(self)));
+                }
+                // Nothing of that concerns the client: others have their turn before more is looked at.
+                tokio::task::yield_now().await;
+                continue;
             }
             let (mut items, mut over) = (Vec::new(), false);
             let replacement = OptionFuture::from(self.replacement.as_mut());
@@ -254,6 +268,24 @@ impl Body {
 }
 
 impl Watcher {
+    /// Writes a piece of the initial state; true when it was the last.
+    fn begin(&mut self, out: &mut BytesMut, initial: &mut Initial) -> bool {
+        let mut looked_at = 0;
+        for object in initial.objects.by_ref() {
+            looked_at += object.value.len();
+            if self.concerns(&object) {
+                self.write(out, "ADDED", &object);
+            }
+            if out.len() >= PIECE || looked_at >= LOOKED_AT {
+                return false;
+            }
+        }
+        if initial.end_is_told {
+            self.bookmark(out, true);
+        }
+        true
+    }
+
     /// Whether the definition had made another kind by this revision.
     fn is_past_its_kind(&self, revision: Revision) -> bool {
         self.kind.replaced.borrow().is_some_and(|replaced| replaced <= revision)
@@ -329,11 +361,7 @@ impl Watcher {
         out.put_slice(b"\",\"object\":");
         let shape = Shape { kind: &self.kind, form: &self.form, include: self.include, now: Timestamp::now() };
         let written = match &self.form {
-            Form::Table { .. } => {
-                self.kind.read(object).map_err(|error| Failure::internal(error.to_string())).map(|value| {
-                    out.put_slice(shape.shown(value, !self.columns_sent).to_string().as_bytes());
-                })
-            }
+            Form::Table { version } => shape.write_table(out, object, version, !self.columns_sent),
             _ => shape.write_stored(out, object),
         };
         match written {
