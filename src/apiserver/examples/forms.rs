@@ -40,7 +40,8 @@ async fn main() -> Result<()> {
     let servers = "/apis/nubium.dev/v1alpha1/namespaces/default/servers";
     let spec = json!({"flavor": "small", "disks": [{"name": "root", "image": "debian-12", "size": "10Gi"}],
         "nics": [{"name": "eth0", "network": "default"}]});
-    let status = json!({"host": "rack-1", "addresses": [{"address": "10.77.0.2", "nic": "eth0"}], "conditions": [
+    let status = json!({"host": "rack-1", "addresses": [{"name": "eth0", "network": "default",
+        "address": "10.77.0.2", "macAddress": "52:54:00:00:00:01"}], "conditions": [
         {"type": "Ready", "status": "True", "reason": "Running", "message": "the guest runs",
             "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 1}]});
     let object =
