@@ -20,6 +20,7 @@ mod request;
 mod serve;
 mod socket;
 mod status;
+mod unchanged;
 
 use std::path::{Path, PathBuf};
 
@@ -28,6 +29,7 @@ use nubium_process::{Lock, LockError};
 pub use config::{Config, ConfigError, Lease, Mac, Network};
 pub use dhcp::{Dhcp, DhcpError, DhcpSeen};
 pub use status::{Served, Status};
+pub use unchanged::UnchangedFile;
 
 /// Why netd stopped. It never stops by itself while it can serve something.
 #[derive(Debug, thiserror::Error)]

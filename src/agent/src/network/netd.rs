@@ -8,11 +8,11 @@ use std::{
     os::unix::{fs::MetadataExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex as Std},
+    sync::{Arc, Mutex as Std, PoisonError},
     time::Duration,
 };
 
-use nubium_netd::{Config, ConfigError, Network, Status, pid_path, status_path};
+use nubium_netd::{Config, ConfigError, Network, Status, UnchangedFile, pid_path, status_path};
 use nubium_process::{Process, Signal, TRAVERSABLE_FOLDER, holder, make_folder};
 use tokio::sync::{Mutex, Notify};
 use tracing::{info, warn};
@@ -27,8 +27,12 @@ const STEP: Duration = Duration::from_millis(5);
 pub struct Netd {
     exe: PathBuf,
     config: PathBuf,
+    read_config: UnchangedFile<Config>,
+    read_status: UnchangedFile<Status>,
     /// The file has one writer; its changes are made one after another.
     file: Mutex<()>,
+    /// The netd that was found last.
+    found: Std<Option<Found>>,
     died: Arc<Notify>,
     /// The process whose end is being waited for.
     watched: Arc<Std<Option<u32>>>,
@@ -37,10 +41,14 @@ pub struct Netd {
 impl Netd {
     /// `exe netd --config <config>` is how it is started; `config` is on a tmpfs such as `/run/nubium/netd.json`.
     pub fn new(exe: impl Into<PathBuf>, config: impl Into<PathBuf>) -> Self {
+        let config = config.into();
         Netd {
             exe: exe.into(),
-            config: config.into(),
+            read_config: UnchangedFile::new(config.clone()),
+            read_status: UnchangedFile::new(status_path(&config)),
+            config,
             file: Mutex::new(()),
+            found: Std::default(),
             died: Arc::new(Notify::new()),
             watched: Arc::new(Std::new(None)),
         }
@@ -62,27 +70,43 @@ impl Netd {
     }
 
     /// A running netd of the program that we would start; one of another program (an upgrade) does not count.
-    fn running(&self) -> Result<Option<Process>, DhcpError> {
+    fn running(&self) -> Result<Option<Arc<Process>>, DhcpError> {
+        let path = pid_path(&self.config);
+        let failed = |source| DhcpError::Lock { path: path.clone(), source };
+        // A netd holds its lock until it ends. One that is ending has no program any more, and its lock goes with it.
+        let ours = |process: &Process| process.is(|proc| Ok(is_program(&proc.join("exe"), identity(&self.exe))));
+        let lock = identity(&path);
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Found { process, lock: then }) = found.as_ref()
+            && lock.is_some_and(|lock| lock == *then)
+            && ours(process).map_err(failed)?
+        {
+            return Ok(Some(Arc::clone(process)));
+        }
+        *found = None;
         let Some(process) = self.process()? else { return Ok(None) };
-        let ours = process.is(|proc| Ok(same_file(&proc.join("exe"), &self.exe)));
-        let ours = ours.map_err(|source| DhcpError::Lock { path: pid_path(&self.config), source })?;
-        Ok(ours.then_some(process))
+        if !ours(&process).map_err(failed)? {
+            return Ok(None);
+        }
+        let process = Arc::new(process);
+        *found = lock.map(|lock| Found { process: Arc::clone(&process), lock });
+        Ok(Some(process))
     }
 
-    fn status(&self, pid: u32) -> Result<Option<Status>, DhcpError> {
-        Ok(Status::read(&status_path(&self.config))?.filter(|status| status.pid == pid))
+    fn status(&self, pid: u32) -> Result<Option<Arc<Status>>, DhcpError> {
+        Ok(self.read_status.read()?.filter(|status| status.pid == pid))
     }
 
     /// The file as it is. One that holds something else than an agent writes (a disk that was full, a person) says nothing
     /// of any Network: each is written into it again.
-    fn config(&self) -> Result<Option<Config>, DhcpError> {
-        match Config::read(&self.config) {
+    fn config(&self) -> Result<Option<Arc<Config>>, DhcpError> {
+        match self.read_config.read() {
             Err(error @ ConfigError::Parse { .. }) => {
                 warn!(error = &error as &dyn std::error::Error, "netd's file is damaged and is written anew");
                 // Later than what netd may have read: else it would not take the new one for newer.
                 let revision =
                     self.pid()?.and_then(|pid| self.status(pid).ok().flatten()).map_or(0, |said| said.revision);
-                Ok(Some(Config { revision, networks: Vec::new() }))
+                Ok(Some(Arc::new(Config { revision, networks: Vec::new() })))
             }
             other => Ok(other?),
         }
@@ -90,7 +114,7 @@ impl Netd {
 
     /// Changes the file; `None` when there was nothing to change.
     fn change(&self, change: impl FnOnce(&mut Vec<Network>), even_if_same: bool) -> Result<Option<u64>, DhcpError> {
-        let mut config = self.config()?.unwrap_or_default();
+        let mut config = self.config()?.map(Arc::unwrap_or_clone).unwrap_or_default();
         let old = config.networks.clone();
         change(&mut config.networks);
         if config.networks == old && !even_if_same {
@@ -153,7 +177,7 @@ impl Netd {
     }
 
     /// A thread that sleeps until the process ends, reaps it if it is our child, and wakes the others.
-    fn watch(&self, process: Process, child: Option<Child>) {
+    fn watch(&self, process: Arc<Process>, child: Option<Child>) {
         let pid = process.pid();
         let Ok(mut watched) = self.watched.lock() else { return };
         if child.is_none() && *watched == Some(pid) {
@@ -206,14 +230,14 @@ enum Acknowledged {
 impl Dhcp for Netd {
     async fn look(&self, namespace: &str) -> Result<DhcpSeen, DhcpError> {
         let config = self.config()?.unwrap_or_default();
-        let configured = config.networks.into_iter().find(|n| n.namespace == namespace);
+        let configured = config.networks.iter().find(|n| n.namespace == namespace).cloned();
         let Some(process) = self.running()? else {
             return Ok(DhcpSeen { running: false, configured, serving: None });
         };
         let pid = process.pid();
         self.watch(process, None);
         let status = self.status(pid)?.filter(|status| status.revision == config.revision);
-        let serving = status.and_then(|s| s.networks.into_iter().find(|n| n.namespace == namespace)?.inode);
+        let serving = status.and_then(|s| s.networks.iter().find(|n| n.namespace == namespace)?.inode);
         Ok(DhcpSeen { running: true, configured, serving })
     }
 
@@ -231,7 +255,7 @@ impl Dhcp for Netd {
         let failed = |source| DhcpError::Start { exe: self.exe.clone(), source };
         // Our own child keeps its number until it was waited for.
         let process = Process::open(pid).and_then(|process| process.ok_or_else(|| io::ErrorKind::NotFound.into()));
-        let process = process.map_err(failed)?;
+        let process = Arc::new(process.map_err(failed)?);
         let deadline = tokio::time::Instant::now() + START;
         while tokio::time::Instant::now() < deadline {
             if self.pid()? == Some(pid) && self.status(pid)?.is_some() {
@@ -293,13 +317,22 @@ impl Dhcp for Netd {
     }
 }
 
-fn same_file(a: &Path, b: &Path) -> bool {
-    match (fs::metadata(a), fs::metadata(b)) {
-        (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
-        // Our own program was replaced or removed: what runs is as good as what we could start.
-        (Ok(_), Err(_)) => true,
-        _ => false,
-    }
+/// A netd that was seen to hold the lock on that file.
+struct Found {
+    process: Arc<Process>,
+    lock: Identity,
+}
+
+/// A file's device and inode.
+type Identity = (u64, u64);
+
+fn identity(path: &Path) -> Option<Identity> {
+    fs::metadata(path).ok().map(|about| (about.dev(), about.ino()))
+}
+
+/// Whether a process's program is ours. Where ours was replaced or removed, what runs is as good as what we could start.
+fn is_program(running: &Path, ours: Option<Identity>) -> bool {
+    identity(running).is_some_and(|running| ours.is_none_or(|ours| ours == running))
 }
 
 #[cfg(test)]

@@ -16,6 +16,8 @@ use super::{
 
 /// No look and no change takes longer, or it counts as failed.
 const DEADLINE: Duration = Duration::from_secs(15);
+/// As errors call the namespace this process lives in.
+const HOST: &str = "the host's network";
 
 /// Runs `work` with a netlink handle, inside `place` (`None`: the namespace this process lives in).
 pub(super) async fn inside<T, F, Fut>(place: Option<&Netns>, work: F) -> Result<T>
@@ -24,28 +26,29 @@ where
     F: FnOnce(rtnetlink::Handle) -> Fut + Send + 'static,
     Fut: Future<Output = Result<T>>,
 {
-    on_thread(place, move || netlink(work)).await
-}
-
-/// Runs `work` inside `place`, without netlink.
-pub(super) async fn on_thread<T: Send + 'static>(
-    place: Option<&Netns>,
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    let name = place.map_or_else(|| "the host's network".to_string(), Netns::to_string);
+    let name = place.map_or_else(|| HOST.to_string(), Netns::to_string);
     let (answer, answered) = oneshot::channel();
     let place = place.cloned();
     std::thread::Builder::new()
         .name("netns".into())
         .spawn(move || {
             let entered = place.as_ref().map_or(Ok(()), netns::enter);
-            let _ = answer.send(entered.and_then(|()| work()));
+            let _ = answer.send(entered.and_then(|()| netlink(work)));
         })
         .map_err(NetworkError::Netlink)?;
     match tokio::time::timeout(DEADLINE, answered).await {
         Ok(Ok(result)) => result,
         Ok(Err(_)) => Err(NetworkError::ThreadLost { name }),
         Err(_) => Err(NetworkError::TimedOut { name, after: DEADLINE }),
+    }
+}
+
+/// Runs `work` in the namespace this process lives in, without netlink: no thread of its own is needed.
+pub(super) async fn on_host<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::time::timeout(DEADLINE, tokio::task::spawn_blocking(work)).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => Err(NetworkError::ThreadLost { name: HOST.to_string() }),
+        Err(_) => Err(NetworkError::TimedOut { name: HOST.to_string(), after: DEADLINE }),
     }
 }
 

@@ -12,11 +12,11 @@ use super::{
     error::{NetworkError, Result},
     firewall::{self, IptablesChain},
     host_firewall,
-    inside::{inside, on_thread},
+    inside::{inside, on_host},
     kept::Kept,
     links,
     listings::Listings,
-    look::{self, Filter, HostFilter, HostSeen, NetworkSeen},
+    look::{self, Filter, HostFilter, HostSeen, Looked, NetworkSeen},
     looks::{Changes, Looks},
     marks,
     names::{BRIDGE, LINK_PREFIX, Netns, OUT},
@@ -46,7 +46,7 @@ pub struct LinuxNetworks {
     looks: Looks<Netns, Option<NetworkSeen>>,
     host_looks: Looks<(), HostSeen>,
     changes: Changes,
-    kept: Kept<Netns, NetworkSeen>,
+    kept: Kept<Netns, Looked>,
     kept_host: Kept<(), HostSeen>,
 }
 
@@ -105,7 +105,7 @@ impl Networks for LinuxNetworks {
     }
 
     async fn connections(&self) -> Result<BTreeSet<Connection>> {
-        on_thread(None, connections::connections).await
+        on_host(connections::connections).await
     }
 
     async fn changed(&self) -> Option<Netns> {

@@ -14,7 +14,7 @@ use super::{
     connections::Connection,
     error::{NetworkError, Result},
     firewall::{self, Backend, FirewallSeen},
-    inside::{inside, on_thread},
+    inside::{inside, on_host},
     kept::{Found, Kept},
     links::{self, LinkSeen, RouteSeen},
     listings::Listings,
@@ -26,7 +26,7 @@ use super::{
     notices::Sockets,
     resolvers,
     ruleset::{self, Guest},
-    sysctl,
+    sysctl::{self, OpenSysctls},
     tap::{self, TapSeen},
     transit::Transit,
     uplink,
@@ -210,10 +210,25 @@ pub(super) struct HostFilter {
     firewall: FirewallSeen,
 }
 
+/// A look at a Network's namespace, and how to see there again what the kernel does not tell of.
+#[derive(Debug, Clone)]
+pub(super) struct Looked {
+    seen: NetworkSeen,
+    sysctls: Arc<OpenSysctls>,
+}
+
+impl Looked {
+    /// What a look would find now, as nothing was told; `None`: look.
+    fn again(self) -> Result<Option<NetworkSeen>> {
+        let Self { seen, sysctls } = self;
+        Ok(sysctls.values()?.map(|sysctls| NetworkSeen { sysctls, ..seen }))
+    }
+}
+
 pub(super) async fn look(
     place: &Netns,
     listings: Arc<Listings<Filter>>,
-    kept: &Kept<Netns, NetworkSeen>,
+    kept: &Kept<Netns, Looked>,
 ) -> Result<Option<NetworkSeen>> {
     let Some(file) = netns::open(place)? else {
         kept.forget(place);
@@ -222,27 +237,23 @@ pub(super) async fn look(
     let inode =
         netns::inode(&file).map_err(|source| NetworkError::EnterNamespace { name: place.to_string(), source })?;
     drop(file);
-    let looked = match kept.find(place, inode) {
-        // Of its sysctls the kernel does not tell.
-        Found::Same(seen) => {
-            on_thread(Some(place), sysctl::namespace_values).await.map(|sysctls| NetworkSeen { sysctls, ..seen })
-        }
-        found => {
-            let (began, listen) = (Instant::now(), matches!(found, Found::Unheard));
-            match look_inside(place, inode, listings, listen).await {
-                Ok((seen, sockets)) => {
-                    if let Some(sockets) = sockets {
-                        kept.listen(place, inode, sockets)?;
-                    }
-                    kept.keep(place, inode, began, seen.clone());
-                    Ok(seen)
-                }
-                Err(error) => Err(error),
-            }
-        }
+    let listen = match kept.find(place, inode) {
+        Found::Same(last) => match last.again()? {
+            Some(seen) => return Ok(Some(seen)),
+            None => false,
+        },
+        Found::Changed => false,
+        Found::Unheard => true,
     };
-    match looked {
-        Ok(seen) => Ok(Some(seen)),
+    let began = Instant::now();
+    match look_inside(place, inode, listings, listen).await {
+        Ok((looked, sockets)) => {
+            if let Some(sockets) = sockets {
+                kept.listen(place, inode, sockets)?;
+            }
+            kept.keep(place, inode, began, looked.clone());
+            Ok(Some(looked.seen))
+        }
         // Deleted since it was opened.
         Err(NetworkError::NoNamespace { .. }) => {
             kept.forget(place);
@@ -257,7 +268,7 @@ async fn look_inside(
     inode: u64,
     listings: Arc<Listings<Filter>>,
     listen: bool,
-) -> Result<(NetworkSeen, Option<Sockets>)> {
+) -> Result<(Looked, Option<Sockets>)> {
     let name = place.clone();
     inside(Some(place), move |handle| async move {
         // Before anything is looked at: what is changed meanwhile is told. Where nothing can be heard, each look is taken.
@@ -267,6 +278,8 @@ async fn look_inside(
         let filter = listings.read(Some(&name), inode, |listing| {
             Ok(Filter { rules: nft::seen(listing), guests: ruleset::guests_seen(listing) })
         })?;
+        let open = OpenSysctls::open()?;
+        let sysctls = open.values()?.ok_or_else(sysctl::changed)?;
         let bridge = links.get(BRIDGE).filter(|link| link.kind == "bridge");
         let neighbours = match bridge {
             Some(bridge) => neighbours::told(&handle, bridge.index).await?,
@@ -284,7 +297,7 @@ async fn look_inside(
                 multicast_snooping: b.multicast_snooping,
                 addresses: b.addresses.clone(),
             }),
-            sysctls: sysctl::namespace_values()?,
+            sysctls,
             rules: filter.rules,
             guests: filter.guests,
             neighbours,
@@ -296,7 +309,7 @@ async fn look_inside(
                 default_route: routes.iter().any(|r| r.destination.prefix_len() == 0 && r.link.as_deref() == Some(OUT)),
             }),
         };
-        Ok((seen, sockets))
+        Ok((Looked { seen, sysctls: Arc::new(open) }, sockets))
     })
     .await
 }
@@ -314,7 +327,7 @@ pub(super) async fn look_host(listings: Arc<Listings<HostFilter>>, kept: &Kept<(
         Found::Same(seen) => {
             // Of these the kernel does not tell; nor of what the old iptables holds.
             let (resolvers, forwarding, legacy) =
-                on_thread(None, || Ok((resolvers::resolvers()?, forwards()?, firewall::look_legacy()?))).await?;
+                on_host(|| Ok((resolvers::resolvers()?, forwards()?, firewall::look_legacy()?))).await?;
             let mut host_firewall = HostFirewallSeen { forwarding, ..seen.host_firewall };
             host_firewall.firewall.iptables.retain(|(chain, _)| chain.backend != Backend::Legacy);
             host_firewall.firewall.iptables.extend(legacy);

@@ -1,6 +1,12 @@
 //! Sysctls under `/proc/sys/net`, which show the network namespace of the thread that reads them.
 
-use std::{collections::BTreeMap, fs, io, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io,
+    os::unix::fs::FileExt,
+    path::PathBuf,
+};
 
 use super::error::{NetworkError, Result};
 
@@ -37,7 +43,7 @@ pub(super) fn get(name: &str) -> Result<Option<String>> {
     match fs::read_to_string(path(name)) {
         Ok(text) => Ok(Some(text.trim_end().to_string())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(NetworkError::Sysctl { name: name.to_string(), operation: "read", source }),
+        Err(source) => Err(failed_read(name, source)),
     }
 }
 
@@ -49,15 +55,57 @@ pub(super) fn set(name: &str, value: &str) -> Result<()> {
     })
 }
 
-/// Those of [`NAMESPACE`] that this kernel has, with their values here.
-pub(super) fn namespace_values() -> Result<BTreeMap<String, String>> {
-    let mut values = BTreeMap::new();
-    for (name, _) in NAMESPACE {
-        if let Some(value) = get(name)? {
-            values.insert(name.to_string(), value);
-        }
+/// Those of [`NAMESPACE`] that this kernel has, open. A file shows the namespace in which it was opened, whichever thread
+/// reads it, and does not keep that namespace alive.
+#[derive(Debug)]
+pub(super) struct OpenSysctls(Vec<(&'static str, Option<File>)>);
+
+/// Enough for any value of [`NAMESPACE`].
+const LONGEST: usize = 32;
+
+impl OpenSysctls {
+    /// Of the namespace of the calling thread.
+    pub fn open() -> Result<Self> {
+        let open = |(name, _): &(&'static str, &str)| match File::open(path(name)) {
+            Ok(file) => Ok((*name, Some(file))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((*name, None)),
+            Err(source) => Err(failed_read(name, source)),
+        };
+        NAMESPACE.iter().map(open).collect::<Result<_>>().map(Self)
     }
-    Ok(values)
+
+    /// Their values now; `None` when the kernel has others by now (a module was loaded, the namespace ended): open them again.
+    pub fn values(&self) -> Result<Option<BTreeMap<String, String>>> {
+        let mut values = BTreeMap::new();
+        for (name, file) in &self.0 {
+            let Some(file) = file else {
+                // A module that brings it brings it to all namespaces.
+                if path(name).exists() {
+                    return Ok(None);
+                }
+                continue;
+            };
+            let mut buffer = [0; LONGEST];
+            match file.read_at(&mut buffer, 0) {
+                Ok(length) => {
+                    let text = String::from_utf8_lossy(&buffer[..length]);
+                    values.insert((*name).to_string(), text.trim_end().to_string());
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(source) => return Err(failed_read(name, source)),
+            }
+        }
+        Ok(Some(values))
+    }
+}
+
+/// There were others a moment ago, and nobody knows what is there now.
+pub(super) fn changed() -> NetworkError {
+    failed_read("net", io::Error::other("the kernel's sysctls change"))
+}
+
+fn failed_read(name: &str, source: io::Error) -> NetworkError {
+    NetworkError::Sysctl { name: name.to_string(), operation: "read", source }
 }
 
 pub(super) fn set_namespace_values() -> Result<()> {
