@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nubium_host::libvirt::{
-    DomainList, DomainRecord, DomainSeen, DomainState, Domains, Element, Facts, LibvirtError, METADATA_URI, Off, Pause,
-    PoolError, Unreadable, XmlError,
+    DomainFacts, DomainList, DomainRecord, DomainSeen, DomainState, DomainXml, Domains, Element, Facts, LibvirtError,
+    METADATA_URI, Off, ParsedDomains, Pause, PoolError, Unreadable, XmlError,
 };
 use uuid::Uuid;
 
@@ -46,6 +46,7 @@ struct State {
     domains: BTreeMap<Uuid, SimDomain>,
     failures: VecDeque<DomainVerb>,
     deaf: bool,
+    parsed: ParsedDomains,
 }
 
 /// One simulated libvirt. Clones share it.
@@ -166,22 +167,22 @@ impl SimDomain {
         }
     }
 
-    fn seen(&self, uuid: Uuid) -> Result<DomainSeen, LibvirtError> {
+    fn seen(&self, uuid: Uuid, parsed: &ParsedDomains) -> Result<DomainSeen, LibvirtError> {
         if !self.readable {
             return Err(LibvirtError::Xml(XmlError::Shape("spoilt by the test")));
         }
-        let tree = Element::parse(&self.definition).map_err(LibvirtError::Xml)?;
-        let live = self.live.as_deref().map(|xml| Element::parse(xml).and_then(|tree| Facts::read(&tree))).transpose();
-        let metadata = tree.find("metadata");
-        let owner = metadata.and_then(|metadata| DomainRecord::from_metadata(metadata, uuid, &self.name));
+        // Its record is always in its definition.
+        let (name, definition, live) = (self.name.clone(), self.definition.clone(), self.live.clone());
+        let xml = DomainXml { uuid, name, definition, live, persistent: true };
+        let DomainFacts { owner, live, next, definition } = parsed.read(xml).map_err(LibvirtError::Xml)?;
         Ok(DomainSeen {
             uuid,
             name: self.name.clone(),
             state: self.state,
             owner,
-            live: live.map_err(LibvirtError::Xml)?,
-            next: Facts::read(&tree).map_err(LibvirtError::Xml)?,
-            definition: self.definition.clone(),
+            live,
+            next,
+            definition,
             persistent: self.persistent,
             console_lost: self.console_lost && self.live.is_some(),
         })
@@ -193,7 +194,7 @@ impl Domains for SimDomains {
         let state = self.begin(DomainVerb::List, "list the domains")?;
         let mut list = DomainList::default();
         for (uuid, domain) in &state.domains {
-            match domain.seen(*uuid) {
+            match domain.seen(*uuid, &state.parsed) {
                 Ok(seen) => list.seen.push(seen),
                 Err(why) => {
                     let (uuid, name, active) = (*uuid, domain.name.clone(), domain.is_active());
@@ -206,7 +207,7 @@ impl Domains for SimDomains {
 
     async fn look(&self, uuid: Uuid) -> Result<Option<DomainSeen>, LibvirtError> {
         let state = self.begin(DomainVerb::Look, "look at a domain")?;
-        state.domains.get(&uuid).map(|domain| domain.seen(uuid)).transpose()
+        state.domains.get(&uuid).map(|domain| domain.seen(uuid, &state.parsed)).transpose()
     }
 
     async fn named(&self, name: String) -> Result<Option<Uuid>, LibvirtError> {

@@ -12,7 +12,7 @@ use virt::error::Error;
 use super::events::HostShutdowns;
 use super::files::Files;
 use super::pool::{Pool, PoolError};
-use super::{Element, Libvirt, LibvirtError, QemuIds, events};
+use super::{Element, Libvirt, LibvirtError, ParsedDomains, QemuIds, events};
 
 /// Calls at once, and in line behind them.
 const THREADS: usize = 8;
@@ -37,6 +37,7 @@ struct Shared {
     open: Mutex<Option<Connect>>,
     wake: Sender<Uuid>,
     shutdowns: HostShutdowns,
+    parsed: ParsedDomains,
 }
 
 impl fmt::Debug for Connection {
@@ -57,12 +58,17 @@ impl Connection {
             open: Mutex::new(None),
             wake,
             shutdowns: HostShutdowns::default(),
+            parsed: ParsedDomains::default(),
         };
         (Self { shared: Arc::new(shared), pool: Pool::new("libvirt", THREADS, WAITING) }, woken)
     }
 
     pub(super) fn files(&self) -> &Files {
         &self.shared.files
+    }
+
+    pub(super) fn parsed(&self) -> &ParsedDomains {
+        &self.shared.parsed
     }
 
     pub(super) fn shutdowns(&self) -> &HostShutdowns {

@@ -16,8 +16,8 @@ use super::connection::call;
 use super::events::HostShutdowns;
 use super::files::Files;
 use super::{
-    Connection, DomainList, DomainRecord, DomainSeen, DomainState, Domains, Element, Facts, LibvirtError, METADATA_KEY,
-    METADATA_URI, Off, Pause, Unreadable,
+    Connection, DomainFacts, DomainList, DomainRecord, DomainSeen, DomainState, DomainXml, Domains, LibvirtError,
+    METADATA_KEY, METADATA_URI, Off, ParsedDomains, Pause, Unreadable,
 };
 
 impl Domains for Connection {
@@ -42,7 +42,10 @@ impl Domains for Connection {
         let looker = self.looker();
         let find = move |connect: &Connect| match lookup(connect, uuid)? {
             Some(domain) => looker.look(&domain),
-            None => Ok(None),
+            None => {
+                looker.parsed.forget(uuid);
+                Ok(None)
+            }
         };
         self.with("look at a domain", find).await
     }
@@ -97,7 +100,7 @@ impl Domains for Connection {
                 return Ok(());
             }
             match domain.destroy() {
-                // It ended while we asked: libvirt refuses to destroy what runs no more, and that is what was wished.
+                // It ended while we asked: libvirt refuses to destroy what runs no more, and that is what was asked for.
                 Err(_) if !domain.is_active()? => Ok(()),
                 answer => answer,
             }
@@ -154,7 +157,7 @@ fn lookup(connect: &Connect, uuid: Uuid) -> Result<Option<Domain>, LibvirtError>
     present(connect.lookup_domain_by_uuid(uuid)).map_err(call("look for a domain"))
 }
 
-/// Tells "there is none", which libvirt says by an error of its own, from not having been able to look.
+/// Distinguishes "there is none", which libvirt says by an error of its own, from not having been able to look.
 fn present<T>(found: Result<T, Error>) -> Result<Option<T>, Error> {
     match found {
         Ok(found) => Ok(Some(found)),
@@ -188,7 +191,7 @@ fn remove_logs(folder: &Path, domain: &str) {
 
 impl Connection {
     fn looker(&self) -> Looker {
-        Looker { shutdowns: self.shutdowns().clone(), files: self.files().clone() }
+        Looker { shutdowns: self.shutdowns().clone(), files: self.files().clone(), parsed: self.parsed().clone() }
     }
 }
 
@@ -196,6 +199,7 @@ impl Connection {
 struct Looker {
     shutdowns: HostShutdowns,
     files: Files,
+    parsed: ParsedDomains,
 }
 
 impl Looker {
@@ -216,18 +220,8 @@ impl Looker {
             DomainState::Off(Off::Guest) if self.shutdowns.contains(uuid) => DomainState::Off(Off::Host),
             state => state,
         };
-        let facts =
-            |xml: &str| Element::parse(xml).and_then(|tree| Ok((Facts::read(&tree)?, tree))).map_err(LibvirtError::Xml);
-        let (next, mut tree) = facts(&definition)?;
-        let live = live.as_deref().map(facts).transpose()?;
-        let mut definition = definition;
-        // A domain that was undefined while it runs has its record in what runs alone; the rest may be of before.
-        if let (false, Some(metadata)) = (persistent, live.as_ref().and_then(|(_, tree)| tree.find("metadata"))) {
-            tree.put(metadata.clone());
-            definition = tree.to_xml();
-        }
-        let owner = tree.find("metadata").and_then(|metadata| DomainRecord::from_metadata(metadata, uuid, &name));
-        let live = live.map(|(facts, _)| facts);
+        let xml = DomainXml { uuid, name: name.clone(), definition, live, persistent };
+        let DomainFacts { owner, live, next, definition } = self.parsed.read(xml).map_err(LibvirtError::Xml)?;
         let console_lost = live.is_some() && self.files.console_is_lost(&name);
         Ok(Some(DomainSeen { uuid, name, state, owner, persistent, live, next, definition, console_lost }))
     }

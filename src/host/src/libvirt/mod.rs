@@ -11,6 +11,7 @@ mod domains_libvirt;
 mod error;
 mod events;
 mod files;
+mod parsed;
 mod pool;
 pub mod private;
 mod record;
@@ -20,6 +21,7 @@ pub use choose::{ChoiceError, Libvirt};
 pub use connection::Connection;
 pub use domains::{DomainList, DomainSeen, DomainState, Domains, Off, Pause, Unreadable};
 pub use error::LibvirtError;
+pub use parsed::{DomainFacts, DomainXml, ParsedDomains};
 pub use pool::{Pool, PoolError};
 pub use record::{DomainRecord, METADATA_KEY, METADATA_URI, Stop, domain_name};
 pub use xml::{

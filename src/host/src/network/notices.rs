@@ -1,6 +1,6 @@
-//! What the kernel tells of changes in one network namespace: of links, addresses, routes, neighbours and rules.
+//! The kernel's notifications of changes in one network namespace: of links, addresses, routes, neighbours and rules.
 //!
-//! As long as it told nothing, a look would find what the last one found. The sockets keep the namespace alive: whoever holds
+//! As long as none comes, a look would find what the last one found. The sockets keep the namespace alive: whoever holds
 //! them lets them go when its name is gone.
 
 use std::{
@@ -51,10 +51,10 @@ fn listen(protocol: SockProtocol, groups: u32) -> Result<OwnedFd> {
     Ok(socket)
 }
 
-/// The sockets, with whether anything was told since it was asked last.
+/// The sockets, and whether anything was notified since the last call of [`Notices::take`].
 pub(super) struct Notices {
     sockets: [AsyncFd<OwnedFd>; 2],
-    told: AtomicBool,
+    notified: AtomicBool,
 }
 
 impl Notices {
@@ -64,16 +64,16 @@ impl Notices {
         let [route, rules] =
             sockets.map(|socket| unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) });
         let failed = |error: AsyncFdRegisterError<OwnedFd>| NetworkError::Netlink(error.into());
-        Ok(Self { sockets: [route.map_err(failed)?, rules.map_err(failed)?], told: AtomicBool::new(false) })
+        Ok(Self { sockets: [route.map_err(failed)?, rules.map_err(failed)?], notified: AtomicBool::new(false) })
     }
 
-    /// Whether anything was told since the last call.
+    /// Whether anything was notified since the last call.
     pub fn take(&self) -> bool {
-        let told = self.read();
-        self.told.swap(false, Ordering::SeqCst) || told
+        let notified = self.read();
+        self.notified.swap(false, Ordering::SeqCst) || notified
     }
 
-    /// Waits until something is told. [`Notices::take`] says so too.
+    /// Waits for a notification. [`Notices::take`] reports it too.
     pub async fn wait(&self) -> io::Result<()> {
         loop {
             let [route, rules] = &self.sockets;
@@ -83,7 +83,7 @@ impl Notices {
             };
             ready.clear_ready();
             if self.read() {
-                self.told.store(true, Ordering::SeqCst);
+                self.notified.store(true, Ordering::SeqCst);
                 return Ok(());
             }
         }
@@ -98,14 +98,19 @@ impl Notices {
 
 /// Whether anything came that counts. That something was lost counts too.
 fn drain(socket: impl AsFd) -> bool {
+    let socket = socket.as_fd().as_raw_fd();
+    // Mostly nothing has come, and no room for a message is needed.
+    if recv(socket, &mut [], MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK) == Err(Errno::EAGAIN) {
+        return false;
+    }
     let mut buffer = vec![0; LARGEST];
-    let mut told = false;
+    let mut notified = false;
     loop {
-        match recv(socket.as_fd().as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
-            Ok(length) => told |= counts(&buffer[..length]),
-            Err(Errno::EAGAIN) => return told,
+        match recv(socket, &mut buffer, MsgFlags::MSG_DONTWAIT) {
+            Ok(length) => notified |= counts(&buffer[..length]),
+            Err(Errno::EAGAIN) => return notified,
             Err(Errno::EINTR) => {}
-            Err(Errno::ENOBUFS) => told = true,
+            Err(Errno::ENOBUFS) => notified = true,
             // It will say no more: each look is taken.
             Err(_) => return true,
         }
