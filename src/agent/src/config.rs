@@ -1,4 +1,4 @@
-//! What an agent is told when it starts.
+//! The agent's configuration.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use nubium_host::acceleration::Mode;
 
 use crate::endpoint::Identity;
 
-/// What an agent is told when it starts.
+/// The agent's configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// This Host's name.
@@ -72,7 +72,7 @@ impl Config {
 pub struct EndpointConfig {
     /// Where it listens.
     pub listen: SocketAddr,
-    /// Where clients reach it, as told in the Host's status.
+    /// Where clients reach it, as the Host's status says.
     pub advertise: String,
     /// Its certificate, and the CA of its clients.
     pub identity: Identity,

@@ -30,7 +30,7 @@ pub(crate) async fn look<T>(controller: &str, look: impl Future<Output = T>) -> 
     seen
 }
 
-/// Shows when a certificate ends; one that cannot be read is told of where it is used.
+/// Shows when a certificate ends; one that cannot be read is reported where it is used.
 pub(crate) fn certificate(name: &str, der: &[u8]) {
     if let Ok((_, certificate)) = x509_parser::parse_x509_certificate(der) {
         ENDS.with_label_values(&[name]).set(certificate.validity().not_after.timestamp());

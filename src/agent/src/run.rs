@@ -12,7 +12,7 @@ use nubium_host::libvirt::private::PrivateError;
 use nubium_host::libvirt::{ChoiceError, LibvirtError};
 use nubium_host::storage::sandbox::SandboxError;
 use nubium_process::{TRAVERSABLE_FOLDER, make_folder};
-use nubium_runtime::{Chain, Key, Queue, Recorder, Shared, StatusDebounce, WarnOnce};
+use nubium_runtime::{Chain, Key, Queue, Recorder, Shared, WarnOnce};
 use tokio::net::TcpListener;
 use tokio::task::JoinError;
 use tracing::debug;
@@ -89,13 +89,13 @@ async fn disown_unseen(client: Client, host: String, reports: server::StartupRep
 /// Opens this machine, however long that takes: a libvirt that is away or slow keeps nothing but guests waiting, and the
 /// Host says what is amiss.
 async fn open(client: &Client, config: &Config) -> Linux {
-    let (key, troubles) = (Key::cluster(&config.host), WarnOnce::default());
+    let (key, warnings) = (Key::cluster(&config.host), WarnOnce::default());
     loop {
         let error = match Linux::open(config).await {
             Ok(machine) => return machine,
             Err(error) => format!("the agent cannot start: {}", Chain(&error)),
         };
-        troubles.log(&key, Some(&error));
+        warnings.log(&key, Some(&error));
         if let Err(unsaid) = host::not_working(client, &config.host, error).await {
             debug!(error = %Chain(&unsaid), "cannot write the Host's status");
         }
@@ -108,7 +108,7 @@ pub async fn run_on<D: Driver>(
     client: Client,
     config: Config,
     start: Start,
-    untold: server::StartupReports,
+    startup_reports: server::StartupReports,
     driver: D,
 ) -> Result<(), AgentError> {
     let (config, driver) = (Arc::new(config), Arc::new(driver));
@@ -145,7 +145,7 @@ pub async fn run_on<D: Driver>(
         networks: networks.clone(),
         pools: pools.clone(),
         start,
-        untold: untold.clone(),
+        startup_reports: startup_reports.clone(),
     };
     tokio::join!(
         async {
@@ -154,7 +154,7 @@ pub async fn run_on<D: Driver>(
                 None => std::future::pending().await,
             }
         },
-        host::beat(client.clone(), config.host.clone(), untold.clone()),
+        host::beat(client.clone(), config.host.clone(), startup_reports.clone()),
         reporter.run(),
         wake(Arc::clone(&driver), servers.clone(), queue.clone()),
         image::run(image::Context {
@@ -188,7 +188,7 @@ pub async fn run_on<D: Driver>(
             readiness: readiness.clone(),
             driver: Arc::clone(&driver),
             recorder: recorder.clone(),
-            troubles: WarnOnce::default(),
+            warnings: WarnOnce::default(),
             unfinished: network::Unfinished::default(),
         }),
         server::run(
@@ -203,11 +203,7 @@ pub async fn run_on<D: Driver>(
                 readiness,
                 driver,
                 recorder,
-                seeds: server::SeedCache::default(),
-                setbacks: server::Backoff::default(),
-                troubles: WarnOnce::default(),
-                patience: StatusDebounce::default(),
-                untold,
+                memory: server::Memory { startup_reports, ..server::Memory::default() },
             },
             queue
         ),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nubium_agent::network;
-use nubium_agent::server::{HostPools, Input, Machine, Report, SeenMarked, Settings, Step, reconcile};
+use nubium_agent::server::{HostPools, Input, Machine, Report, SeenMarked, Settings, Step, converge};
 use nubium_api::{ConditionStatus, HostAccessRanges, Network, Port, Server, Volume, condition};
 use nubium_host::libvirt::private::{Layout, PrivateLibvirt, REAPER_COMMAND, reaper_main};
 use nubium_host::libvirt::{Accelerator, Connection, DomainState, Domains, Libvirt};
@@ -294,7 +294,7 @@ impl Host {
     async fn pass(&self, cloud: &Cloud) -> Report {
         let Cloud { server, volume, port, network, marked } = cloud;
         let seed = Seed { meta_data: "instance-id: 1\n".into(), user_data: Vec::new(), network_config: None };
-        let wish = Input {
+        let input = Input {
             server,
             volumes: std::slice::from_ref(volume),
             ports: &[Arc::new(port.clone())],
@@ -312,7 +312,7 @@ impl Host {
             seeds: &SeedFiles,
         };
         let now = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("a clock").as_secs();
-        let report = reconcile(wish, &host, i64::try_from(now).expect("a time")).await;
+        let report = converge(input, &host, i64::try_from(now).expect("a time")).await;
         let steps: Vec<String> = report.done.iter().map(Step::to_string).collect();
         if !steps.is_empty() {
             println!("  did: {}", steps.join(", "));
@@ -322,14 +322,14 @@ impl Host {
 
     async fn network_pass(&self, cloud: &Cloud) {
         let allowed = HostAccessRanges(vec!["10.0.0.0/8".parse().expect("a range")]);
-        let wish = network::Input {
+        let input = network::Input {
             network: &cloud.network,
             ports: std::slice::from_ref(&cloud.port),
             present: true,
             host_access: Some(&allowed),
         };
         let settings = network::Settings { host: "box".into(), transit: transit::DEFAULT_CIDR, api_server: Vec::new() };
-        let report = network::reconcile(wish, &settings, &self.networks, &self.netd).await;
+        let report = network::converge(input, &settings, &self.networks, &self.netd).await;
         assert_eq!(report.entry.as_ref().and_then(|entry| entry.ready), Some(true), "{:?}", report.entry);
     }
 

@@ -42,7 +42,7 @@ pub struct Linux {
     networks: LinuxNetworks,
     netd: Netd,
     pools: Arc<DirectoryPools>,
-    troubles: WarnOnce,
+    warnings: WarnOnce,
     /// How often in a row libvirt did not answer a ping.
     unanswered: AtomicU32,
 }
@@ -95,7 +95,7 @@ impl Linux {
             connection,
             libvirt,
             facts,
-            troubles: WarnOnce::default(),
+            warnings: WarnOnce::default(),
             unanswered: AtomicU32::new(0),
         })
     }
@@ -114,8 +114,8 @@ fn described(libvirt: &Libvirt, record: &Path) -> String {
 }
 
 async fn find_acceleration(config: &Config) -> Result<Acceleration, AgentError> {
-    let wish = config.acceleration;
-    Ok(tokio::task::spawn_blocking(move || Probe::default().find(wish)).await?)
+    let mode = config.acceleration;
+    Ok(tokio::task::spawn_blocking(move || Probe::default().find(mode)).await?)
 }
 
 impl Driver for Linux {
@@ -169,7 +169,7 @@ impl Driver for Linux {
             Err(error) => Some(error.to_string()),
         };
         let failed = failed.map(|error| format!("cannot start libvirtd again: {error}"));
-        self.troubles.log(&Key::cluster("libvirtd"), failed.as_deref());
+        self.warnings.log(&Key::cluster("libvirtd"), failed.as_deref());
         self.replace_silent().await;
     }
 }

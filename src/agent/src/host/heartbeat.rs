@@ -1,6 +1,6 @@
 //! The heartbeat: a Lease that is renewed while the agent runs. When it is not, the host's controller says Unknown.
 //!
-//! It vouches for what is said of the host's Servers, so it begins when all of them were told of. A Lease that has no
+//! It vouches for the statuses of the host's Servers, so it begins when all of them were reported. A Lease that has no
 //! holder says at once what its silence would say later: nobody here vouches for anything.
 
 use std::time::Duration;
@@ -20,16 +20,16 @@ use crate::server::StartupReports;
 const PERIOD: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Renews the Lease of `host`, from when no Server is left untold until dropped.
-pub async fn beat(client: Client, host: String, untold: StartupReports) {
-    untold.none_left().await;
+/// Renews the Lease of `host`, from when all Servers were reported until dropped.
+pub async fn beat(client: Client, host: String, reports: StartupReports) {
+    reports.none_left().await;
     let leases: Api<Lease> = Api::namespaced(client, HOSTS_NAMESPACE);
-    let (key, troubles) = (Key::new(HOSTS_NAMESPACE, host.clone()), WarnOnce::default());
+    let (key, warnings) = (Key::new(HOSTS_NAMESPACE, host.clone()), WarnOnce::default());
     loop {
         let failed = renew(&leases, &host, Timestamp::now()).await.err();
         let pause = if failed.is_some() { AGAIN } else { PERIOD };
         let failed = failed.map(|error| format!("cannot renew this host's Lease: {}", Chain(&error)));
-        troubles.log(&key, failed.as_deref());
+        warnings.log(&key, failed.as_deref());
         tokio::time::sleep(pause).await;
     }
 }
@@ -38,12 +38,12 @@ pub async fn beat(client: Client, host: String, untold: StartupReports) {
 pub async fn release(client: Client, host: &str) {
     let leases: Api<Lease> = Api::namespaced(client, HOSTS_NAMESPACE);
     let nobody = Patch::Merge(json!({"spec": {"holderIdentity": null}}));
-    let (key, troubles) = (Key::new(HOSTS_NAMESPACE, host), WarnOnce::default());
+    let (key, warnings) = (Key::new(HOSTS_NAMESPACE, host), WarnOnce::default());
     while let Err(error) = leases.patch(host, &PatchParams::default(), &nobody).await {
         if not_found(&error) {
             return;
         }
-        troubles.log(&key, Some(&format!("cannot give up this host's Lease: {}", Chain(&error))));
+        warnings.log(&key, Some(&format!("cannot give up this host's Lease: {}", Chain(&error))));
         tokio::time::sleep(AGAIN).await;
     }
 }

@@ -1,11 +1,11 @@
 //! Whether a pool has little room left, or has promised more than it has. Pure.
 //!
-//! Disks take room as guests write. A pool that is full pauses every guest that writes, so it is told before.
+//! Disks take room as guests write. A pool that is full pauses every guest that writes, so it is reported before.
 
 use nubium_api::{ConditionStatus, HostPool, Quantity};
 
-/// Of the capacity, in percent: when it is told, and when it is told as urgent.
-const TOLD: u128 = 85;
+/// Of the capacity, in percent: when it is reported, and when it is urgent.
+const HIGH: u128 = 85;
 const URGENT: u128 = 95;
 
 const ROOM: &str = "delete Volumes or Images that nobody needs, or give its file system more room";
@@ -44,15 +44,15 @@ impl Pressure {
 
 /// The condition's status, reason and message.
 pub(super) fn judge(pools: &[HostPool]) -> (ConditionStatus, &'static str, String) {
-    let mut told: Vec<(Pressure, &str)> = Vec::new();
+    let mut found: Vec<(Pressure, &str)> = Vec::new();
     for pool in pools {
-        told.extend(pressures(pool).map(|pressure| (pressure, pool.name.as_str())));
+        found.extend(pressures(pool).map(|pressure| (pressure, pool.name.as_str())));
     }
-    told.sort_by(|(a, pool), (b, other)| b.cmp(a).then(pool.cmp(other)));
-    match told.first() {
-        None => (ConditionStatus::False, "Enough", format!("every pool has more than {}% of its room", 100 - TOLD)),
+    found.sort_by(|(a, pool), (b, other)| b.cmp(a).then(pool.cmp(other)));
+    match found.first() {
+        None => (ConditionStatus::False, "Enough", format!("every pool has more than {}% of its room", 100 - HIGH)),
         Some((worst, _)) => {
-            let all: Vec<String> = told.iter().map(|(pressure, pool)| pressure.of_pool(pool)).collect();
+            let all: Vec<String> = found.iter().map(|(pressure, pool)| pressure.of_pool(pool)).collect();
             (ConditionStatus::True, worst.reason(), all.join("; "))
         }
     }
@@ -64,7 +64,7 @@ fn pressures(pool: &HostPool) -> impl Iterator<Item = Pressure> {
     let capacity = bytes(capacity).filter(|capacity| *capacity > 0);
     let level = move |part: u128| {
         let percent = part * 100 / capacity?;
-        [URGENT, TOLD].into_iter().find(|level| percent >= *level)
+        [URGENT, HIGH].into_iter().find(|level| percent >= *level)
     };
     let used = capacity.zip(bytes(free)).map(|(capacity, free)| capacity.saturating_sub(free));
     let promised = promised.as_ref().and_then(bytes);
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn each_level_of_use_and_of_promise_is_told() {
+    fn each_level_of_use_and_of_promise_is_found() {
         use ConditionStatus::{False, True};
         for (used, promised, status, reason) in [
             (0, 0, False, "Enough"),

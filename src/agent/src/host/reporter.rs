@@ -24,10 +24,10 @@ const PERIOD: Duration = Duration::from_secs(5);
 /// How often leftovers are looked for while nobody is known to wait for one.
 const LEFTOVERS: Duration = Duration::from_secs(60);
 const FIRST: Duration = Duration::from_millis(200);
-/// So long it is not told that Servers are still to be looked at: where that is a passing state, and where an agent that is
-/// only restarted lets stand what was said before.
-const PATIENCE: Duration = Duration::from_millis(150);
-const PATIENCE_AGAIN: Duration = Duration::from_secs(5);
+/// How long the first report waits for the Servers to be looked at: most looks are over by then, and an agent that is only
+/// restarted leaves the earlier report in place meanwhile.
+const GRACE: Duration = Duration::from_millis(150);
+const GRACE_AGAIN: Duration = Duration::from_secs(5);
 
 /// What the loop works with.
 pub struct Reporter<D> {
@@ -39,41 +39,41 @@ pub struct Reporter<D> {
     pub networks: Shared<Network>,
     pub pools: Shared<StoragePool>,
     pub start: Start,
-    pub untold: StartupReports,
+    pub startup_reports: StartupReports,
 }
 
 impl<D: Driver> Reporter<D> {
     /// Runs until dropped.
     pub async fn run(self) {
         tokio::join!(self.servers.synced(), self.volumes.synced(), self.networks.synced(), self.pools.synced());
-        let patience = match self.start {
-            Start::Anew => PATIENCE,
-            Start::Again => PATIENCE_AGAIN,
+        let grace = match self.start {
+            Start::Anew => GRACE,
+            Start::Again => GRACE_AGAIN,
         };
-        let _ = tokio::time::timeout(patience, self.untold.none_left()).await;
-        let (key, troubles) = (Key::cluster(&self.config.host), WarnOnce::default());
-        let leftovers = WarnOnce::default();
+        let _ = tokio::time::timeout(grace, self.startup_reports.none_left()).await;
+        let (key, warnings) = (Key::cluster(&self.config.host), WarnOnce::default());
+        let leftover_warnings = WarnOnce::default();
         let mut last_removed: Option<Instant> = None;
         loop {
-            let left = self.untold.left();
+            let left = self.startup_reports.left();
             let failed = self.pass(left).await.err();
             // A Network that is being deleted may wait for nothing but such a tap.
             let waits = self.networks.list().iter().any(|network| network.metadata.deletion_timestamp.is_some());
             if waits || last_removed.is_none_or(|at| at.elapsed() >= LEFTOVERS) {
                 last_removed = Some(Instant::now());
-                self.remove_leftovers(&leftovers).await;
+                self.remove_leftovers(&leftover_warnings).await;
             }
             let pause = if failed.is_some() { FIRST } else { PERIOD };
             let failed = failed.map(|error| format!("cannot report this host: {}", Chain(&error)));
-            troubles.log(&key, failed.as_deref());
+            warnings.log(&key, failed.as_deref());
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                () = self.untold.none_left(), if left != Some(0) => {}
+                () = self.startup_reports.none_left(), if left != Some(0) => {}
             }
         }
     }
 
-    /// `left`: how many Servers nobody was told of yet, where that is known.
+    /// `left`: how many Servers were not reported yet, where that is known.
     async fn pass(&self, left: Option<usize>) -> Result<(), kube::Error> {
         self.driver.revive().await;
         let host = create(&self.client, &self.config.host).await?;

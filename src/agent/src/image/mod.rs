@@ -42,7 +42,7 @@ pub use turns::Shares;
 const STEPS: usize = 3;
 
 /// Brings one pool closer to the presence and looks again. What runs on (an import) wakes the key when it ends.
-pub async fn reconcile<I: Images + Clone + 'static>(
+pub async fn converge<I: Images + Clone + 'static>(
     want: &Desired,
     pool: &str,
     images: &I,

@@ -11,7 +11,7 @@ use nubium_runtime::{Key, Loop, Next, Note, NoteKind, Queue, Recorder, Shared, a
 
 use super::desired::{Desired, desired};
 use super::imports::{Import, Imports, PROGRESS_EVERY};
-use super::{Looked, reconcile, status};
+use super::{Looked, converge, status};
 use crate::pool;
 use crate::presence::{Presence, presence};
 
@@ -81,7 +81,7 @@ pub(super) async fn pass<P: Pools>(world: Arc<World<P>>, key: Key) -> Result<Nex
     if entry.ready == Some(true) && entry.source_format.is_none() {
         entry.source_format = before.and_then(|before| before.source_format.clone());
     }
-    tell(&world, &image, before, &entry);
+    record_event(&world, &image, before, &entry);
     let manager = Image::AGENT.manager_on(&world.context.host);
     let owner = entry_writer(&Image::AGENT, &manager, &world.context.host);
     let status = ImageStatus { hosts: vec![entry], ..ImageStatus::default() };
@@ -124,7 +124,7 @@ async fn serve<P: Pools>(world: &World<P>, key: &Key, want: &Desired) -> (ImageH
 
 async fn in_pool<P: Pools>(world: &World<P>, pool: &StoragePool, want: &Desired) -> Looked {
     let opened = world.context.storage.open(&pool::spec(pool)).await?;
-    reconcile(want, &pool.name_any(), &opened.images, &world.imports).await
+    converge(want, &pool.name_any(), &opened.images, &world.imports).await
 }
 
 /// When to look again without an event.
@@ -145,7 +145,7 @@ fn own_entry<'a>(image: &'a Image, host: &str) -> Option<&'a ImageHost> {
 }
 
 /// An Event when the reason changes to one that people want to know of.
-fn tell<P>(world: &World<P>, image: &Image, before: Option<&ImageHost>, now: &ImageHost) {
+fn record_event<P>(world: &World<P>, image: &Image, before: Option<&ImageHost>, now: &ImageHost) {
     let reason = now.reason.clone().unwrap_or_default();
     if before.and_then(|before| before.reason.as_ref()) == Some(&reason) {
         return;

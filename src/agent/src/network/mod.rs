@@ -54,18 +54,18 @@ pub struct Input<'a> {
     pub host_access: Option<&'a HostAccessRanges>,
 }
 
-/// One pass for one Network.
-pub async fn reconcile(input: Input<'_>, settings: &Settings, host: &impl Networks, dhcp: &impl Dhcp) -> Report {
+/// The host's part of a pass for one Network.
+pub async fn converge(input: Input<'_>, settings: &Settings, host: &impl Networks, dhcp: &impl Dhcp) -> Report {
     let generation = input.network.metadata.generation;
     let want = match Desired::new(&input, settings) {
         Ok(want) => want,
         Err(invalid) => return Report::blind(&settings.host, generation, &invalid.into()),
     };
-    make(&want, settings, host, dhcp).await
+    converge_to(&want, settings, host, dhcp).await
 }
 
-/// One pass for a input that is already validated.
-pub async fn make(want: &Desired, settings: &Settings, host: &impl Networks, dhcp: &impl Dhcp) -> Report {
+/// The same for an input that is already validated: observes, plans, applies and observes again.
+pub async fn converge_to(want: &Desired, settings: &Settings, host: &impl Networks, dhcp: &impl Dhcp) -> Report {
     let blind = |error: LookError| Report::blind(&settings.host, Some(want.owner.generation), &error.into());
     let before = match measures::look("agent-network", observe(want, host, dhcp)).await {
         Ok(seen) => seen,

@@ -9,11 +9,11 @@ use nubium_api::{CLOUD_SETTINGS, CloudSettings, Condition, Network, NetworkHost,
 use nubium_host::network::Networks;
 use nubium_runtime::{Key, Loop, Next, Note, NoteKind, Queue, Recorder, Shared, WarnOnce, apply_status};
 
-use super::{Input, Readiness, Report, Settings, Unfinished, reconcile};
+use super::{Input, Readiness, Report, Settings, Unfinished, converge};
 use crate::driver::Driver;
 use crate::presence::{Presence, presence};
 
-/// What no event tells of (a sysctl that somebody wrote) is found within this time.
+/// What no event reports (a sysctl that somebody wrote) is found within this time.
 const RESYNC: Duration = Duration::from_secs(7);
 const AGAIN: Duration = Duration::from_secs(2);
 const WORKERS: usize = 4;
@@ -32,7 +32,7 @@ pub struct Context<D> {
     pub readiness: Readiness,
     pub driver: Arc<D>,
     pub recorder: Recorder,
-    pub troubles: WarnOnce,
+    pub warnings: WarnOnce,
     pub unfinished: Unfinished,
 }
 
@@ -75,7 +75,7 @@ pub async fn run<D: Driver>(context: Context<D>) {
 
 async fn pass<D: Driver>(context: Arc<Context<D>>, key: Key) -> Result<Next, kube::Error> {
     let Some(network) = context.networks.get(&key) else {
-        context.troubles.over(&key);
+        context.warnings.over(&key);
         context.unfinished.forget(&key);
         return Ok(Next::Gone);
     };
@@ -106,14 +106,14 @@ async fn pass<D: Driver>(context: Arc<Context<D>>, key: Key) -> Result<Next, kub
     let settings = context.cloud_settings.get(&Key::cluster(CLOUD_SETTINGS));
     let host_access = settings.map(|settings| settings.spec.networks.host_access());
     let input = Input { network: &network, ports: &ports, present, host_access: host_access.as_ref() };
-    let report = reconcile(input, &context.settings, context.driver.networks(), context.driver.dhcp()).await;
+    let report = converge(input, &context.settings, context.driver.networks(), context.driver.dhcp()).await;
     let news = context.unfinished.news(&key, &report);
     let Report { entry, ports, mended: _, done: _, failed, left: _, was_made: _, again } = report;
-    context.troubles.log(&key, failed.as_deref());
+    context.warnings.log(&key, failed.as_deref());
     for (port, ready) in ports {
         context.readiness.say(key.beside(port), ready);
     }
-    tell(&context, &network, before, entry.as_ref(), news);
+    record_events(&context, &network, before, entry.as_ref(), news);
     if entry.is_some() || before.is_some() {
         write(&context, &api, &network, entry).await?;
     }
@@ -138,7 +138,7 @@ fn own_entry<'a>(network: &'a Network, host: &str) -> Option<&'a NetworkHost> {
 }
 
 /// An Event for what was mended, and one when this host's part begins to fail.
-fn tell<D>(
+fn record_events<D>(
     context: &Context<D>,
     network: &Network,
     before: Option<&NetworkHost>,

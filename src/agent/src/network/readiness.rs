@@ -24,7 +24,7 @@ impl Readiness {
         self.0.ready.lock().get(port).copied().unwrap_or(false)
     }
 
-    /// Records a look, and tells whoever asked when it is news.
+    /// Records a look, and calls the subscribers when it differs.
     pub fn say(&self, port: Key, ready: bool) {
         if self.0.ready.lock().insert(port.clone(), ready) != Some(ready) {
             self.0.handlers.lock().iter().for_each(|handler| handler(&port));

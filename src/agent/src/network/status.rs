@@ -1,4 +1,4 @@
-//! What we tell: this host's entry in the Network's status, and which Ports a guest may use. Said of a fresh look
+//! What is reported: this host's entry in the Network's status, and which Ports a guest may use. Said of a fresh look
 //! only, never of what was just done.
 
 use std::collections::BTreeMap;

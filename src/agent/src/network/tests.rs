@@ -14,8 +14,8 @@ use nubium_testkit::network::{NetWorld, SimNetworks};
 use serde_json::json;
 
 use super::{
-    Desired, DnsServers, Found, HostAccess, Input, Invalid, Plan, Refusal, Report, Settings, Step, Unfinished, egress,
-    make, observe,
+    Desired, DnsServers, Found, HostAccess, Input, Invalid, Plan, Refusal, Report, Settings, Step, Unfinished,
+    converge_to, egress, observe,
 };
 
 fn settings() -> Settings {
@@ -125,7 +125,7 @@ async fn host() -> SimNetworks {
 }
 
 async fn pass(want: &Desired, sim: &SimNetworks) -> Report {
-    make(want, &settings(), sim, sim).await
+    converge_to(want, &settings(), sim, sim).await
 }
 
 fn tap(n: u8) -> String {

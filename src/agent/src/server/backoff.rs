@@ -1,8 +1,8 @@
 //! What failed is tried again later each time.
 //!
-//! libvirt tells of every start that fails, and that wakes the next pass: alone, a guest that cannot start would be
-//! started several times a second. A Server that was changed since is tried at once. That it failed is said even where it
-//! could not be said at once: nothing else would take back what was said before.
+//! libvirt sends an event for every start that fails, and that wakes the next pass: without a backoff, a guest that cannot
+//! start would be started several times a second. A Server that was changed since is tried at once. A status that could not
+//! be written when the pass failed is kept and written later: nothing else would replace the status of before.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -16,12 +16,12 @@ use tokio::time::Instant;
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(8);
 
-struct Setback {
+struct Failures {
     of: Input,
-    times: u32,
+    count: u32,
     until: Instant,
-    /// What was to be said of it, until it was.
-    unsaid: Option<ServerStatus>,
+    /// The status of the last failure, until it is written.
+    pending: Option<ServerStatus>,
 }
 
 /// UID and generation.
@@ -33,37 +33,37 @@ fn input(server: &Server) -> Input {
 
 /// The Servers whose last pass failed. All of it can be lost.
 #[derive(Default)]
-pub struct Backoff(Mutex<HashMap<Key, Setback>>);
+pub struct Backoff(Mutex<HashMap<Key, Failures>>);
 
 impl Backoff {
-    /// For how long nothing is to be tried yet for this generation, and what is still to be said of it meanwhile.
+    /// For how long nothing is tried yet for this generation, and the status that is still to be written meanwhile.
     pub fn rest(&self, key: &Key, server: &Server) -> Option<(Duration, Option<ServerStatus>)> {
-        let setbacks = self.0.lock();
-        let setback = setbacks.get(key).filter(|setback| setback.of == input(server))?;
-        let rest = setback.until.checked_duration_since(Instant::now()).filter(|rest| !rest.is_zero())?;
-        Some((rest, setback.unsaid.clone()))
+        let all = self.0.lock();
+        let failures = all.get(key).filter(|failures| failures.of == input(server))?;
+        let rest = failures.until.checked_duration_since(Instant::now()).filter(|rest| !rest.is_zero())?;
+        Some((rest, failures.pending.clone()))
     }
 
-    /// It failed, and `status` is to be said of it: how long to leave it alone.
+    /// The pass failed, and `status` is still to be written: how long to wait before the next one.
     pub fn failed(&self, key: &Key, server: &Server, status: ServerStatus) -> Duration {
-        let mut setbacks = self.0.lock();
+        let mut all = self.0.lock();
         let of = input(server);
-        let before = setbacks.get(key).filter(|setback| setback.of == of);
-        let times = before.map_or(0, |setback| setback.times.saturating_add(1));
-        let rest = FIRST.saturating_mul(1 << times.min(8)).min(LONGEST);
-        setbacks.insert(key.clone(), Setback { of, times, until: Instant::now() + rest, unsaid: Some(status) });
+        let before = all.get(key).filter(|failures| failures.of == of);
+        let count = before.map_or(0, |failures| failures.count.saturating_add(1));
+        let rest = FIRST.saturating_mul(1 << count.min(8)).min(LONGEST);
+        all.insert(key.clone(), Failures { of, count, until: Instant::now() + rest, pending: Some(status) });
         rest
     }
 
-    /// What was to be said of it is.
-    pub fn said(&self, key: &Key) {
-        if let Some(setback) = self.0.lock().get_mut(key) {
-            setback.unsaid = None;
+    /// The pending status has been written.
+    pub fn written(&self, key: &Key) {
+        if let Some(failures) = self.0.lock().get_mut(key) {
+            failures.pending = None;
         }
     }
 
-    /// It went well, or is no more.
-    pub fn over(&self, key: &Key) {
+    /// The pass succeeded, or the Server is no more.
+    pub fn forget(&self, key: &Key) {
         self.0.lock().remove(key);
     }
 }
@@ -85,9 +85,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_fails_rests_longer_each_time_until_it_is_changed_or_goes_well() {
-        let (setbacks, key, web) = (Backoff::default(), Key::new("shop", "web"), server("u1", 1));
-        let failed = || setbacks.failed(&key, &web, ServerStatus::default());
-        let rest = |server: &Server| setbacks.rest(&key, server).map(|(rest, _)| rest);
+        let (backoff, key, web) = (Backoff::default(), Key::new("shop", "web"), server("u1", 1));
+        let failed = || backoff.failed(&key, &web, ServerStatus::default());
+        let rest = |server: &Server| backoff.rest(&key, server).map(|(rest, _)| rest);
         let mut rests = Vec::new();
         for _ in 0..6 {
             assert_eq!(rest(&web), None);
@@ -100,18 +100,18 @@ mod tests {
         failed();
         assert_eq!(rest(&server("u1", 2)), None, "its owner has changed it");
         assert_eq!(rest(&server("u2", 1)), None, "it is another one");
-        setbacks.over(&key);
+        backoff.forget(&key);
         assert_eq!((rest(&web), failed()), (None, FIRST));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_could_not_be_said_is_kept_until_it_is() {
-        let (setbacks, key, web) = (Backoff::default(), Key::new("shop", "web"), server("u1", 1));
+    async fn a_status_that_could_not_be_written_is_kept_until_it_is() {
+        let (backoff, key, web) = (Backoff::default(), Key::new("shop", "web"), server("u1", 1));
         let status = ServerStatus { host: Some("host-a".into()), ..ServerStatus::default() };
-        setbacks.failed(&key, &web, status);
-        let unsaid = || setbacks.rest(&key, &web).unwrap().1.and_then(|status| status.host);
-        assert_eq!(unsaid().as_deref(), Some("host-a"));
-        setbacks.said(&key);
-        assert_eq!(unsaid(), None);
+        backoff.failed(&key, &web, status);
+        let pending = || backoff.rest(&key, &web).unwrap().1.and_then(|status| status.host);
+        assert_eq!(pending().as_deref(), Some("host-a"));
+        backoff.written(&key);
+        assert_eq!(pending(), None);
     }
 }

@@ -47,7 +47,7 @@ impl fmt::Display for Why {
 }
 
 impl Step {
-    /// What happened to a guest that nobody wished so: the reason and text of an Event.
+    /// What happened to a guest that nobody asked for: the reason and text of an Event.
     #[must_use]
     pub fn news(&self) -> Option<(&'static str, String)> {
         match self {

@@ -6,13 +6,14 @@
 //!  this host ─────────────────────────────── observe ┘
 //! ```
 //! A pass is asked for by a key and nothing else: watches, libvirt's events and a periodic tick only wake it. What runs
-//! is never stopped for want of an object: only a Server that is wished stopped, or one whose UID a live GET showed
+//! is never stopped for want of an object: only a Server whose spec says Stopped, or one whose UID a live GET showed
 //! marked for deletion.
 
 mod apply;
 mod backoff;
 mod desired;
 mod display;
+mod memory;
 mod observe;
 mod pass;
 mod plan;
@@ -35,6 +36,7 @@ use crate::measures;
 pub use apply::{Outcome, StepError};
 pub use backoff::Backoff;
 pub use desired::{Desired, Input, Invalid, Presence, SeenMarked, Settings, WantedDisk, WantedNic, server_folder};
+pub use memory::Memory;
 pub use observe::{LookError, Seen, observe};
 pub(crate) use pass::detach;
 pub use pass::{BY_UID, Context, run, watch_servers, watch_volumes};
@@ -47,20 +49,20 @@ pub use startup_reports::StartupReports;
 pub use status::{Blind, Report};
 pub use teardown::{Stopped, stop_all, stop_one, undefine_all};
 
-/// One pass for one Server. `now` is in seconds since the machine was booted.
-pub async fn reconcile<D: Domains, T: Taps, V: Disks, S: Seeds>(
+/// The host's part of a pass for one Server. `now` is in seconds since the machine was booted.
+pub async fn converge<D: Domains, T: Taps, V: Disks, S: Seeds>(
     input: Input<'_>,
     host: &Machine<'_, D, T, V, S>,
     now: i64,
 ) -> Report {
     match Desired::new(input, host.settings) {
-        Ok(want) => make(&want, host, now).await,
+        Ok(want) => converge_to(&want, host, now).await,
         Err(invalid) => Report::blind(input.server.metadata.generation, &invalid.into()),
     }
 }
 
-/// One pass for a input that is already validated.
-pub async fn make<D: Domains, T: Taps, V: Disks, S: Seeds>(
+/// The same for an input that is already validated: observes, plans, applies and observes again.
+pub async fn converge_to<D: Domains, T: Taps, V: Disks, S: Seeds>(
     want: &Desired,
     host: &Machine<'_, D, T, V, S>,
     now: i64,

@@ -12,13 +12,11 @@ use nubium_api::{
 use nubium_host::clock;
 use nubium_host::seed::Seed;
 use nubium_runtime::{
-    Key, Live, Loop, Next, Note, NoteKind, Queue, Recorder, Shared, SharedBuilder, StatusDebounce, StatusWriter,
-    WarnOnce, apply_status, live_get, refused, status_differs,
+    Key, Live, Loop, Next, Note, NoteKind, Queue, Recorder, Shared, SharedBuilder, StatusWriter, apply_status,
+    live_get, refused, status_differs,
 };
 
-use super::{
-    Backoff, Desired, HostPools, Input, Machine, Report, SeedCache, SeenMarked, Settings, StartupReports, make,
-};
+use super::{Desired, HostPools, Input, Machine, Memory, Report, SeenMarked, Settings, converge_to};
 use crate::driver::Driver;
 use crate::network::Readiness;
 use crate::writer::writer;
@@ -40,12 +38,7 @@ pub struct Context<D> {
     pub readiness: Readiness,
     pub driver: Arc<D>,
     pub recorder: Recorder,
-    pub seeds: SeedCache,
-    pub setbacks: Backoff,
-    pub troubles: WarnOnce,
-    /// What a Server waits for is told when it lasts.
-    pub patience: StatusDebounce,
-    pub untold: StartupReports,
+    pub memory: Memory,
 }
 
 /// Runs until dropped. `queue` is also filled by who hears libvirt's events.
@@ -57,7 +50,7 @@ pub async fn run<D: Driver>(context: Context<D>, queue: Queue<Key>) {
         context.networks.synced(),
         context.pools.synced()
     );
-    context.untold.expect(context.servers.list().iter().map(|server| Key::of(server.as_ref())));
+    context.memory.startup_reports.expect(context.servers.list().iter().map(|server| Key::of(server.as_ref())));
     context.servers.feed_own(&queue);
     let servers = context.servers.clone();
     context.volumes.feed(&queue, move |volume| keys(&servers.by(BY_VOLUME, &Key::of(volume).to_string())));
@@ -75,7 +68,7 @@ pub async fn run<D: Driver>(context: Context<D>, queue: Queue<Key>) {
             let next = pass(Arc::clone(&context), key.clone()).await;
             // One Server of which the API server takes no word must not keep the host silent for all of them.
             if next.as_ref().err().is_none_or(refused) {
-                context.untold.told(&key);
+                context.memory.startup_reports.reported(&key);
             }
             next
         }
@@ -123,13 +116,10 @@ fn ports_of(server: &Server) -> Vec<Key> {
     server.spec.nics.iter().map(|nic| here.beside(nic.port_name(&here.name))).collect()
 }
 
-/// When it ends well, what is said of the Server is what was seen; what is held back is of a guest that is not here, and
-/// that nobody takes for running.
+/// When it succeeds, the Server's status is what was seen. Only the status of a guest that is not on this host is delayed.
 async fn pass<D: Driver>(context: Arc<Context<D>>, key: Key) -> Result<Next, kube::Error> {
     let Some(server) = context.servers.get(&key) else {
-        context.patience.settled(&key);
-        context.setbacks.over(&key);
-        context.troubles.over(&key);
+        context.memory.forget(&key);
         return Ok(Next::Gone);
     };
     let api: Api<Server> = Api::namespaced(context.client.clone(), &key.namespace);
@@ -140,50 +130,51 @@ async fn pass<D: Driver>(context: Arc<Context<D>>, key: Key) -> Result<Next, kub
             Live::Wanted(server) => (Arc::from(server), None),
             Live::Marked(marked) => (Arc::new(marked.object().clone()), Some(SeenMarked::from(&marked))),
             Live::Gone(_) => {
-                context.seeds.forget(&uid);
+                context.memory.seeds.forget(&uid);
                 return Ok(Next::Gone);
             }
         },
     };
-    if let (None, Some((rest, unsaid))) = (&marked, context.setbacks.rest(&key, &server)) {
-        if let Some(status) = unsaid {
+    if let (None, Some((rest, pending))) = (&marked, context.memory.backoff.rest(&key, &server)) {
+        if let Some(status) = pending {
             apply_status(&api, server.as_ref(), &OWNER, &status).await?;
-            context.setbacks.said(&key);
+            context.memory.backoff.written(&key);
         }
         return Ok(Next::After(rest));
     }
     let seed = match marked {
-        None => context.seeds.read(&context.client, &context.settings.host, &uid).await?,
+        None => context.memory.seeds.read(&context.client, &context.settings.host, &uid).await?,
         Some(_) => {
-            context.seeds.forget(&uid);
+            context.memory.seeds.forget(&uid);
             None
         }
     };
-    let report = look_and_act(&context, &server, seed.as_ref(), marked.as_ref()).await;
-    context.troubles.log(&key, report.failed.as_deref());
+    let report = converge(&context, &server, seed.as_ref(), marked.as_ref()).await;
+    context.memory.warnings.log(&key, report.failed.as_deref());
     attach(&context, &server, &report).await?;
-    tell(&context, &server, &report);
+    record_events(&context, &server, &report);
     let Report { conditions, devices, attached: _, news: _, done: _, failed, waits, again } = report;
     let known = || server.status.as_ref().map(|status| status.devices.clone()).unwrap_or_default();
     let status = ServerStatus { conditions, devices: devices.unwrap_or_else(known), ..ServerStatus::default() };
     let waits_for_seed = marked.is_none() && seed.is_none() && wants_seed(&context, &server);
-    let again = if waits_for_seed { Some(context.seeds.ask_again(&uid)) } else { again };
-    let again = if failed.is_some() { Some(context.setbacks.failed(&key, &server, status.clone())) } else { again };
+    let again = if waits_for_seed { Some(context.memory.seeds.ask_again(&uid)) } else { again };
+    let again =
+        if failed.is_some() { Some(context.memory.backoff.failed(&key, &server, status.clone())) } else { again };
     if failed.is_none() {
-        context.setbacks.over(&key);
+        context.memory.backoff.forget(&key);
     }
-    let passing = waits && !is_said_to_run(&server) && status_differs(server.as_ref(), &OWNER, &status);
-    let held = if passing { context.patience.hold(&key) } else { None };
+    let passing = waits && !is_reported_running(&server) && status_differs(server.as_ref(), &OWNER, &status);
+    let held = if passing { context.memory.debounce.hold(&key) } else { None };
     if held.is_none() {
-        context.patience.settled(&key);
+        context.memory.debounce.settled(&key);
         apply_status(&api, server.as_ref(), &OWNER, &status).await?;
-        context.setbacks.said(&key);
+        context.memory.backoff.written(&key);
     }
     Ok(again.into_iter().chain(held).min().map_or(Next::Settled, Next::After))
 }
 
-/// Whether people are told that it runs: what takes that back is no passing state.
-fn is_said_to_run(server: &Server) -> bool {
+/// Whether its status says that it runs: what takes that back is no passing state.
+fn is_reported_running(server: &Server) -> bool {
     let conditions = server.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     condition(conditions, contract::RUNNING).is_some_and(|running| running.status == ConditionStatus::True)
 }
@@ -194,7 +185,7 @@ const OWNER: StatusWriter<'static> = writer(&Server::AGENT);
 /// This loop's part of a Volume's status.
 const ATTACHMENT: StatusWriter<'static> = writer(&Volume::ATTACHMENT);
 
-async fn look_and_act<D: Driver>(
+async fn converge<D: Driver>(
     context: &Context<D>,
     server: &Server,
     seed: Option<&Seed>,
@@ -202,7 +193,7 @@ async fn look_and_act<D: Driver>(
 ) -> Report {
     let here = Key::of(server);
     let volumes: Vec<Volume> = copies(volumes_of(server).iter().filter_map(|key| context.volumes.get(key)));
-    // All of the namespace: which taps are others', is told by them.
+    // All of the namespace: they say which taps are others'.
     let mut ports = context.ports.list();
     ports.retain(|port| port.metadata.namespace.as_ref() == Some(&here.namespace));
     let own: BTreeMap<Key, Arc<Port>> =
@@ -231,7 +222,7 @@ async fn look_and_act<D: Driver>(
         disks: &disks,
         seeds: context.driver.seeds(),
     };
-    make(&want, &host, clock::since_boot()).await
+    converge_to(&want, &host, clock::since_boot()).await
 }
 
 fn copies<K: Clone>(objects: impl Iterator<Item = Arc<K>>) -> Vec<K> {
@@ -280,7 +271,7 @@ pub(crate) async fn detach(client: &Client, volume: &Volume) -> Result<(), kube:
     apply_status(&api, volume, &ATTACHMENT, &VolumeStatus::default()).await.map(drop)
 }
 
-fn tell<D>(context: &Context<D>, server: &Server, report: &Report) {
+fn record_events<D>(context: &Context<D>, server: &Server, report: &Report) {
     for (reason, text) in &report.news {
         context.recorder.note(Note {
             regarding: server.object_ref(&()),

@@ -166,7 +166,7 @@ fn refuse(want: &Desired, seen: &Seen) -> Option<Refusal> {
     }
 }
 
-pub(super) fn wished(want: &Desired, owner: &DomainRecord) -> Power {
+pub(super) fn desired_power(want: &Desired, owner: &DomainRecord) -> Power {
     match (&want.presence, want.running) {
         (Presence::Absent(_), _) => Power::Absent,
         (Presence::Present, false) => Power::Stopped,
@@ -234,14 +234,14 @@ fn powered(want: &Desired, seen: &Seen, settings: &Settings, domain: &DomainSeen
     let stopping = Stopping::of(owner, seen, settings);
     let remember = |stop| Step::Remember { owner: DomainRecord { generation: want.generation, stop, ..owner.clone() } };
     let asked = |at: i64| remember(Some(Stop::Asked { at, pressed: seen.now }));
-    let wished = wished(want, owner);
+    let desired = desired_power(want, owner);
     // A guest that could not come up again is not restarted.
     let lacking = no_start(want, seen, &slots::assign(want, Some(domain)));
-    if let (Power::Restarted, true, None, Some(refusal)) = (wished, domain.live.is_some(), &stopping, lacking) {
+    if let (Power::Restarted, true, None, Some(refusal)) = (desired, domain.live.is_some(), &stopping, lacking) {
         return Plan { refusal: Some(refusal), ..Plan::default() };
     }
     let due = stopping.as_ref().map_or(Due::Nothing, Stopping::due);
-    match power::next(wished, domain.state, owner.stop.as_ref(), due) {
+    match power::next(desired, domain.state, owner.stop.as_ref(), due) {
         None => {
             let again = stopping.as_ref().and_then(Stopping::again);
             Plan { steps: idle_taps(want, seen, domain), again, ..Plan::default() }

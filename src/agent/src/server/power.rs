@@ -5,15 +5,15 @@
 //!    ┌──▶ Off ─────────▶ Paused ─────────────▶ Running ──┐ press, then (late) kill
 //!    │     ▲                                      │      ▼
 //!    │     └──────────────────────────────────────┴── Stopping
-//!    │  Off by the guest itself, wished Running: remembered, and left off
-//!    └─ Off by anything else, wished Running: started again
+//!    │  Off by the guest itself, to run: remembered, and left off
+//!    └─ Off by anything else, to run: started again
 //! ```
 //! libvirtd forgets over its own restart why a guest is off, so the reason is written into the domain when it is seen,
 //! and what we ask for is written there before it is asked. Unknown means start.
 
 use nubium_host::libvirt::{DomainState, Off, Pause, Stop};
 
-/// What is wished.
+/// The desired state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Power {
     Running,
@@ -57,7 +57,7 @@ pub fn next(want: Power, seen: DomainState, stop: Option<&Stop>, due: Due) -> Op
     use Power as P;
     let late = due == Due::Kill;
     match (want, seen, stop) {
-        (P::Running | P::Restarted, D::Off(_), Some(Stop::Asked { .. } | Stop::Wished)) => Some(Move::Start),
+        (P::Running | P::Restarted, D::Off(_), Some(Stop::Asked { .. } | Stop::Desired)) => Some(Move::Start),
         (P::Running, D::Off(_), Some(Stop::Guest)) => None,
         (P::Restarted, D::Off(_), Some(Stop::Guest)) => Some(Move::Start),
         (P::Running, D::Off(Off::Guest), None) => Some(Move::Remember(Some(Stop::Guest))),
@@ -75,7 +75,7 @@ pub fn next(want: Power, seen: DomainState, stop: Option<&Stop>, due: Due) -> Op
         // The input came back, or the guest came up again by itself: what it does from now on is its own doing. Until the
         // deadline it may still be on its way down because we asked.
         (P::Running, D::Running, Some(Stop::Asked { .. })) => late.then_some(Move::Remember(None)),
-        (P::Running, D::Running, Some(Stop::Wished | Stop::Guest)) => Some(Move::Remember(None)),
+        (P::Running, D::Running, Some(Stop::Desired | Stop::Guest)) => Some(Move::Remember(None)),
         (P::Running, D::Stopping, _) => None,
 
         (P::Restarted | P::Stopped | P::Absent, D::Running, Some(Stop::Asked { .. })) => match due {
@@ -83,21 +83,21 @@ pub fn next(want: Power, seen: DomainState, stop: Option<&Stop>, due: Due) -> Op
             Due::Press => Some(Move::PressAgain),
             Due::Kill => Some(Move::Kill),
         },
-        (P::Restarted | P::Stopped | P::Absent, D::Running, None | Some(Stop::Wished | Stop::Guest)) => {
+        (P::Restarted | P::Stopped | P::Absent, D::Running, None | Some(Stop::Desired | Stop::Guest)) => {
             Some(Move::Press)
         }
         (P::Restarted | P::Stopped | P::Absent, D::Stopping, Some(Stop::Asked { .. })) => late.then_some(Move::Kill),
         // It goes down by itself; our deadline begins now.
-        (P::Restarted | P::Stopped | P::Absent, D::Stopping, None | Some(Stop::Wished | Stop::Guest)) => {
+        (P::Restarted | P::Stopped | P::Absent, D::Stopping, None | Some(Stop::Desired | Stop::Guest)) => {
             Some(Move::Press)
         }
         // A guest that stands still hears no button.
         (P::Restarted | P::Stopped | P::Absent, D::Paused(_), _) => Some(Move::Kill),
         (P::Stopped | P::Absent, D::Crashed, _) => Some(Move::Kill),
 
-        (P::Stopped, D::Off(_), Some(Stop::Wished)) => None,
+        (P::Stopped, D::Off(_), Some(Stop::Desired)) => None,
         (P::Stopped, D::Off(_), None | Some(Stop::Asked { .. } | Stop::Guest)) => {
-            Some(Move::Remember(Some(Stop::Wished)))
+            Some(Move::Remember(Some(Stop::Desired)))
         }
         (P::Absent, D::Off(_), _) => Some(Move::Undefine),
     }
@@ -122,7 +122,7 @@ mod tests {
         DomainState::Off(Off::Unknown),
     ];
     const STOPS: [Option<Stop>; 4] =
-        [None, Some(Stop::Asked { at: 0, pressed: 0 }), Some(Stop::Wished), Some(Stop::Guest)];
+        [None, Some(Stop::Asked { at: 0, pressed: 0 }), Some(Stop::Desired), Some(Stop::Guest)];
 
     fn running(state: DomainState) -> bool {
         !matches!(state, DomainState::Off(_))

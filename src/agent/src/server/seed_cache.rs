@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 const FIRST_LOOK: Duration = Duration::from_millis(100);
-/// What it is waited for so long usually wakes the pass sooner: the Server's status tells what it lacks.
+/// What it is waited for so long usually wakes the pass sooner: the Server's status names what it lacks.
 const LAST_LOOK: Duration = Duration::from_secs(5);
 
 enum Entry {

@@ -1,4 +1,4 @@
-//! Which Servers nobody has been told of yet since this agent began: until none is left, what is said of them is of before.
+//! The Servers that were not reported yet since this agent started; until none is left, their statuses may be stale.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,9 +22,9 @@ impl StartupReports {
         self.0.send_replace(Some(servers.into_iter().collect()));
     }
 
-    /// A pass for this one has ended well: what is said of it now is what was seen, or it is no more.
-    pub fn told(&self, server: &Key) {
-        self.0.send_if_modified(|untold| untold.as_mut().is_some_and(|untold| untold.remove(server)));
+    /// A pass for this Server succeeded: its status is what was seen, or it is no more.
+    pub fn reported(&self, server: &Key) {
+        self.0.send_if_modified(|left| left.as_mut().is_some_and(|left| left.remove(server)));
     }
 
     /// How many are left; `None`: it is not known yet which there are.
@@ -35,9 +35,9 @@ impl StartupReports {
 
     /// Waits until none is left.
     pub async fn none_left(&self) {
-        let mut untold = self.0.subscribe();
+        let mut left = self.0.subscribe();
         // The sender lives in self.
-        let _ = untold.wait_for(|untold| untold.as_ref().is_some_and(BTreeSet::is_empty)).await;
+        let _ = left.wait_for(|left| left.as_ref().is_some_and(BTreeSet::is_empty)).await;
     }
 }
 
@@ -48,22 +48,22 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn all_are_told_when_each_that_was_there_had_its_pass() {
-        let (untold, web, db) = (StartupReports::default(), Key::new("shop", "web"), Key::new("shop", "db"));
-        assert_eq!((untold.left(), untold.none_left().now_or_never()), (None, None), "nobody has listed them yet");
-        untold.expect([web.clone(), db.clone()]);
-        untold.told(&web);
-        untold.told(&web);
-        untold.told(&Key::new("shop", "bound-later"));
-        assert_eq!((untold.left(), untold.none_left().now_or_never()), (Some(1), None));
-        untold.told(&db);
-        assert_eq!((untold.left(), untold.none_left().now_or_never()), (Some(0), Some(())));
+    async fn all_are_reported_when_each_that_was_there_had_its_pass() {
+        let (reports, web, db) = (StartupReports::default(), Key::new("shop", "web"), Key::new("shop", "db"));
+        assert_eq!((reports.left(), reports.none_left().now_or_never()), (None, None), "nobody has listed them yet");
+        reports.expect([web.clone(), db.clone()]);
+        reports.reported(&web);
+        reports.reported(&web);
+        reports.reported(&Key::new("shop", "bound-later"));
+        assert_eq!((reports.left(), reports.none_left().now_or_never()), (Some(1), None));
+        reports.reported(&db);
+        assert_eq!((reports.left(), reports.none_left().now_or_never()), (Some(0), Some(())));
     }
 
     #[tokio::test]
-    async fn a_host_without_servers_has_told_all_as_soon_as_that_is_known() {
-        let untold = StartupReports::default();
-        untold.expect([]);
-        assert_eq!(untold.none_left().now_or_never(), Some(()));
+    async fn a_host_without_servers_has_reported_all_as_soon_as_that_is_known() {
+        let reports = StartupReports::default();
+        reports.expect([]);
+        assert_eq!(reports.none_left().now_or_never(), Some(()));
     }
 }

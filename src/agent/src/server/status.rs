@@ -1,12 +1,12 @@
-//! What we tell of a Server: this agent's own conditions, of a fresh look only, never of what was just done.
+//! The status of a Server: this agent's own conditions, from a fresh look only, never from what was just done.
 //!
 //! | condition | True | otherwise |
 //! |---|---|---|
 //! | `VolumesReady` | every disk's file was seen | which Volume is waited for |
 //! | `NetworkReady` | every NIC's Network knows it, and its tap works while the guest runs | what is missing |
-//! | `Running` | the guest runs | why not: its reason says whether that is as wished |
+//! | `Running` | the guest runs | why not: its reason says whether that is as desired |
 //! | `RestartRequired` | the next restart changes something, and what; absent otherwise | – |
-//! | `Released` | nothing is left here; told only of a Server that is being deleted | what is left |
+//! | `Released` | nothing is left here; reported only of a Server that is being deleted | what is left |
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub struct Report {
     pub devices: Option<Vec<Device>>,
     /// The Volumes that the running guest was seen to have.
     pub attached: Vec<Uuid>,
-    /// Reason and text of Events: what happened that nobody wished.
+    /// Reason and text of Events: what happened that nobody asked for.
     pub news: Vec<(&'static str, String)>,
     /// What was done, in order.
     pub done: Vec<Step>,
@@ -232,7 +232,7 @@ fn running(want: &Desired, after: &Seen, rest: &Plan, failed: Option<&str>) -> S
         };
     };
     let stop = owner.as_ref().and_then(|owner| owner.stop.as_ref());
-    let is_to_go_down = owner.as_ref().is_some_and(|owner| plan::wished(want, owner) != Power::Running);
+    let is_to_go_down = owner.as_ref().is_some_and(|owner| plan::desired_power(want, owner) != Power::Running);
     match (state, stop) {
         (DomainState::Running, Some(Stop::Asked { .. })) if is_to_go_down => {
             Said::truth(contract::RUNNING, true, "Stopping", "the guest was asked to power off")

@@ -1,6 +1,6 @@
 //! `down`: stops every guest of ours on this host, those without an object included, because an administrator said so.
 //!
-//! Definitions and disks stay, and each record says that we asked, so that the next `up` starts what is wished running.
+//! Definitions and disks stay, and each record says that we asked, so that the next `up` starts what is to run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

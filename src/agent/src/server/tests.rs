@@ -99,7 +99,7 @@ fn worlds() -> Vec<(String, Start)> {
         let asked = |at, pressed| Some(Stop::Asked { at, pressed });
         let mut stops = vec![None, asked(1000, 1000), asked(985, 990), asked(10, 35)];
         if let DomainState::Off(_) = state {
-            stops.extend([Some(Stop::Wished), Some(Stop::Guest)]);
+            stops.extend([Some(Stop::Desired), Some(Stop::Guest)]);
         }
         for stop in stops {
             worlds.push((format!("{state:?} {stop:?}"), Some((state, stop))));
@@ -259,9 +259,9 @@ async fn a_power_state_that_changed_starts_it_again() {
     world.domains.set_state(world.want.uid, DomainState::Off(Off::Guest));
     world.settle("off").await;
     world.want.running = false;
-    world.settle("wished off").await;
+    world.settle("to be stopped").await;
     world.want.running = true;
-    let report = world.settle("wished on").await;
+    let report = world.settle("to run again").await;
     assert_eq!(says(&report, "Running"), (TRUE, "Running".into()));
 }
 

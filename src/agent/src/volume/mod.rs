@@ -29,7 +29,7 @@ pub use space::{Room, report};
 pub use status::{Looked, status};
 
 /// Brings the volume to the presence and looks again.
-pub async fn reconcile(want: &Desired, pool: &Pool<impl Volumes, impl Images>) -> Looked {
+pub async fn converge(want: &Desired, pool: &Pool<impl Volumes, impl Images>) -> Looked {
     let seen = observe::observe(want, pool).await?;
     let Some(step) = next(want, &seen) else { return Ok(seen) };
     apply::apply(&step, want, &pool.volumes).await?;

@@ -10,7 +10,7 @@ use nubium_host::storage::Pools;
 use nubium_runtime::{Key, Loop, Next, Note, NoteKind, Queue, Recorder, Shared, StatusWriter, apply_status};
 
 use super::desired::{Base, Desired, Presence, desired, retains};
-use super::{Looked, reconcile, status};
+use super::{Looked, converge, status};
 use crate::pool;
 use crate::presence::{self, presence};
 
@@ -79,7 +79,7 @@ pub(super) async fn pass<P: Pools>(context: Arc<Context<P>>, key: Key) -> Result
         Ok((want, looked)) => (status::status(&want, &looked, before, generation), again(&want, &looked)),
         Err((reason, message)) => (status::not_looked(presence, before, reason, message, generation), Next::Settled),
     };
-    tell(&context, &volume, &status);
+    record_event(&context, &volume, &status);
     apply_status(&api, volume.as_ref(), &OWNER, &status).await?;
     Ok(next)
 }
@@ -97,7 +97,7 @@ async fn serve<P: Pools>(
     let pool = context.pools.get(&Key::cluster(pool_name));
     let pool = pool.ok_or_else(|| ("PoolNotFound", format!("there is no StoragePool {pool_name}; make it")))?;
     let looked = match context.storage.open(&pool::spec(&pool)).await {
-        Ok(opened) => reconcile(&want, &opened).await,
+        Ok(opened) => converge(&want, &opened).await,
         Err(error) => Err(error),
     };
     Ok((want, looked))
@@ -119,7 +119,7 @@ fn waits_for_image(want: &Desired) -> bool {
 }
 
 /// An Event when it is made, and when something is wrong that a person should know of.
-fn tell<P>(context: &Context<P>, volume: &Volume, now: &VolumeStatus) {
+fn record_event<P>(context: &Context<P>, volume: &Volume, now: &VolumeStatus) {
     let provisioned = |status: &VolumeStatus| condition(&status.conditions, contract::PROVISIONED).cloned();
     let Some(now) = provisioned(now) else { return };
     let before = volume.status.as_ref().and_then(provisioned);

@@ -12,7 +12,7 @@ use nubium_runtime::Chain;
 
 use crate::pool;
 
-/// Room is told in so many steps, none smaller than this many bytes, so that it is not written all the time: a host's own
+/// Room is reported in so many steps, none smaller than this many bytes, so that it is not written all the time: a host's own
 /// logs take some, too.
 const STEPS: u64 = 256;
 const SMALLEST_STEP: u64 = 64 << 20;
@@ -35,7 +35,7 @@ pub async fn report(pools: &[Arc<StoragePool>], volumes: &[Arc<Volume>], storage
     for (pool, space) in pools.iter().zip(looked) {
         let name = pool.name_any();
         match space {
-            Ok(space) => room.pools.push(told(space, promised(volumes, &name), name)),
+            Ok(space) => room.pools.push(reported(space, promised(volumes, &name), name)),
             Err(error) => {
                 let message = at_most(LONGEST_HOST_MESSAGE, Chain(&error).to_string());
                 let reason = pool::reason(&error).unwrap_or("PoolFailed").to_owned();
@@ -54,7 +54,7 @@ fn promised(volumes: &[Arc<Volume>], pool: &str) -> u64 {
     sizes.fold(0, u64::saturating_add).min(MOST_PROMISED).next_multiple_of(1 << 20)
 }
 
-fn told(space: Space, promised: u64, name: String) -> HostPool {
+fn reported(space: Space, promised: u64, name: String) -> HostPool {
     let step = (space.capacity / STEPS).next_power_of_two().max(SMALLEST_STEP);
     let free = space.available / step * step;
     let [capacity, free, promised] = [space.capacity, free, promised].map(Quantity::from_bytes);
@@ -67,7 +67,8 @@ mod tests {
 
     #[test]
     fn what_a_large_pool_loses_by_and_by_is_told_seldom_and_a_small_one_exactly() {
-        let free = |capacity: u64, available| told(Space { capacity, available }, 0, "p".into()).free.bytes().unwrap();
+        let free =
+            |capacity: u64, available| reported(Space { capacity, available }, 0, "p".into()).free.bytes().unwrap();
         assert_eq!(free(250 << 30, (100 << 30) + 1), 100 << 30);
         assert_eq!(free(250 << 30, (101 << 30) - 1), 100 << 30);
         assert_eq!(free(1 << 30, 200 << 20), 192 << 20);

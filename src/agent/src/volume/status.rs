@@ -1,4 +1,4 @@
-//! What this host tells of a Volume. Pure.
+//! The status of a Volume on this host. Pure.
 
 use nubium_api::{Condition, ConditionStatus, Quantity, VolumeStatus, contract};
 use nubium_host::storage::VolumeError;

@@ -118,7 +118,7 @@ pub fn networks_with_the_same_range_do_not_meet() {
     assert!(host_pings(SERVICE), "and nothing of the host's was touched");
 }
 
-pub fn a_changed_wish_changes_the_host() {
+pub fn a_changed_spec_changes_the_host() {
     let agent = Agent::new();
     let blue = open("blue", 1, "10.10.0.0/24");
     let web = guest("web", 0x11, "blue", "10.10.0.5");
@@ -129,12 +129,12 @@ pub fn a_changed_wish_changes_the_host() {
     let mut closed = network("blue", 1, spec);
     closed.metadata.generation = Some(2);
     let report = agent.ready(&closed, std::slice::from_ref(&web.port));
-    assert_eq!(report.mended, Vec::<String>::new(), "a changed wish mends nothing");
+    assert_eq!(report.mended, Vec::<String>::new(), "a changed spec mends nothing");
     assert!(!web.fetches(SERVICE) && !host_pings("10.10.0.5"));
     assert!(web.dhcp("").expect("netd answers").contains("dns='198.51.100.1'"));
     agent.settled(&closed, std::slice::from_ref(&web.port));
 
-    // A wish from before, out of somebody's old cache, changes nothing.
+    // A spec from before, out of somebody's old cache, changes nothing.
     let report = agent.pass(&blue, std::slice::from_ref(&web.port), true);
     assert_eq!(report.entry.and_then(|e| e.reason).as_deref(), Some("OlderGeneration"));
     assert!(report.done.is_empty() && !web.fetches(SERVICE));

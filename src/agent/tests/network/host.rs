@@ -5,7 +5,7 @@ use std::{
     process::Command,
 };
 
-use nubium_agent::network::{Input, Netd, Report, Settings, reconcile};
+use nubium_agent::network::{Input, Netd, Report, Settings, converge};
 use nubium_api::{HostAccessRanges, Network, Port};
 use nubium_host::network::{LinuxNetworks, Netns, Networks, names, transit};
 use serde_json::json;
@@ -80,12 +80,12 @@ impl Agent {
     /// A pass that prints nothing.
     pub fn run_quietly(&self, network: &Network, ports: &[Port]) -> Report {
         let input = Input { network, ports, present: true, host_access: Some(&self.allowed) };
-        self.run(reconcile(input, &self.settings, &self.host, &self.netd))
+        self.run(converge(input, &self.settings, &self.host, &self.netd))
     }
 
     pub fn pass(&self, network: &Network, ports: &[Port], present: bool) -> Report {
         let input = Input { network, ports, present, host_access: Some(&self.allowed) };
-        let report = self.run(reconcile(input, &self.settings, &self.host, &self.netd));
+        let report = self.run(converge(input, &self.settings, &self.host, &self.netd));
         let steps: Vec<String> = report.done.iter().map(ToString::to_string).collect();
         println!("pass: {:?}\n  did {steps:#?}\n  mended {:?}", report.entry, report.mended);
         report

@@ -21,7 +21,7 @@ const STORIES: &[Story] = &[
     ("a_guest_gets_its_address_and_reaches_the_outside", cloud::a_guest_gets_its_address_and_reaches_the_outside),
     ("without_egress_nothing_leaves", cloud::without_egress_nothing_leaves),
     ("networks_with_the_same_range_do_not_meet", cloud::networks_with_the_same_range_do_not_meet),
-    ("a_changed_wish_changes_the_host", cloud::a_changed_wish_changes_the_host),
+    ("a_changed_spec_changes_the_host", cloud::a_changed_spec_changes_the_host),
     ("settled_networks_start_no_programs", idle::settled_networks_start_no_programs),
     ("a_guest_cannot_lie", rules::a_guest_cannot_lie),
     ("the_host_is_out_of_reach", rules::the_host_is_out_of_reach),

@@ -1,4 +1,4 @@
-//! Domain lifecycle events as wake-ups: they say where to look, never what is true; but for one fact that libvirt tells
+//! Domain lifecycle events as wake-ups: they say where to look, never what is true; but for one fact that libvirt says
 //! nowhere else, who shut a guest down ([`HostShutdowns`]).
 //!
 //! The `virt` crate has no safe wrapper for them, so this is the one place that speaks to libvirt's C interface for more
@@ -35,7 +35,7 @@ pub(super) fn start_loop() -> Result<(), Error> {
     .clone()
 }
 
-/// The domains whose last shutdown came from the host, as by a signal to QEMU, and not from the guest. libvirt tells this
+/// The domains whose last shutdown came from the host, as by a signal to QEMU, and not from the guest. libvirt says this
 /// by an event alone: what nobody heard counts as the guest's own doing. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct HostShutdowns(Arc<Mutex<HashSet<Uuid>>>);
@@ -68,8 +68,8 @@ struct Listener {
     shutdowns: HostShutdowns,
 }
 
-/// Tells `wake` the UUID of each domain whose life changes, for as long as the connection lives. A full channel loses
-/// events: the periodic look finds what they would have told.
+/// Sends `wake` the UUID of each domain whose life changes, for as long as the connection lives. A full channel loses
+/// events: the periodic look finds what they would have shown.
 pub(super) fn subscribe(connect: &Connect, wake: Sender<Uuid>, shutdowns: HostShutdowns) -> Result<(), Error> {
     let opaque = Box::into_raw(Box::new(Listener { wake, shutdowns })).cast::<c_void>();
     let callback: unsafe extern "C" fn(sys::virConnectPtr, sys::virDomainPtr, c_int, c_int, *mut c_void) -> c_int =

@@ -10,6 +10,8 @@ use super::xml::Element;
 pub const METADATA_URI: &str = "https://nubium.dev/libvirt/1";
 /// The prefix libvirt is asked to write it with.
 pub const METADATA_KEY: &str = "nubium";
+/// [`Stop::Desired`] in the record, as all releases have written it.
+const DESIRED: &str = "wished";
 
 /// The record: the Server that a domain is, and what its agent must remember about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,9 +40,9 @@ pub enum Stop {
         /// When its power button was last pressed.
         pressed: i64,
     },
-    /// It was stopped because the Server is wished so.
-    Wished,
-    /// The guest powered itself off while it was wished to run: it stays off.
+    /// It was stopped because the Server's spec says so.
+    Desired,
+    /// The guest powered itself off while it was to run: it stays off.
     Guest,
 }
 
@@ -76,7 +78,7 @@ impl DomainRecord {
                 element.set("stopAskedAt", at);
                 element.set("stopPressedAt", pressed);
             }
-            Some(Stop::Wished) => element.set("stop", "wished"),
+            Some(Stop::Desired) => element.set("stop", DESIRED),
             Some(Stop::Guest) => element.set("stop", "guest"),
         }
         // libvirt puts what it is given whole into our XML namespace; what we write ourselves looks the same.
@@ -108,7 +110,7 @@ impl DomainRecord {
                 let pressed = number("stopPressedAt").unwrap_or(at);
                 Some(Stop::Asked { at, pressed })
             }
-            Some("wished") => Some(Stop::Wished),
+            Some(DESIRED) => Some(Stop::Desired),
             Some("guest") => Some(Stop::Guest),
             Some(_) | None => None,
         };
@@ -132,7 +134,7 @@ mod tests {
     #[test]
     fn a_record_is_read_as_it_was_written() {
         let asked = Stop::Asked { at: 1_800_000_000, pressed: 1_800_000_005 };
-        for stop in [None, Some(asked), Some(Stop::Wished), Some(Stop::Guest)] {
+        for stop in [None, Some(asked), Some(Stop::Desired), Some(Stop::Guest)] {
             let owner = DomainRecord {
                 namespace: "shop".into(),
                 name: "web-1".into(),

@@ -1,5 +1,5 @@
 //! Other software's firewall on the host. An accept in our table does not undo a drop in another's: each base chain
-//! judges for itself. So where a forwarded packet of ours would be dropped, the others are told by their own means.
+//! judges for itself. So where a forwarded packet of ours would be dropped, the others' rules are changed by their own means.
 //!
 //! | found | means | tried |
 //! |---|---|---|
@@ -94,7 +94,7 @@ pub(super) fn look(listing: &[Value]) -> Result<FirewallSeen> {
     Ok(seen)
 }
 
-/// What the old iptables holds, if it is in use. Nothing tells of a change of it.
+/// What the old iptables holds, if it is in use. Nothing notifies of a change of it.
 pub(super) fn look_legacy() -> Result<Option<(IptablesChain, bool)>> {
     if uses_legacy() { look_iptables(Backend::Legacy) } else { Ok(None) }
 }

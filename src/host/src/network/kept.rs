@@ -1,6 +1,6 @@
-//! The last look at each place, for as long as the kernel tells of no change there; and who waits for one is woken.
+//! The last look at each place, for as long as the kernel notifies of no change there; and who waits for one is woken.
 //!
-//! What the kernel does not tell of is read again each time by whoever asks, and everything once in [`LOOK_AGAIN`].
+//! What the kernel does not notify of is read again each time by whoever asks, and everything once in [`LOOK_AGAIN`].
 
 use std::{
     collections::HashMap,
@@ -19,14 +19,14 @@ use super::{
     notices::{Notices, Sockets},
 };
 
-/// A place is looked at that often whatever the kernel tells.
+/// A place is looked at that often without any notification.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 pub(super) struct Kept<K, T> {
     /// Changes mostly come together: who waits is woken by the first, and once more by those of this time.
     pause: Duration,
     places: Mutex<HashMap<K, Place<T>>>,
-    tell: UnboundedSender<K>,
-    told: tokio::sync::Mutex<UnboundedReceiver<K>>,
+    changed: UnboundedSender<K>,
+    changes: tokio::sync::Mutex<UnboundedReceiver<K>>,
 }
 
 struct Place<T> {
@@ -47,7 +47,7 @@ impl<T> Drop for Place<T> {
 pub(super) enum Found<T> {
     /// Nothing was changed since.
     Same(T),
-    /// Look: changes are told from now on.
+    /// Look: the kernel notifies of changes from now on.
     Changed,
     /// Look, and listen there: see [`Kept::listen`].
     Unheard,
@@ -55,8 +55,8 @@ pub(super) enum Found<T> {
 
 impl<K: Eq + Hash + Clone + Send + 'static, T: Clone> Kept<K, T> {
     pub fn new(pause: Duration) -> Self {
-        let (tell, told) = unbounded_channel();
-        Self { pause, places: Mutex::default(), tell, told: tokio::sync::Mutex::new(told) }
+        let (changed, changes) = unbounded_channel();
+        Self { pause, places: Mutex::default(), changed, changes: tokio::sync::Mutex::new(changes) }
     }
 
     /// Asked before a look.
@@ -78,9 +78,9 @@ impl<K: Eq + Hash + Clone + Send + 'static, T: Clone> Kept<K, T> {
     /// Hears of changes from now on; what was there before is still to be looked at. Must be called within a tokio runtime.
     pub fn listen(&self, key: &K, inode: u64, sockets: Sockets) -> Result<()> {
         let notices = Arc::new(Notices::new(sockets)?);
-        let (told, tell, name, pause) = (Arc::clone(&notices), self.tell.clone(), key.clone(), self.pause);
+        let (watched, changed, name, pause) = (Arc::clone(&notices), self.changed.clone(), key.clone(), self.pause);
         let watch = tokio::spawn(async move {
-            while told.wait().await.is_ok() && tell.send(name.clone()).is_ok() {
+            while watched.wait().await.is_ok() && changed.send(name.clone()).is_ok() {
                 tokio::time::sleep(pause).await;
             }
         });
@@ -103,7 +103,7 @@ impl<K: Eq + Hash + Clone + Send + 'static, T: Clone> Kept<K, T> {
 
     /// The next place that something is changed in.
     pub async fn changed(&self) -> K {
-        match self.told.lock().await.recv().await {
+        match self.changes.lock().await.recv().await {
             Some(key) => key,
             // The other end is ours.
             None => std::future::pending().await,

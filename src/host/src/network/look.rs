@@ -46,7 +46,7 @@ pub struct NetworkSeen {
     pub rules: Option<RulesSeen>,
     /// The guests that the rules in force let speak, by tap.
     pub guests: BTreeMap<String, Guest>,
-    /// Who has which address, as the namespace was told.
+    /// Who has which address, as the namespace was configured.
     pub neighbours: Neighbours,
     pub taps: BTreeMap<String, TapSeen>,
     pub out: Option<OutSeen>,
@@ -210,7 +210,7 @@ pub(super) struct HostFilter {
     firewall: FirewallSeen,
 }
 
-/// A look at a Network's namespace, and how to see there again what the kernel does not tell of.
+/// A look at a Network's namespace, and how to read again what the kernel does not notify of.
 #[derive(Debug, Clone)]
 pub(super) struct Looked {
     seen: NetworkSeen,
@@ -218,7 +218,7 @@ pub(super) struct Looked {
 }
 
 impl Looked {
-    /// What a look would find now, as nothing was told; `None`: look.
+    /// What a look would find now, as no change was notified; `None`: look.
     fn again(self) -> Result<Option<NetworkSeen>> {
         let Self { seen, sysctls } = self;
         Ok(sysctls.values()?.map(|sysctls| NetworkSeen { sysctls, ..seen }))
@@ -271,7 +271,7 @@ async fn look_inside(
 ) -> Result<(Looked, Option<Sockets>)> {
     let name = place.clone();
     inside(Some(place), move |handle| async move {
-        // Before anything is looked at: what is changed meanwhile is told. Where nothing can be heard, each look is taken.
+        // Before anything is looked at: what is changed meanwhile is notified. Where no socket can be opened, each look is taken.
         let sockets = if listen { Sockets::open().ok() } else { None };
         let links = links::list(&handle).await?;
         let routes = links::routes(&handle, &links).await?;
@@ -282,7 +282,7 @@ async fn look_inside(
         let sysctls = open.values()?.ok_or_else(sysctl::changed)?;
         let bridge = links.get(BRIDGE).filter(|link| link.kind == "bridge");
         let neighbours = match bridge {
-            Some(bridge) => neighbours::told(&handle, bridge.index).await?,
+            Some(bridge) => neighbours::configured(&handle, bridge.index).await?,
             None => Neighbours::new(),
         };
         let seen = NetworkSeen {
@@ -325,7 +325,7 @@ const OWN: u64 = 0;
 pub(super) async fn look_host(listings: Arc<Listings<HostFilter>>, kept: &Kept<(), HostSeen>) -> Result<HostSeen> {
     match kept.find(&(), OWN) {
         Found::Same(seen) => {
-            // Of these the kernel does not tell; nor of what the old iptables holds.
+            // Of these the kernel does not notify; nor of what the old iptables holds.
             let (resolvers, forwarding, legacy) =
                 on_host(|| Ok((resolvers::resolvers()?, forwards()?, firewall::look_legacy()?))).await?;
             let mut host_firewall = HostFirewallSeen { forwarding, ..seen.host_firewall };

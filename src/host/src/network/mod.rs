@@ -90,7 +90,7 @@ pub trait Networks: Send + Sync {
     fn set_sysctls(&self, netns: &Netns) -> impl Future<Output = Result<()>> + Send;
     /// Makes or mends the bridge: owner, MAC, MTU, gateway address, up; and the loopback up.
     fn set_bridge(&self, netns: &Netns, bridge: &Bridge) -> impl Future<Output = Result<()>> + Send;
-    /// Tells the namespace who has which address, in place of what it was told before.
+    /// Sets who has which address in the namespace, in place of what was set before.
     fn set_neighbours(&self, netns: &Netns, neighbours: &Neighbours) -> impl Future<Output = Result<()>> + Send;
     /// Puts rules in force in the namespace, in one transaction, in place of ours before.
     fn replace_rules(&self, netns: &Netns, rules: &Ruleset) -> impl Future<Output = Result<()>> + Send;

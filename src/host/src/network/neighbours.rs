@@ -1,4 +1,4 @@
-//! Who has which address of a Network: told to the kernel, instead of left for it to ask.
+//! Who has which address of a Network: given to the kernel, instead of left for it to ask.
 //!
 //! A neighbour that was learnt is believed for half a minute after its guest is gone, and a new guest at the same address
 //! is not reached as long.
@@ -20,20 +20,20 @@ use super::{error::Result, links, mac::MacAddr, names::BRIDGE};
 /// A guest's MAC by each of its addresses.
 pub type Neighbours = BTreeMap<Ipv4Addr, MacAddr>;
 
-/// Those that were told for the link of that index; learnt ones are left out.
-pub(super) async fn told(handle: &Handle, index: u32) -> Result<Neighbours> {
+/// The permanent neighbours of the link of that index; learnt ones are left out.
+pub(super) async fn configured(handle: &Handle, index: u32) -> Result<Neighbours> {
     let all = all(handle, index).await?;
     Ok(all.iter().filter(|message| permanent(message)).filter_map(of_guest).collect())
 }
 
-/// Tells those of these that were not told yet, and takes back all others that were.
+/// Adds those of these that are missing, and removes all others that were added.
 pub(super) async fn set(handle: &Handle, want: &Neighbours) -> Result<()> {
     let bridge = links::need(handle, BRIDGE).await?;
-    let mut told = Neighbours::new();
+    let mut found = Neighbours::new();
     for message in all(handle, bridge.index).await? {
         let Some((address, mac)) = of_guest(&message).filter(|_| permanent(&message)) else { continue };
         if want.contains_key(&address) {
-            told.insert(address, mac);
+            found.insert(address, mac);
         } else {
             match handle.neighbours().del(message).execute().await {
                 Err(error) if links::errno(&error) != Some(libc::ENOENT) => {
@@ -43,10 +43,10 @@ pub(super) async fn set(handle: &Handle, want: &Neighbours) -> Result<()> {
             }
         }
     }
-    for (address, mac) in want.iter().filter(|(address, mac)| told.get(address) != Some(mac)) {
+    for (address, mac) in want.iter().filter(|(address, mac)| found.get(address) != Some(mac)) {
         let add = handle.neighbours().add(bridge.index, IpAddr::V4(*address)).link_layer_address(&mac.0);
         let added = add.state(NeighbourState::Permanent).replace().execute().await;
-        added.map_err(links::failed(format!("tell that {address} is {mac}")))?;
+        added.map_err(links::failed(format!("set the neighbour {address} to {mac}")))?;
     }
     Ok(())
 }

@@ -32,7 +32,7 @@ impl World {
     }
 
     async fn pass(&self, want: &Desired) -> Looked {
-        reconcile(want, POOL, &self.pools.images(), &self.imports).await
+        converge(want, POOL, &self.pools.images(), &self.imports).await
     }
 
     /// Passes, with the time between them that each asks for, until `reason` is told.

@@ -132,7 +132,7 @@ impl World {
         let settings = settings();
         let Self { want, now, domains, taps, disks, seeds } = self;
         let host = Machine { settings: &settings, domains, taps, disks, seeds };
-        make(want, &host, *now).await
+        converge_to(want, &host, *now).await
     }
 
     /// Passes until nothing is left to do, time going on; the last report.

@@ -19,10 +19,10 @@ async fn life_of_a_disk(pools: &impl Pools) {
     let object = volume(Some("debian-12"), Some("16Mi"));
     let (present, gone) = (want(&object, Presence::Present), want(&object, Presence::Gone { retain: false }));
 
-    let looked = reconcile(&present, &pool).await;
+    let looked = converge(&present, &pool).await;
     assert_eq!(told(&present, &looked, "Provisioned").unwrap().1, "WaitingForImage");
 
-    while image::reconcile(&wanted_image(image::Presence::Present), "default", &pool.images, &imports)
+    while image::converge(&wanted_image(image::Presence::Present), "default", &pool.images, &imports)
         .await
         .unwrap()
         .file
@@ -31,23 +31,23 @@ async fn life_of_a_disk(pools: &impl Pools) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     for _ in 0..2 {
-        let looked = reconcile(&present, &pool).await;
+        let looked = converge(&present, &pool).await;
         let status = status(&present, &looked, None, Some(3));
         assert_eq!((status.capacity, status.image_uid.as_deref()), (Some(Quantity("16Mi".into())), Some("5f0e")));
     }
     let small = want(&volume(Some("debian-12"), Some("4Mi")), Presence::Present);
     let other = Desired { file: FileName::new("shop", "small", "88bb").unwrap(), ..small };
-    assert_eq!(told(&other, &reconcile(&other, &pool).await, "Provisioned").unwrap().1, "SmallerThanImage");
+    assert_eq!(told(&other, &converge(&other, &pool).await, "Provisioned").unwrap().1, "SmallerThanImage");
     let differs = pool.volumes.create_blank(&file(), 16 * MIB).await;
     assert!(matches!(differs, Err(VolumeError::Different { .. })), "{differs:?}");
 
     let going = wanted_image(image::Presence::Gone);
-    let used = image::reconcile(&going, "default", &pool.images, &imports).await;
+    let used = image::converge(&going, "default", &pool.images, &imports).await;
     assert!(matches!(used, Err(VolumeError::HasClones { .. })), "{used:?}");
     for _ in 0..2 {
-        let looked = reconcile(&gone, &pool).await;
+        let looked = converge(&gone, &pool).await;
         assert_eq!(told(&gone, &looked, "Released").unwrap(), (ConditionStatus::True, "Released".into()));
-        let seen = image::reconcile(&going, "default", &pool.images, &imports).await;
+        let seen = image::converge(&going, "default", &pool.images, &imports).await;
         assert_eq!(image::entry(&going, &seen).released, Some(true));
     }
     assert_eq!(pool.volumes.list().await.unwrap(), []);

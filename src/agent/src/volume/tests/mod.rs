@@ -82,7 +82,7 @@ fn want(volume: &Volume, presence: Presence) -> Desired {
 }
 
 async fn pass(pools: &SimPools, want: &Desired) -> Looked {
-    reconcile(want, &pools.open(&pool_spec()).await.unwrap()).await
+    converge(want, &pools.open(&pool_spec()).await.unwrap()).await
 }
 
 /// The word and the reason of a condition that a pass tells.
@@ -99,9 +99,9 @@ async fn exists(volumes: &SimVolumes) -> bool {
 
 #[tokio::test]
 async fn reaches_the_wish_from_every_state() {
-    let wishes = [Presence::Present, Presence::Keep, Presence::Gone { retain: false }, Presence::Gone { retain: true }];
+    let all = [Presence::Present, Presence::Keep, Presence::Gone { retain: false }, Presence::Gone { retain: true }];
     for image in [None, Some("debian-12")] {
-        for presence in wishes {
+        for presence in all {
             for (there, made, image_there) in (0..8).map(|bits| (bits & 1 > 0, bits & 2 > 0, bits & 4 > 0)) {
                 let case = format!(
                     "image {image:?}, {presence:?}, file {there}, made before {made}, image there {image_there}"
@@ -254,7 +254,7 @@ fn a_volume_that_was_never_made_is_released_without_a_look() {
 }
 
 #[test]
-fn wishes_are_read_from_the_object() {
+fn the_desired_state_is_read_from_the_object() {
     assert_eq!(want(&volume(None, Some("1000")), Presence::Present).size, Some(1024));
     let mut retained = volume(None, Some("1Gi"));
     assert!(!desired::retains(&retained));

@@ -64,7 +64,7 @@ impl Facts {
         })
     }
 
-    /// What of `want` this domain lacks or has otherwise, in words for a user; empty when it is as wished.
+    /// What of `want` this domain lacks or has otherwise, in words for a user; empty when it is as wanted.
     #[must_use]
     pub fn differences(&self, want: &DomainSpec) -> Vec<String> {
         let mut out = Vec::new();

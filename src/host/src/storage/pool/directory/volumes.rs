@@ -103,7 +103,7 @@ impl DirectoryPool {
         }
     }
 
-    /// A volume that is there already is the one wished for, or it is left alone.
+    /// A volume that is there already is the one asked for, or it is left alone.
     fn same(&self, volume: &FileName, image: Option<&FileName>, size: u64) -> Result<(), VolumeError> {
         let seen = self.look_now(volume)?.ok_or_else(|| VolumeError::NoVolume { volume: volume.clone() })?;
         let over = seen.image.as_ref().map(|below| &below.image);
