@@ -10,6 +10,7 @@
 mod config;
 mod driver;
 pub mod endpoint;
+mod error;
 mod host;
 pub mod image;
 mod measures;
@@ -27,7 +28,8 @@ mod writer;
 
 pub use config::{Config, EndpointConfig};
 pub use driver::{Driver, Facts};
-pub use run::{AgentError, run, run_on};
+pub use error::AgentError;
+pub use run::{run, run_on};
 pub use server::StartupReports;
 pub use start::{Start, begin};
 pub use stranger::{Guest, Guests, StrangerError, end as end_guest, guests, without_object};

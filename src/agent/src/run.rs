@@ -1,6 +1,5 @@
 //! Starts everything of an agent, and runs it until it is dropped.
 
-use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,17 +7,14 @@ use std::time::Duration;
 
 use kube::{Api, Client, ResourceExt};
 use nubium_api::{CloudSettings, Image, Network, Port, Server, StoragePool, Volume};
-use nubium_host::libvirt::private::PrivateError;
-use nubium_host::libvirt::{ChoiceError, LibvirtError};
-use nubium_host::storage::sandbox::SandboxError;
 use nubium_process::{TRAVERSABLE_FOLDER, make_folder};
 use nubium_runtime::{Chain, Key, Queue, Recorder, Shared, WarnOnce};
 use tokio::net::TcpListener;
-use tokio::task::JoinError;
 use tracing::debug;
 
 use crate::driver::{Driver, Linux};
 use crate::endpoint::{self, EndpointError, Lookup};
+use crate::error::AgentError;
 use crate::network::Readiness;
 use crate::server::server_folder;
 use crate::{Config, Start, host, image, network, server, volume};
@@ -31,29 +27,6 @@ const LOOK_LIMIT: Duration = Duration::from_secs(4);
 
 /// How long to wait before the machine is tried again.
 const OPEN_AGAIN: Duration = Duration::from_secs(3);
-
-/// Why an agent could not start.
-#[derive(Debug, thiserror::Error)]
-pub enum AgentError {
-    #[error("make the folder {}", path.display())]
-    Folder { path: PathBuf, source: io::Error },
-    #[error("leave the mark {}", path.display())]
-    Mark { path: PathBuf, source: io::Error },
-    #[error("find out which libvirt has this host's guests")]
-    Choice(#[from] ChoiceError),
-    #[error("start the private libvirt")]
-    Private(#[from] PrivateError),
-    #[error("{libvirt} does not answer")]
-    Libvirt { libvirt: String, source: LibvirtError },
-    #[error("prepare qemu-img")]
-    Sandbox(#[from] SandboxError),
-    #[error("read what the machine has")]
-    Facts(#[source] io::Error),
-    #[error(transparent)]
-    Endpoint(#[from] EndpointError),
-    #[error("a thread of the agent was lost")]
-    Thread(#[from] JoinError),
-}
 
 /// Runs the agent of this machine until it is dropped. `client` is the identity of this host; how it starts is what
 /// [`begin`](crate::begin) said; `reports` says when all Servers here were reported on.

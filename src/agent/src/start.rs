@@ -11,7 +11,7 @@ use kube::Client;
 
 use nubium_process::{TRAVERSABLE_FOLDER, make_folder};
 
-use crate::run::AgentError;
+use crate::error::AgentError;
 use crate::{Config, host};
 
 /// How an agent starts.

@@ -105,9 +105,9 @@ pub async fn without_object(client: &Client, host: &str, guests: Vec<Guest>) -> 
 
 /// Stops this very guest, by its UUID, and forgets its definition, seed and console log. Its disks stay; the running agent
 /// takes its taps away. Gives whether it powered off by itself; `None`: it was off.
-pub async fn end(config: &Config, guest: &Guest, patience: Duration) -> Result<Option<bool>, StrangerError> {
+pub async fn end(config: &Config, guest: &Guest, timeout: Duration) -> Result<Option<bool>, StrangerError> {
     let (connection, _) = Connection::new(&guest.libvirt);
-    let Stopped { gracefully, hard } = end_domain(&connection, guest.record.uid, patience)
+    let Stopped { gracefully, hard } = end_domain(&connection, guest.record.uid, timeout)
         .await
         .map_err(|source| StrangerError::Libvirt { uri: guest.libvirt.uri(), source })?;
     let DomainRecord { namespace, name, uid, .. } = &guest.record;
@@ -115,8 +115,8 @@ pub async fn end(config: &Config, guest: &Guest, patience: Duration) -> Result<O
     Ok((!gracefully.is_empty() || !hard.is_empty()).then_some(hard.is_empty()))
 }
 
-async fn end_domain(domains: &impl Domains, uid: Uuid, patience: Duration) -> Result<Stopped, LibvirtError> {
-    let stopped = stop_one(domains, uid, patience, clock::since_boot()).await?;
+async fn end_domain(domains: &impl Domains, uid: Uuid, timeout: Duration) -> Result<Stopped, LibvirtError> {
+    let stopped = stop_one(domains, uid, timeout, clock::since_boot()).await?;
     domains.undefine(uid).await?;
     Ok(stopped)
 }

@@ -49,12 +49,12 @@ pub struct Down {
 
 /// Stops every guest of ours, ends our helpers, and puts the machine's network back as it was. With `purge`, no file
 /// of ours stays either. The agent itself has to be stopped before.
-pub async fn down(config: &Config, patience: Duration, purge: bool) -> Result<Down, DownError> {
+pub async fn down(config: &Config, timeout: Duration, purge: bool) -> Result<Down, DownError> {
     let mut stopped = Stopped::default();
     let private = private_libvirt(config);
     // Not only the one on record: an earlier Nubium may have left guests in the other.
     for libvirt in blocking(move || Libvirt::with_guests(private)).await?? {
-        let Stopped { gracefully, hard } = stop_guests(&libvirt, patience, purge).await?;
+        let Stopped { gracefully, hard } = stop_guests(&libvirt, timeout, purge).await?;
         stopped.gracefully.extend(gracefully);
         stopped.hard.extend(hard);
         blocking(move || libvirt.stop()).await??;
@@ -75,12 +75,12 @@ pub async fn down(config: &Config, patience: Duration, purge: bool) -> Result<Do
     Ok(Down { stopped, left })
 }
 
-async fn stop_guests(libvirt: &Libvirt, patience: Duration, purge: bool) -> Result<Stopped, DownError> {
+async fn stop_guests(libvirt: &Libvirt, timeout: Duration, purge: bool) -> Result<Stopped, DownError> {
     let ensured = libvirt.clone();
     blocking(move || ensured.ensure()).await??;
     let (connection, _) = Connection::new(libvirt);
     let failed = |source| DownError::Libvirt { uri: libvirt.uri(), source };
-    let stopped = stop_all(&connection, patience, clock::since_boot()).await.map_err(failed)?;
+    let stopped = stop_all(&connection, timeout, clock::since_boot()).await.map_err(failed)?;
     if purge {
         undefine_all(&connection).await.map_err(failed)?;
     }

@@ -298,9 +298,9 @@ impl Networks for SimNetworks {
         Ok(())
     }
 
-    async fn add_host_route(&self, netns: &Netns, subnet: Ipv4Net, uplink: &Uplink) -> Result<()> {
+    async fn add_host_route(&self, netns: &Netns, subnet: Ipv4Net, uplink: &Uplink, transits: Ipv4Net) -> Result<()> {
         let mut world = self.change("add a route")?;
-        if let Some(by) = world.host.range_user(subnet, netns, uplink.transit.host_net(), &world.connections) {
+        if let Some(by) = world.host.range_user(subnet, netns, transits, &world.connections) {
             return Err(NetworkError::RangeInUse { range: subnet.to_string(), by: by.to_string() });
         }
         let seen = world

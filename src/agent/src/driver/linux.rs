@@ -20,8 +20,8 @@ use tracing::warn;
 use uuid::Uuid;
 
 use super::{Driver, Facts};
+use crate::error::AgentError;
 use crate::network::Netd;
-use crate::run::AgentError;
 use crate::{Config, host};
 
 /// A libvirtd that is asked for its version answers at once, whatever else it does.

@@ -20,7 +20,7 @@ use super::Lookup;
 use super::target::Target;
 
 /// How long a guest may take to accept a connection.
-const PATIENCE: Duration = Duration::from_secs(5);
+const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// A log is bounded where it is written; this bounds what one answer holds.
 const LONGEST_LOG: u64 = 8 << 20;
 
@@ -110,7 +110,7 @@ async fn connect(server: &Server, namespace: &str, port: u16, request: Request<I
         return refuse(StatusCode::INTERNAL_SERVER_ERROR, "the Server's address cannot be read");
     };
     let to = SocketAddr::new(address, port);
-    let stream = match dial(&Netns::new(namespace, &first.network), to, PATIENCE).await {
+    let stream = match dial(&Netns::new(namespace, &first.network), to, DIAL_TIMEOUT).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return refuse(StatusCode::BAD_GATEWAY, &format!("{to}: {}", plain(&error))),
         Err(error) => return refuse(StatusCode::BAD_GATEWAY, &format!("{to}: {error}")),

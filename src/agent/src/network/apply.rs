@@ -54,7 +54,9 @@ async fn take(step: &Step, host: &impl Networks, dhcp: &impl Dhcp) -> Result<(),
         Step::DeleteUplink { name } => host.delete_uplink(name).await?,
         Step::SetUplink { netns, uplink, found: _ } => host.set_uplink(netns, uplink).await?,
         Step::DeleteHostRoute { subnet, uplink } => host.delete_host_route(*subnet, uplink).await?,
-        Step::AddHostRoute { netns, subnet, uplink } => host.add_host_route(netns, *subnet, uplink).await?,
+        Step::AddHostRoute { netns, subnet, uplink, transits } => {
+            host.add_host_route(netns, *subnet, uplink, *transits).await?
+        }
         Step::AttachTap { netns, tap, mtu } => host.attach_tap(tap, netns, *mtu).await?,
         Step::DeleteIdleTap { netns, tap } => host.delete_idle_tap(tap, netns).await?,
         Step::StartDhcp => dhcp.start().await?,

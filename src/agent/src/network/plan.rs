@@ -80,6 +80,8 @@ pub enum Step {
         netns: Netns,
         subnet: Ipv4Net,
         uplink: Uplink,
+        /// Where all uplinks have their addresses.
+        transits: Ipv4Net,
     },
     AttachTap {
         netns: Netns,
@@ -185,9 +187,9 @@ impl Plan {
             None => Found::Missing,
             Some((t, b)) => {
                 let inherited = t.owner.as_ref().is_some_and(|owner| *owner != want.owner);
-                let as_wished = b.mtu == want.mtu && b.addresses == [bridge.gateway] && b.mac == Some(bridge.mac);
+                let as_desired = b.mtu == want.mtu && b.addresses == [bridge.gateway] && b.mac == Some(bridge.mac);
                 let sound = t.loopback_up && b.up && !b.stp && !b.multicast_snooping;
-                match (inherited, as_wished && sound && t.owner.is_some()) {
+                match (inherited, as_desired && sound && t.owner.is_some()) {
                     (true, _) => Found::Outdated,
                     (false, true) => return,
                     (false, false) => Found::Damaged,
@@ -255,7 +257,8 @@ impl Plan {
         }
         if comes {
             let (netns, subnet) = (want.netns.clone(), want.subnet);
-            self.steps.push(Step::AddHostRoute { netns, subnet, uplink: uplink.clone() });
+            let transits = want.transit;
+            self.steps.push(Step::AddHostRoute { netns, subnet, uplink: uplink.clone(), transits });
         }
     }
 

@@ -326,7 +326,7 @@ fn check(want: &Desired, before: &NetWorld, world: &NetWorld, context: &str) {
 }
 
 #[tokio::test]
-async fn reaches_the_wish_from_every_state() {
+async fn reaches_the_desired_state_from_every_state() {
     let mut reached = 0;
     for (damage, harm) in DAMAGES {
         for input in desired_states() {
@@ -481,7 +481,7 @@ async fn what_cannot_be_is_refused_with_the_reason() {
         sim.world().host.foreign_routes.push(route);
         let report = pass(&want, &sim).await;
         assert_eq!(reason(&report), expected, "{range}");
-        assert!(report.ports["web-1-eth0"], "its guests do not wait for the host's troubles");
+        assert!(report.ports["web-1-eth0"], "its guests do not wait for the host's failures");
     }
 
     // Two Networks, one range: the second is told the first's name; it goes on when the first is gone.
@@ -584,13 +584,18 @@ async fn host_access_is_given_only_where_the_admin_allows_it_and_the_host_sends_
     let report = pass(&far, &host().await).await;
     assert!(report.entry.unwrap().message.unwrap().contains("API server 10.10.0.9"));
 
-    // Connections into the Network itself take nothing from it, also while its route is to be mended.
-    let sim = host().await;
-    pass(&input(PLAIN, Some(ours)), &sim).await;
-    let local = sim.world().host.uplinks[&names::uplink(&uid(1))].addresses[0].addr();
-    sim.world().connections.insert(Connection { local, peer: "10.10.0.11".parse().unwrap() });
-    sim.world().host.uplinks.clear();
-    assert_eq!((reason(&pass(&input(PLAIN, Some(ours)), &sim).await).as_str(), routes(&sim)), ("Ready", Some(1)));
+    // Connections into the Network itself take nothing from it, also while its route is to be mended and when they are
+    // from an address that its uplink had before.
+    for before in [None, Some("198.19.200.2")] {
+        let sim = host().await;
+        pass(&input(PLAIN, Some(ours)), &sim).await;
+        let now = sim.world().host.uplinks[&names::uplink(&uid(1))].addresses[0].addr();
+        let local = before.map_or(now, |before| before.parse().unwrap());
+        sim.world().connections.insert(Connection { local, peer: "10.10.0.11".parse().unwrap() });
+        sim.world().host.uplinks.clear();
+        let report = pass(&input(PLAIN, Some(ours)), &sim).await;
+        assert_eq!((reason(&report).as_str(), routes(&sim)), ("Ready", Some(1)), "{local}");
+    }
 }
 
 /// Reading the host's sockets costs too much for every pass, and a route that is there takes nothing from them.
@@ -716,7 +721,7 @@ async fn only_what_was_whole_is_said_to_be_mended() {
 }
 
 #[tokio::test]
-async fn an_edited_wish_is_not_said_to_be_mended_in_however_many_passes_it_is_made() {
+async fn an_edited_spec_is_not_said_to_be_mended_in_however_many_passes_it_is_made() {
     let key = Key::new("shop", "blue");
     let uplinks = [(true, true), (true, false), (false, true), (false, false)];
     for (from, to) in uplinks.iter().flat_map(|from| uplinks.iter().map(move |to| (*from, *to))) {

@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_runs_as_wished_is_ever_stopped() {
+    fn nothing_that_runs_as_desired_is_ever_stopped() {
         for stop in &STOPS {
             for due in [Due::Nothing, Due::Press, Due::Kill] {
                 for state in STATES.into_iter().filter(|state| *state != DomainState::Crashed) {

@@ -228,7 +228,7 @@ fn running(want: &Desired, after: &Seen, rest: &Plan, failed: Option<&str>) -> S
         return match &rest.refusal {
             Some(refusal) => said(refusal.reason(), &refusal.to_string()),
             None if want.running => said("Starting", "it is being started"),
-            None => said("Stopped", "it is stopped, as wished"),
+            None => said("Stopped", "it is stopped, as requested"),
         };
     };
     let stop = owner.as_ref().and_then(|owner| owner.stop.as_ref());
@@ -246,7 +246,7 @@ fn running(want: &Desired, after: &Seen, rest: &Plan, failed: Option<&str>) -> S
         (DomainState::Paused(Pause::Asked), _) => said("Starting", "QEMU was started, and the guest does not run yet"),
         (DomainState::Paused(Pause::Other), _) => said("Paused", "libvirt or the guest itself keeps it paused"),
         (DomainState::Crashed, _) => said("Crashed", "the guest's kernel gave up"),
-        (DomainState::Off(_), _) if !want.running => said("Stopped", "it is stopped, as wished"),
+        (DomainState::Off(_), _) if !want.running => said("Stopped", "it is stopped, as requested"),
         (DomainState::Off(_), Some(Stop::Guest)) | (DomainState::Off(Off::Guest), None) => said(
             "GuestPoweredOff",
             "the guest powered itself off and stays off; set spec.restartedAt to start it again",

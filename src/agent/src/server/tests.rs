@@ -109,7 +109,7 @@ fn worlds() -> Vec<(String, Start)> {
 }
 
 #[tokio::test]
-async fn reaches_the_wish_from_every_state() {
+async fn reaches_the_desired_state_from_every_state() {
     for input in ["running", "restarted", "stopped", "absent"] {
         for deaf in [false, true] {
             for (name, start) in worlds() {
@@ -360,7 +360,7 @@ async fn a_time_that_is_still_to_come_turns_no_guest_off() {
 }
 
 #[tokio::test]
-async fn nothing_is_touched_without_proof_or_by_an_older_wish() {
+async fn nothing_is_touched_without_proof_or_by_an_older_spec() {
     let mut world = World::new();
     world.want.generation = 5;
     world.pass().await;
@@ -672,7 +672,7 @@ async fn a_console_that_is_no_longer_logged_wants_a_restart() {
 }
 
 #[test]
-fn a_wish_is_read_from_the_objects() {
+fn a_desired_state_is_read_from_the_objects() {
     let settings = world::settings();
     let meta = |name: &str, uid: u128| json!({"namespace": "shop", "name": name, "uid": Uuid::from_u128(uid).to_string(), "generation": 3});
     let made_for = |uid: u128| json!({"server": "web-1", "uid": Uuid::from_u128(uid).to_string()});

@@ -181,12 +181,12 @@ impl Networks for LinuxNetworks {
         inside(Some(netns), |handle| async move { tap::delete_idle(&handle, &tap).await }).await
     }
 
-    async fn add_host_route(&self, netns: &Netns, subnet: Ipv4Net, uplink: &Uplink) -> Result<()> {
+    async fn add_host_route(&self, netns: &Netns, subnet: Ipv4Net, uplink: &Uplink, transits: Ipv4Net) -> Result<()> {
         let _change = self.changes.begin();
         let _one_at_a_time = self.shared.lock().await;
         let seen = look::look_host(Arc::clone(&self.host_listings), &self.kept_host).await?;
         let connections = self.connections().await?;
-        if let Some(by) = seen.range_user(subnet, netns, uplink.transit.host_net(), &connections) {
+        if let Some(by) = seen.range_user(subnet, netns, transits, &connections) {
             return Err(NetworkError::RangeInUse { range: subnet.to_string(), by: by.to_string() });
         }
         let uplink = uplink.clone();

@@ -99,12 +99,14 @@ pub trait Networks: Send + Sync {
     /// Deletes an uplink by the name of the host's end.
     fn delete_uplink(&self, name: &str) -> impl Future<Output = Result<()>> + Send;
     /// Lets the host reach the subnet of a Network over its uplink. Refused ([`NetworkError::RangeInUse`]) when the host uses
-    /// that range for something else ([`HostSeen::range_user`]).
+    /// that range for something else ([`HostSeen::range_user`]). A connection from any address of `transits` is none: it
+    /// went by an uplink of ours, if not by this one.
     fn add_host_route(
         &self,
         netns: &Netns,
         subnet: Ipv4Net,
         uplink: &Uplink,
+        transits: Ipv4Net,
     ) -> impl Future<Output = Result<()>> + Send;
     fn delete_host_route(&self, subnet: Ipv4Net, uplink: &str) -> impl Future<Output = Result<()>> + Send;
 

@@ -67,7 +67,7 @@ fn want(presence: Presence) -> Desired {
 }
 
 #[tokio::test(start_paused = true)]
-async fn reaches_the_wish_from_every_state() {
+async fn reaches_the_desired_state_from_every_state() {
     for presence in [Presence::Present, Presence::Keep, Presence::Gone] {
         for there in [false, true] {
             for import in ["idle", "running", "failed", "unsafe"] {

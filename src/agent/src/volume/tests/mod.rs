@@ -98,7 +98,7 @@ async fn exists(volumes: &SimVolumes) -> bool {
 }
 
 #[tokio::test]
-async fn reaches_the_wish_from_every_state() {
+async fn reaches_the_desired_state_from_every_state() {
     let all = [Presence::Present, Presence::Keep, Presence::Gone { retain: false }, Presence::Gone { retain: true }];
     for image in [None, Some("debian-12")] {
         for presence in all {

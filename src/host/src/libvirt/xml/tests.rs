@@ -48,7 +48,7 @@ fn a_first_definition() {
 }
 
 #[test]
-fn merging_the_same_wish_changes_nothing() {
+fn merging_the_same_spec_changes_nothing() {
     let first = merge(&spec(), None);
     assert_eq!(merge(&spec(), Some(&first)), first);
 }
