@@ -63,6 +63,25 @@ fn looked_first(cloud: &Cloud, owner: &str, verb: &str, claim: &str) {
     assert!(!of(&before, &format!("GET {owner}")).is_empty(), "not looked for: {asked:#?}");
 }
 
+/// Asserts that a claim which is deleted waits for its owner, also while that is going, and goes after it.
+async fn goes_only_after<C: Object, O: Object>(
+    cloud: &Cloud,
+    (claims, claim): (&Api<C>, &str),
+    (owners, owner): (&Api<O>, &str),
+    path: &str,
+) {
+    delete(claims, claim).await;
+    waits(claims, claim).await;
+    delete(owners, owner).await;
+    let released = async || owners.get(owner).await.unwrap().finalizers() == [HELD];
+    until(&format!("{owner} waits for somebody else only"), released).await;
+    assert!(claims.get_opt(claim).await.unwrap().is_some(), "{owner} is going, and not gone");
+    cloud.asked.lock().clear();
+    tear_away(owners, owner).await;
+    gone(claims, claim).await;
+    looked_first(cloud, &format!("{path}/{owner}"), "PATCH", claim);
+}
+
 /// A Port with its address.
 async fn port(cloud: &Cloud, name: &str, finalizers: &[&str]) -> (Port, String) {
     let ports = cloud.api::<Port>();
@@ -85,17 +104,7 @@ async fn an_address_is_free_when_a_live_look_shows_that_its_port_is_no_more() {
     blue(&cloud).await;
     let (ports, claims) = (cloud.api::<Port>(), cloud.api::<IPAddress>());
     let (_, claim) = port(&cloud, "web", &[HELD]).await;
-    delete(&claims, &claim).await;
-    waits(&claims, &claim).await;
-    // The Port is going, and not gone.
-    delete(&ports, "web").await;
-    let released = async || ports.get("web").await.unwrap().finalizers() == [HELD];
-    until("the Port waits for somebody else only", released).await;
-    assert!(claims.get_opt(&claim).await.unwrap().is_some(), "its Port is still there");
-    cloud.asked.lock().clear();
-    tear_away(&ports, "web").await;
-    gone(&claims, &claim).await;
-    looked_first(&cloud, &format!("{PORTS}/web"), "PATCH", &claim);
+    goes_only_after(&cloud, (&claims, &claim), (&ports, "web"), PORTS).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -106,16 +115,7 @@ async fn a_range_is_free_when_a_live_look_shows_that_its_network_is_no_more() {
     create(&networks, object("blue", &[HELD], json!({}))).await;
     until("it is claimed", async || !claims.list(&ListParams::default()).await.unwrap().items.is_empty()).await;
     let claim = claims.list(&ListParams::default()).await.unwrap().items[0].name_any();
-    delete(&claims, &claim).await;
-    waits(&claims, &claim).await;
-    delete(&networks, "blue").await;
-    let released = async || networks.get("blue").await.unwrap().finalizers() == [HELD];
-    until("the Network waits for somebody else only", released).await;
-    assert!(claims.get_opt(&claim).await.unwrap().is_some(), "its Network is still there");
-    cloud.asked.lock().clear();
-    tear_away(&networks, "blue").await;
-    gone(&claims, &claim).await;
-    looked_first(&cloud, &format!("{NETWORKS}/blue"), "PATCH", &claim);
+    goes_only_after(&cloud, (&claims, &claim), (&networks, "blue"), NETWORKS).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

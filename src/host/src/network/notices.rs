@@ -5,7 +5,7 @@
 
 use std::{
     io,
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::fd::{AsRawFd, OwnedFd},
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -91,22 +91,25 @@ impl Notices {
 
     /// Reads all that has come.
     fn read(&self) -> bool {
-        let [route, rules] = self.sockets.each_ref().map(|socket| drain(socket.get_ref()));
+        let [route, rules] = self.sockets.each_ref().map(|socket| {
+            let socket = socket.get_ref().as_raw_fd();
+            drain(|buffer, flags| recv(socket, buffer, flags | MsgFlags::MSG_DONTWAIT))
+        });
         route || rules
     }
 }
 
-/// Whether anything came that counts. That something was lost counts too.
-fn drain(socket: impl AsFd) -> bool {
-    let socket = socket.as_fd().as_raw_fd();
+/// Whether anything came that counts. That something was lost counts too, and the kernel says so once.
+fn drain(mut receive: impl FnMut(&mut [u8], MsgFlags) -> nix::Result<usize>) -> bool {
     // Mostly nothing has come, and no room for a message is needed.
-    if recv(socket, &mut [], MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK) == Err(Errno::EAGAIN) {
-        return false;
-    }
+    let mut notified = match receive(&mut [], MsgFlags::MSG_PEEK) {
+        Err(Errno::EAGAIN) => return false,
+        Ok(_) | Err(Errno::EINTR) => false,
+        Err(_) => true,
+    };
     let mut buffer = vec![0; LARGEST];
-    let mut notified = false;
     loop {
-        match recv(socket, &mut buffer, MsgFlags::MSG_DONTWAIT) {
+        match receive(&mut buffer, MsgFlags::empty()) {
             Ok(length) => notified |= counts(&buffer[..length]),
             Err(Errno::EAGAIN) => return notified,
             Err(Errno::EINTR) => {}
@@ -143,6 +146,25 @@ mod tests {
         bytes[4..6].copy_from_slice(&kind.to_ne_bytes());
         bytes[HEADER] = family as u8;
         bytes
+    }
+
+    #[test]
+    fn what_was_lost_counts_also_when_the_first_look_at_the_socket_says_so() {
+        let learnt = || Ok(message(NEW_NEIGHBOUR, libc::AF_BRIDGE));
+        let drained = |answers: Vec<nix::Result<Vec<u8>>>| {
+            let mut answers = answers.into_iter();
+            drain(|buffer, _| {
+                let bytes = answers.next().unwrap_or(Err(Errno::EAGAIN))?;
+                let length = bytes.len().min(buffer.len());
+                buffer[..length].copy_from_slice(&bytes[..length]);
+                Ok(length)
+            })
+        };
+        assert!(!drained(vec![]));
+        assert!(!drained(vec![learnt(), learnt(), learnt()]), "what is peeked at and what is read does not count");
+        assert!(drained(vec![Err(Errno::ENOBUFS), learnt()]));
+        assert!(drained(vec![learnt(), learnt(), Err(Errno::ENOBUFS)]));
+        assert!(drained(vec![learnt(), Ok(message(16, libc::AF_UNSPEC))]));
     }
 
     #[test]
