@@ -39,7 +39,7 @@ pub async fn run(down: Down) -> Result<()> {
         println!("{name} powered off");
     }
     for name in &stopped.hard {
-        println!("{name} was turned off: it did not power off within {timeout} s");
+        println!("{name} was turned off: it was paused, or did not power off within {timeout} s");
     }
     for path in &left {
         println!("{} is mounted: it was left as it is", path.display());

@@ -86,7 +86,7 @@ async fn end(command: End, kubeconfig: Option<PathBuf>) -> Result<()> {
     let stopped = end_guest(&config, guest, Duration::from_secs(timeout)).await;
     let how = match stopped.with_context(|| format!("cannot end {}", guest.domain))? {
         Some(true) => "it powered off".to_owned(),
-        Some(false) => format!("it was turned off: it did not power off within {timeout} s"),
+        Some(false) => format!("it was turned off: it was paused, or did not power off within {timeout} s"),
         None => "it was off".to_owned(),
     };
     println!("ended {}: {how}; its disks are as they were", guest.domain);

@@ -80,7 +80,8 @@ async fn stop(
                 }
                 Ok(()) if late || deaf => {
                     if hard.insert(uuid) {
-                        warn!(domain = name, "turning it off: it did not power off");
+                        let why = if deaf { "it is paused" } else { "it did not power off" };
+                        warn!(domain = name, why, "turning it off");
                     }
                     domains.destroy(uuid).await
                 }
