@@ -306,11 +306,17 @@ mod tests {
         assert_eq!(maps.list(&Default::default()).await.unwrap().items.len(), 0);
 
         // One that is held: it is marked, and waited for until whoever holds it lets it go.
+        let marked = async || maps.get("held").await.unwrap().metadata.deletion_timestamp.is_some();
         make("held", true).await;
         assert!(delete("cm held", How { wait: false, ..plain }).await);
-        assert!(maps.get("held").await.unwrap().metadata.deletion_timestamp.is_some());
+        assert!(marked().await);
+        let free = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+        maps.patch("held", &PatchParams::default(), &free).await.unwrap();
+        make("held", true).await;
         let let_go = async {
-            let free = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+            while !marked().await {
+                tokio::task::yield_now().await;
+            }
             maps.patch("held", &PatchParams::default(), &free).await.unwrap();
         };
         let (all, ()) = tokio::join!(delete("cm held", plain), let_go);
